@@ -1,0 +1,3 @@
+//! The program `ferrymq-perf`.
+
+fn main() {}

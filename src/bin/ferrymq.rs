@@ -1,0 +1,3 @@
+//! The program `ferrymq`.
+
+fn main() {}

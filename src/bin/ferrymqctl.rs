@@ -1,0 +1,3 @@
+//! The program `ferrymqctl`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! An operator: management API and health checks.

@@ -1,0 +1,51 @@
+//! What happened: the records of the log, as the broker speaks them.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::definition::CatalogChange;
+use crate::protocol::message::Message;
+
+/// A queue's identity for ever: a queue declared again under an old name gets a new one.
+/// The high 32 bits are the epoch it was declared in.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct QueueId(pub u64);
+
+/// A message's place in its queue, from low to high. The high 24 bits are the epoch it was enqueued in,
+/// so that a number is never used twice, whatever a crash took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// Sequence numbers from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeqRange {
+    pub first: Seq,
+    pub last: Seq,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// A message entered these queues. It is written once, however many they are.
+    Enqueue { message: Arc<Message>, queues: SmallVec<[(QueueId, Seq); 1]> },
+    /// Messages left a queue for good.
+    Settle { queue: QueueId, ranges: SmallVec<[SeqRange; 1]> },
+    /// A message left a queue and entered others, in one step (dead-lettering). `message` is what
+    /// enters. With no targets it is a settle.
+    Move { from: (QueueId, Seq), message: Arc<Message>, to: SmallVec<[(QueueId, Seq); 1]> },
+    /// Messages of the queue up to and including `upto` may be delivered from now on; after a crash
+    /// they are redeliveries.
+    DeliverMark { queue: QueueId, upto: Seq },
+    /// All messages up to and including `upto` left the queue for good.
+    Purge { queue: QueueId, upto: Seq },
+    /// The queue and all its messages are gone. Its definition goes by a `Catalog` record beside it.
+    DeleteQueue { queue: QueueId },
+    /// A definition changed.
+    Catalog(CatalogChange),
+}
+
+/// Records that are committed together: after a crash all of them hold or none.
+pub type Batch = Vec<Record>;
