@@ -1,1 +1,323 @@
-//! The rules of AMQP.
+//! The rules of AMQP: vhosts, exchanges, bindings, queues, consumers, dead letters, users.
+//!
+//! [`Broker`] is the front door. Here nobody has heard of a frame, a socket or a file: the client's
+//! side is the trait [`queue::Lane`], the disk's side the trait [`Store`].
+
+pub mod auth;
+pub mod binding;
+mod dead_letter;
+pub mod durable;
+mod equivalence;
+pub mod error;
+pub mod exchange;
+pub mod outstanding;
+pub mod publish;
+pub mod queue;
+pub mod registry;
+pub mod vhost;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::watch;
+
+use self::auth::{PasswordHash, User};
+use self::durable::Durable;
+use self::error::Error;
+use self::registry::Registry;
+use self::vhost::{QueueIds, Vhost};
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::{
+    CatalogChange, Definition, DefinitionKey, PermissionDefinition, UserDefinition, VhostDefinition,
+};
+use crate::store::record::{Batch, QueueId, Record};
+use crate::store::{Opened, RecoveredQueue, Store, StoreState};
+
+/// The vhost and the user that a new data directory begins with, as RabbitMQ's does.
+const DEFAULT_VHOST: &str = "/";
+const DEFAULT_USER: &str = "guest";
+const DEFAULT_PASSWORD: &str = "guest";
+
+/// One client's connection while the broker runs; never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What the broker is told when it starts.
+#[derive(Debug, Clone)]
+pub struct BrokerSettings {
+    /// Users who may connect from this machine only.
+    pub loopback_users: Vec<String>,
+}
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self { loopback_users: vec![DEFAULT_USER.to_owned()] }
+    }
+}
+
+/// Why the broker can't start with what its store holds.
+#[derive(Debug)]
+pub struct OpenError(String);
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Why somebody may not come in. For the log: the client only hears that it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginRefused {
+    UnknownUser,
+    WrongPassword,
+    NotFromLoopback,
+}
+
+impl fmt::Display for LoginRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownUser => "there is no such user",
+            Self::WrongPassword => "the password is wrong",
+            Self::NotFromLoopback => "this user may connect from this machine only",
+        })
+    }
+}
+
+pub struct Broker {
+    settings: BrokerSettings,
+    store: Arc<dyn Store>,
+    queue_ids: Arc<QueueIds>,
+    vhosts: DashMap<String, Arc<Vhost>>,
+    users: DashMap<String, Arc<User>>,
+    next_id: AtomicU64,
+    pub registry: Registry,
+}
+
+impl Broker {
+    /// Takes up what the store holds; a new one gets the default vhost and user. Blocks until those are
+    /// on disk.
+    pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
+        let is_new = opened.catalog.is_empty();
+        let broker = Arc::new(Self {
+            settings,
+            store: opened.store,
+            queue_ids: Arc::new(QueueIds::new(opened.epoch)),
+            vhosts: DashMap::new(),
+            users: DashMap::new(),
+            next_id: AtomicU64::new(1),
+            registry: Registry::default(),
+        });
+        broker.restore(opened.catalog, opened.queues);
+        if is_new {
+            broker.bootstrap().map_err(|error| {
+                OpenError(format!("the default vhost and user cannot be stored: {error}"))
+            })?;
+        }
+        Ok(broker)
+    }
+
+    fn bootstrap(&self) -> Result<(), Error> {
+        let permissions = PermissionDefinition {
+            user: DEFAULT_USER.to_owned(),
+            vhost: DEFAULT_VHOST.to_owned(),
+            configure: ".*".to_owned(),
+            write: ".*".to_owned(),
+            read: ".*".to_owned(),
+        };
+        let tags = vec!["administrator".to_owned()];
+        let changes = [
+            self.put_vhost(DEFAULT_VHOST)?,
+            self.put_user(DEFAULT_USER, PasswordHash::of(DEFAULT_PASSWORD), tags),
+            self.set_permissions(permissions)?,
+        ];
+        changes.into_iter().try_for_each(Durable::wait_blocking)
+    }
+
+    /// Takes up definitions in the order in which they need one another. One that can't be taken up is
+    /// reported and left alone: it must not keep the others from being served.
+    fn restore(&self, catalog: Vec<Definition>, contents: Vec<RecoveredQueue>) {
+        let mut contents: HashMap<_, _> =
+            contents.into_iter().map(|queue| (queue.id, queue)).collect();
+        let mut later = Vec::new();
+        for definition in catalog {
+            match definition {
+                Definition::Vhost(vhost) => drop(self.add_vhost(&vhost.name)),
+                Definition::User(user) => self.restore_user(&user),
+                other => later.push(other),
+            }
+        }
+        later.sort_by_key(|definition| matches!(definition, Definition::Binding(_)));
+        for definition in later {
+            if let Err(error) = self.restore_one(definition, &mut contents) {
+                tracing::error!(%error, "a stored definition cannot be taken up again");
+            }
+        }
+    }
+
+    fn restore_one(
+        &self,
+        definition: Definition,
+        contents: &mut HashMap<QueueId, RecoveredQueue>,
+    ) -> Result<(), Error> {
+        match definition {
+            Definition::Exchange(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_exchange(stored)
+            }
+            Definition::Queue(stored) => {
+                let content = contents.remove(&stored.id);
+                self.existing_vhost(&stored.vhost)?.restore_queue(stored, content)
+            }
+            Definition::Binding(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_binding(stored)
+            }
+            Definition::Permission(stored) => self.grant(&stored),
+            Definition::Vhost(_) | Definition::User(_) => Ok(()),
+        }
+    }
+
+    fn existing_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
+        self.vhost(name).ok_or_else(|| Error::not_allowed(format!("vhost {name} not found")))
+    }
+
+    fn restore_user(&self, stored: &UserDefinition) {
+        match User::from_definition(stored) {
+            Some(user) => drop(self.users.insert(stored.name.clone(), user)),
+            None => tracing::warn!(
+                user = stored.name,
+                algorithm = stored.hashing_algorithm,
+                "the stored password hash is unknown here: the user cannot log in"
+            ),
+        }
+    }
+
+    /// A number that nothing else has while the broker runs.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn next_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id())
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn store_state(&self) -> watch::Receiver<StoreState> {
+        self.store.state()
+    }
+
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.get(name).map(|found| Arc::clone(&found))
+    }
+
+    /// The vhosts of the moment, in no order.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.vhosts.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    pub fn user(&self, name: &str) -> Option<Arc<User>> {
+        self.users.get(name).map(|found| Arc::clone(&found))
+    }
+
+    /// Checks a name and password from a client that is, or is not, on this machine.
+    pub fn authenticate(
+        &self,
+        name: &str,
+        password: &str,
+        from_loopback: bool,
+    ) -> Result<Arc<User>, LoginRefused> {
+        let user = self.user(name).ok_or(LoginRefused::UnknownUser)?;
+        if !user.accepts(password) {
+            return Err(LoginRefused::WrongPassword);
+        }
+        if !from_loopback && self.settings.loopback_users.iter().any(|local| local == name) {
+            return Err(LoginRefused::NotFromLoopback);
+        }
+        Ok(user)
+    }
+
+    /// The vhost that a user opens. A missing one and a forbidden one are both 530.
+    pub fn open_vhost(&self, name: &str, user: &User) -> Result<Arc<Vhost>, Error> {
+        let vhost = self.existing_vhost(name)?;
+        if !user.may_open(name) {
+            return Err(Error::not_allowed(format!(
+                "access to vhost '{name}' refused for user '{}'",
+                user.name
+            )));
+        }
+        Ok(vhost)
+    }
+
+    /// Adds a vhost; one that is there stays as it is.
+    pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
+        self.add_vhost(name)?;
+        let definition = Definition::Vhost(VhostDefinition { name: name.to_owned() });
+        Ok(self.store_change(CatalogChange::Put(definition)))
+    }
+
+    fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
+        let short = ShortStr::try_from(name).map_err(|_| {
+            Error::precondition_failed(format!("the vhost name '{name}' is longer than 255 bytes"))
+        })?;
+        let vhost = self.vhosts.entry(name.to_owned()).or_insert_with(|| {
+            Vhost::new(short, Arc::clone(&self.store), Arc::clone(&self.queue_ids))
+        });
+        Ok(Arc::clone(&vhost))
+    }
+
+    /// Adds a user, or gives it another password. Effective at once.
+    pub fn put_user(&self, name: &str, password: PasswordHash, tags: Vec<String>) -> Durable {
+        let entry = self.users.entry(name.to_owned());
+        let user = entry.or_insert_with(|| User::new(name.to_owned(), password.clone(), tags));
+        user.set_password(password);
+        let definition = Definition::User(user.definition());
+        drop(user);
+        self.store_change(CatalogChange::Put(definition))
+    }
+
+    /// Takes a user away; its connections may do nothing more. Answers whether there was one.
+    pub fn delete_user(&self, name: &str) -> (bool, Durable) {
+        let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
+        let permissions = user
+            .mark_deleted()
+            .into_iter()
+            .map(|vhost| DefinitionKey::Permission { user: name.to_owned(), vhost });
+        let keys = permissions.chain([DefinitionKey::User(name.to_owned())]);
+        let batch = keys.map(|key| Record::Catalog(CatalogChange::Delete(key))).collect();
+        (true, Durable::append(&*self.store, batch))
+    }
+
+    /// Sets what a user may do in a vhost. Effective at once.
+    pub fn set_permissions(&self, permissions: PermissionDefinition) -> Result<Durable, Error> {
+        self.grant(&permissions)?;
+        Ok(self.store_change(CatalogChange::Put(Definition::Permission(permissions))))
+    }
+
+    fn grant(&self, permissions: &PermissionDefinition) -> Result<(), Error> {
+        let Some(user) = self.user(&permissions.user) else {
+            return Err(Error::not_found(format!("no user '{}'", permissions.user)));
+        };
+        user.set_permissions(permissions).map_err(|error| {
+            Error::precondition_failed(format!("a permission is not a regular expression: {error}"))
+        })
+    }
+
+    /// Takes away what a user may do in a vhost. Effective at once.
+    pub fn clear_permissions(&self, user: &str, vhost: &str) -> Durable {
+        if self.user(user).is_some_and(|user| user.clear_permissions(vhost)) {
+            let key = DefinitionKey::Permission { user: user.to_owned(), vhost: vhost.to_owned() };
+            return self.store_change(CatalogChange::Delete(key));
+        }
+        Durable::already()
+    }
+
+    fn store_change(&self, change: CatalogChange) -> Durable {
+        Durable::append(&*self.store, Batch::from([Record::Catalog(change)]))
+    }
+}

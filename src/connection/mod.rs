@@ -1,1 +1,303 @@
-//! One AMQP client.
+//! One AMQP client: handshake, session, goodbye. The only place where frames meet the broker.
+//!
+//! Two tasks a connection: the reader, which owns the channels and calls the broker, and the writer,
+//! which owns the socket's other half. Between them, and between queues and writer, is the outbox.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod channel;
+mod close;
+mod handshake;
+mod outbox;
+mod reader;
+mod session;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
+
+use self::close::Failure;
+use self::handshake::{Agreed, Handshake, has_capability};
+use self::outbox::Outbox;
+use self::reader::Reader;
+use self::session::{Peer, Session, Step};
+use self::writer::Writer;
+use crate::broker::auth::Actor;
+use crate::broker::registry::ConnectionInfo;
+use crate::broker::{Broker, ConnectionId};
+use crate::protocol::frame::{FrameError, FrameKind};
+use crate::protocol::generated::{ConnectionCloseOk, Method};
+use crate::protocol::reply::ReplyCode;
+use crate::store::StoreState;
+
+/// How long a client may take to answer the broker's close, and to read what is still to be written.
+const GOODBYE_WAIT: Duration = Duration::from_secs(3);
+
+/// Limits and offers of every connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionSettings {
+    /// Largest frame, in bytes with its head and end; offered to clients, which may lower it to 4096.
+    pub frame_max_bytes: u32,
+    /// Most channels of a connection.
+    pub channel_max: u16,
+    /// Interval of heartbeats that is proposed to clients; they decide. 0 is none.
+    pub heartbeat_seconds: u16,
+    pub handshake_timeout_seconds: u16,
+    /// Largest body, in bytes.
+    pub message_size_max_bytes: u64,
+    pub consumers_per_channel_max: usize,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            frame_max_bytes: 131_072,
+            channel_max: 2047,
+            heartbeat_seconds: 60,
+            handshake_timeout_seconds: 10,
+            message_size_max_bytes: 128 * 1024 * 1024,
+            consumers_per_channel_max: 65_535,
+        }
+    }
+}
+
+/// Serves one client until it is gone, or until `stop` becomes true: then it is told 320 and let go.
+pub async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    broker: Arc<Broker>,
+    settings: Arc<ConnectionSettings>,
+    stop: watch::Receiver<bool>,
+) {
+    let handshake = Handshake::new(socket, peer, &broker, &settings);
+    let Some((agreed, reader)) = handshake.run().await else { return };
+    let id = broker.next_connection_id();
+    let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
+    let info = info_of(id, peer, &agreed);
+    broker.registry.add(info);
+    let served = Connection::begin(id, agreed, reader, &broker, &settings, stop);
+    served.run().instrument(span).await;
+    broker.registry.remove(id);
+}
+
+fn info_of(id: ConnectionId, peer: SocketAddr, agreed: &Agreed) -> ConnectionInfo {
+    ConnectionInfo {
+        id,
+        peer,
+        user: agreed.user.name.clone(),
+        vhost: agreed.vhost.name.to_string(),
+        client_properties: agreed.client_properties.clone(),
+        channel_max: agreed.channel_max,
+        frame_max: agreed.frame_max,
+        heartbeat_seconds: agreed.heartbeat_seconds,
+    }
+}
+
+/// Why a session ended.
+enum Ended {
+    /// The socket is gone.
+    Gone,
+    /// The client closed the connection.
+    ByClient,
+    /// The client has to be told. `lost` says that its bytes can't be read as frames any more.
+    Failed { failure: Failure, lost: bool },
+}
+
+struct Connection<R> {
+    reader: Reader<R>,
+    writer: JoinHandle<()>,
+    session: Session,
+    outbox: Arc<Outbox>,
+    store_state: watch::Receiver<StoreState>,
+    stop: watch::Receiver<bool>,
+    /// The client is taken for dead when it was silent for so long.
+    silence_max: Option<Duration>,
+    last_read: Instant,
+}
+
+impl Connection<tokio::net::tcp::OwnedReadHalf> {
+    fn begin(
+        id: ConnectionId,
+        agreed: Agreed,
+        reader: Reader<TcpStream>,
+        broker: &Arc<Broker>,
+        settings: &ConnectionSettings,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
+        let heartbeat = match agreed.heartbeat_seconds {
+            0 => None,
+            seconds => Some(Duration::from_secs(u64::from(seconds))),
+        };
+        let (reader, write_half) = reader.into_split();
+        // Rule: one is sent after half the interval of silence; two intervals of silence are the end.
+        let half = heartbeat.and_then(|interval| interval.checked_div(2));
+        let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
+        let actor = Actor { user: agreed.user, connection: id };
+        let peer = Peer::new(
+            Arc::clone(broker),
+            agreed.vhost,
+            actor,
+            Arc::clone(&outbox),
+            settings,
+            tell_cancelled,
+        );
+        Self {
+            reader,
+            writer: tokio::spawn(writer.run()),
+            session: Session::new(peer, agreed.channel_max),
+            outbox,
+            store_state: broker.store_state(),
+            stop,
+            silence_max: heartbeat.map(|interval| interval.saturating_mul(2)),
+            last_read: Instant::now(),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Connection<R> {
+    async fn run(mut self) {
+        tracing::info!("connection opened");
+        let ended = self.read_until_end().await;
+        self.session.close();
+        match ended {
+            Ended::Gone => tracing::info!("connection lost"),
+            Ended::ByClient => {
+                tracing::info!("connection closed by the client");
+                self.outbox.put_method(0, ConnectionCloseOk);
+            }
+            Ended::Failed { failure, lost } => {
+                tracing::warn!("connection closed: {}", failure.text);
+                self.outbox.put_method(0, failure.connection_close());
+                let _ = timeout(GOODBYE_WAIT, self.wait_for_close_ok(lost)).await;
+            }
+        }
+        self.outbox.end();
+        if timeout(GOODBYE_WAIT, &mut self.writer).await.is_err() {
+            self.writer.abort();
+        }
+        self.outbox.give_back();
+    }
+
+    async fn read_until_end(&mut self) -> Ended {
+        loop {
+            loop {
+                let step = match self.reader.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => self.session.frame(frame).await,
+                    Err(FrameError::Io(_)) => return Ended::Gone,
+                    Err(FrameError::Protocol(error)) => {
+                        return Ended::Failed { failure: error.into(), lost: true };
+                    }
+                };
+                match step {
+                    Ok(Step::Continue) => {}
+                    Ok(Step::Closed) => return Ended::ByClient,
+                    Err(failure) => return Ended::Failed { failure, lost: false },
+                }
+            }
+            self.session.peer.flush();
+            if let Some(ended) = self.wait_for_room().await {
+                return ended;
+            }
+            if let Some(ended) = self.wait_for_bytes().await {
+                return ended;
+            }
+        }
+    }
+
+    /// Rests while the client doesn't read its replies or the store has more than it can write: what
+    /// isn't read here is held back by TCP at the client.
+    async fn wait_for_room(&mut self) -> Option<Ended> {
+        let room = async {
+            self.outbox.wait_for_room().await;
+            let is_open = |state: &StoreState| *state != StoreState::Congested;
+            // The store going away is told by its answers.
+            let _ = self.store_state.wait_for(is_open).await;
+        };
+        tokio::select! {
+            biased;
+            () = room => None,
+            _ = &mut self.writer => Some(Ended::Gone),
+            () = stopped(&mut self.stop) => Some(forced()),
+        }
+    }
+
+    async fn wait_for_bytes(&mut self) -> Option<Ended> {
+        self.last_read = Instant::now();
+        let deadline = self.silence_max.and_then(|silence| self.last_read.checked_add(silence));
+        let silence = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            read = self.reader.fill() => match read {
+                Ok(true) => None,
+                Ok(false) | Err(_) => Some(Ended::Gone),
+            },
+            () = stopped(&mut self.stop) => Some(forced()),
+            _ = &mut self.writer => Some(Ended::Gone),
+            () = silence => {
+                tracing::warn!("missed heartbeats from the client");
+                Some(Ended::Gone)
+            }
+        }
+    }
+
+    /// Reads on until the client has answered a close; everything else is dropped.
+    async fn wait_for_close_ok(&mut self, lost: bool) {
+        loop {
+            if lost {
+                self.reader.discard();
+            }
+            while let Ok(Some(frame)) = self.reader.next_frame() {
+                if frame.kind != FrameKind::Method || frame.channel != 0 {
+                    continue;
+                }
+                match Method::decode(&frame.payload) {
+                    Ok(Method::ConnectionCloseOk(_)) => return,
+                    Ok(Method::ConnectionClose(_)) => {
+                        self.outbox.put_method(0, ConnectionCloseOk);
+                    }
+                    _ => {}
+                }
+            }
+            if !self.reader.fill().await.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // Nobody is left to say stop.
+        std::future::pending().await
+    }
+}
+
+fn forced() -> Ended {
+    let text = "broker forced connection closure with reason 'shutdown'";
+    Ended::Failed { failure: Failure::new(ReplyCode::ConnectionForced, text), lost: false }
+}

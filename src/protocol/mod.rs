@@ -18,7 +18,12 @@
     )
 )]
 
+pub mod error;
+pub mod frame;
+pub mod generated;
 pub mod message;
 pub mod properties;
+pub mod reply;
+pub mod sasl;
 pub mod table;
 pub mod wire;

@@ -1,10 +1,24 @@
 //! Primitives of the wire: octets, integers, short and long strings, bits, timestamps.
+//!
+//! All integers are big-endian. Consecutive bits share an octet, the first in its lowest place:
+//!
+//! ```text
+//! short string: length u8  | bytes (UTF-8)
+//! long string:  length u32 | bytes
+//! table:        length u32 | name (short string), type u8, value | ...
+//! ```
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
+use nom::bytes::complete::take;
+use nom::multi::{length_data, length_value};
+use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
+use nom::{IResult, Parser};
+
+use super::error::DecodeError;
 
 /// An AMQP short string: at most 255 bytes of UTF-8, shared by reference.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,5 +109,171 @@ impl fmt::Display for ShortStr {
 impl fmt::Debug for ShortStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Reads fields one after another from shared bytes. Strings share those bytes; nothing is copied.
+pub struct Fields<'a> {
+    owner: &'a Bytes,
+    rest: &'a [u8],
+    /// Bits of the octet in hand that are not read yet, and how many.
+    bits: u8,
+    bits_left: u8,
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(owner: &'a Bytes) -> Self {
+        Self { owner, rest: owner, bits: 0, bits_left: 0 }
+    }
+
+    /// The rest of the bytes, as they are.
+    pub fn rest(&self) -> Bytes {
+        self.owner.slice_ref(self.rest)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn parse<T>(
+        &mut self,
+        what: &str,
+        mut parser: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
+    ) -> Result<T, DecodeError> {
+        self.bits_left = 0;
+        let parsed: IResult<&'a [u8], T> = parser.parse(self.rest);
+        match parsed {
+            Ok((rest, value)) => {
+                self.rest = rest;
+                Ok(value)
+            }
+            Err(_) => {
+                let offset = self.owner.len().saturating_sub(self.rest.len());
+                Err(DecodeError::syntax(format!("{what} is cut short at byte {offset}")))
+            }
+        }
+    }
+
+    pub fn octet(&mut self) -> Result<u8, DecodeError> {
+        self.parse("octet", be_u8)
+    }
+
+    pub fn short(&mut self) -> Result<u16, DecodeError> {
+        self.parse("short", be_u16)
+    }
+
+    pub fn long(&mut self) -> Result<u32, DecodeError> {
+        self.parse("long", be_u32)
+    }
+
+    pub fn longlong(&mut self) -> Result<u64, DecodeError> {
+        self.parse("longlong", be_u64)
+    }
+
+    pub fn timestamp(&mut self) -> Result<u64, DecodeError> {
+        self.longlong()
+    }
+
+    /// The next bit; those of one octet are read one after another.
+    pub fn bit(&mut self) -> Result<bool, DecodeError> {
+        if self.bits_left == 0 {
+            self.bits = self.octet()?;
+            self.bits_left = 8;
+        }
+        let bit = self.bits & 1 == 1;
+        self.bits >>= 1;
+        self.bits_left = self.bits_left.saturating_sub(1);
+        Ok(bit)
+    }
+
+    pub fn shortstr(&mut self) -> Result<ShortStr, DecodeError> {
+        let bytes = self.parse("short string", length_data(be_u8))?;
+        ShortStr::from_bytes(self.owner.slice_ref(bytes))
+            .map_err(|_| DecodeError::syntax("a short string is not UTF-8"))
+    }
+
+    pub fn longstr(&mut self) -> Result<Bytes, DecodeError> {
+        let bytes = self.parse("long string", length_data(be_u32))?;
+        Ok(self.owner.slice_ref(bytes))
+    }
+
+    /// The inside of something that carries its length in front: a table or an array.
+    pub fn sized(&mut self) -> Result<Self, DecodeError> {
+        let all = nom::combinator::rest;
+        let rest = self.parse("table", length_value(be_u32, all))?;
+        Ok(Fields { owner: self.owner, rest, bits: 0, bits_left: 0 })
+    }
+
+    pub fn skip(&mut self, count: u32) -> Result<(), DecodeError> {
+        self.parse("value", take(count)).map(|_| ())
+    }
+
+    /// Rule: nothing may follow the last field.
+    pub fn end(&self) -> Result<(), DecodeError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            more => Err(DecodeError::syntax(format!("{more} bytes follow the last field"))),
+        }
+    }
+}
+
+/// Up to eight bits in one octet, the first in the lowest place.
+pub fn put_bits<const N: usize>(out: &mut BytesMut, bits: [bool; N]) {
+    let octet = bits.iter().rev().fold(0u8, |octet, bit| octet << 1 | u8::from(*bit));
+    out.put_u8(octet);
+}
+
+pub fn put_shortstr(out: &mut BytesMut, text: &ShortStr) {
+    // At most 255 bytes, by its type.
+    out.put_u8(u8::try_from(text.0.len()).unwrap_or(u8::MAX));
+    out.put_slice(&text.0);
+}
+
+/// A long string. What can be said in a frame is far shorter than what its length can say.
+pub fn put_longstr(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    out.put_slice(bytes);
+}
+
+/// Writes something that carries its length in front.
+pub fn put_sized(out: &mut BytesMut, inside: impl FnOnce(&mut BytesMut)) {
+    let start = out.len();
+    out.put_u32(0);
+    inside(out);
+    let len = out.len().saturating_sub(start).saturating_sub(4);
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(start..).and_then(|written| written.first_chunk_mut::<4>()) {
+        *place = len.to_be_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_fill_an_octet_from_its_lowest_place() {
+        let mut out = BytesMut::new();
+        put_bits(&mut out, [true, false, true, true, false]);
+        assert_eq!(out.as_ref(), [0b0000_1101]);
+        let bytes = out.freeze();
+        let mut fields = Fields::new(&bytes);
+        let read: Vec<bool> = (0..5).map(|_| fields.bit().expect("there")).collect();
+        assert_eq!(read, [true, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_short_string_shares_the_bytes_it_was_read_from() {
+        let bytes = Bytes::from_static(b"\x05hello!");
+        let text = Fields::new(&bytes).shortstr().expect("there");
+        assert_eq!(text, "hello");
+        assert_eq!(text.as_bytes().as_ptr(), bytes.slice(1..).as_ptr());
+    }
+
+    #[test]
+    fn what_is_cut_short_is_a_syntax_error() {
+        let bytes = Bytes::from_static(b"\x05hell");
+        let error = Fields::new(&bytes).shortstr().expect_err("cut");
+        assert_eq!(error.code, crate::protocol::reply::ReplyCode::SyntaxError);
     }
 }

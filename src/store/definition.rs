@@ -110,16 +110,29 @@ pub enum CatalogChange {
 
 /// Field tables are stored as the bytes they have on the wire, the one form that keeps every type.
 mod table_as_wire_bytes {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::{Bytes, BytesMut};
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::protocol::table::FieldTable;
+    use crate::protocol::wire::Fields;
 
-    pub fn serialize<S: Serializer>(_table: &FieldTable, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("")
+    pub(super) fn serialize<S: Serializer>(
+        table: &FieldTable,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut out = BytesMut::new();
+        table.encode(&mut out);
+        serializer.serialize_str(&STANDARD.encode(&out))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FieldTable, D::Error> {
-        String::deserialize(deserializer)?;
-        Ok(FieldTable::default())
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<FieldTable, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = Bytes::from(STANDARD.decode(text).map_err(D::Error::custom)?);
+        FieldTable::decode(&mut Fields::new(&bytes)).map_err(|error| D::Error::custom(error.text))
     }
 }

@@ -26,13 +26,28 @@ pub struct SeqRange {
     pub last: Seq,
 }
 
+/// Ranges in ascending order, apart from one another.
+pub type Ranges = SmallVec<[SeqRange; 1]>;
+
+/// The ranges that hold exactly these numbers, which are in ascending order.
+pub fn ranges_of(seqs: &[Seq]) -> Ranges {
+    let mut ranges = Ranges::new();
+    for seq in seqs {
+        match ranges.last_mut() {
+            Some(range) if range.last.0.checked_add(1) == Some(seq.0) => range.last = *seq,
+            _ => ranges.push(SeqRange { first: *seq, last: *seq }),
+        }
+    }
+    ranges
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Record {
     /// A message entered these queues. It is written once, however many they are.
     Enqueue { message: Arc<Message>, queues: SmallVec<[(QueueId, Seq); 1]> },
     /// Messages left a queue for good.
-    Settle { queue: QueueId, ranges: SmallVec<[SeqRange; 1]> },
+    Settle { queue: QueueId, ranges: Ranges },
     /// A message left a queue and entered others, in one step (dead-lettering). `message` is what
     /// enters. With no targets it is a settle.
     Move { from: (QueueId, Seq), message: Arc<Message>, to: SmallVec<[(QueueId, Seq); 1]> },

@@ -1,0 +1,138 @@
+//! Who may do what: users, their passwords, tags and permissions.
+//!
+//! The broker owns the table of users; a user is shared by its connections and changed in place, so
+//! that a change holds from the next operation on.
+
+pub mod password;
+pub mod permission;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use password::{HashingAlgorithm, PasswordHash};
+pub use permission::{Access, Permissions};
+
+use super::ConnectionId;
+use super::error::Error;
+use crate::store::definition::{PermissionDefinition, UserDefinition};
+
+/// A user as connections see it.
+#[derive(Debug)]
+pub struct User {
+    pub name: String,
+    state: RwLock<UserState>,
+}
+
+#[derive(Debug)]
+struct UserState {
+    password: PasswordHash,
+    tags: Vec<String>,
+    /// By vhost.
+    permissions: HashMap<String, Permissions>,
+    /// Deleted users keep their connections but may do nothing more.
+    deleted: bool,
+}
+
+impl User {
+    pub fn new(name: String, password: PasswordHash, tags: Vec<String>) -> Arc<Self> {
+        let state = UserState { password, tags, permissions: HashMap::new(), deleted: false };
+        Arc::new(Self { name, state: RwLock::new(state) })
+    }
+
+    /// Reads a stored definition. An unknown digest or a broken hash lets nobody in.
+    pub fn from_definition(definition: &UserDefinition) -> Option<Arc<Self>> {
+        let algorithm = HashingAlgorithm::from_name(&definition.hashing_algorithm)?;
+        let password = PasswordHash::parse(&definition.password_hash, algorithm)?;
+        Some(Self::new(definition.name.clone(), password, definition.tags.clone()))
+    }
+
+    pub fn definition(&self) -> UserDefinition {
+        let state = self.state.read();
+        UserDefinition {
+            name: self.name.clone(),
+            password_hash: state.password.encoded(),
+            hashing_algorithm: state.password.algorithm().name().to_owned(),
+            tags: state.tags.clone(),
+        }
+    }
+
+    pub fn accepts(&self, password: &str) -> bool {
+        let state = self.state.read();
+        !state.deleted && state.password.accepts(password)
+    }
+
+    pub fn set_password(&self, password: PasswordHash) {
+        self.state.write().password = password;
+    }
+
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.state.read().tags.iter().any(|own| own == tag)
+    }
+
+    /// Gives the user permissions in a vhost, effective at once.
+    pub fn set_permissions(&self, definition: &PermissionDefinition) -> Result<(), regex::Error> {
+        let PermissionDefinition { configure, write, read, .. } = definition;
+        let permissions = Permissions::parse(configure, write, read)?;
+        self.state.write().permissions.insert(definition.vhost.clone(), permissions);
+        Ok(())
+    }
+
+    /// Takes the user's permissions in a vhost away, effective at once.
+    pub fn clear_permissions(&self, vhost: &str) -> bool {
+        self.state.write().permissions.remove(vhost).is_some()
+    }
+
+    /// Ends the user for all who still hold it; answers the vhosts that it had permissions in.
+    pub fn mark_deleted(&self) -> Vec<String> {
+        let mut state = self.state.write();
+        state.deleted = true;
+        std::mem::take(&mut state.permissions).into_keys().collect()
+    }
+
+    /// Whether the user has any permissions in the vhost, which is what opening it takes.
+    pub fn may_open(&self, vhost: &str) -> bool {
+        let state = self.state.read();
+        !state.deleted && state.permissions.contains_key(vhost)
+    }
+
+    fn may(&self, access: Access, vhost: &str, name: &str) -> bool {
+        let state = self.state.read();
+        let permissions = state.permissions.get(vhost);
+        !state.deleted && permissions.is_some_and(|permissions| permissions.allow(access, name))
+    }
+}
+
+/// Who asks: the user and the connection that speaks for it.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub user: Arc<User>,
+    pub connection: ConnectionId,
+}
+
+/// What is asked about. The default exchange is checked under the name `amq.default`.
+#[derive(Debug, Clone, Copy)]
+pub enum Resource<'a> {
+    Queue(&'a str),
+    Exchange(&'a str),
+}
+
+impl Actor {
+    /// Refuses with 403 what the user's permissions in the vhost don't allow.
+    pub fn check(&self, access: Access, vhost: &str, resource: Resource<'_>) -> Result<(), Error> {
+        let (kind, name) = match resource {
+            Resource::Queue(name) => ("queue", name),
+            Resource::Exchange("") => ("exchange", "amq.default"),
+            Resource::Exchange(name) => ("exchange", name),
+        };
+        if self.user.may(access, vhost, name) {
+            return Ok(());
+        }
+        Err(Error::access_refused(format!(
+            "{} access to {kind} '{name}' in vhost '{vhost}' refused for user '{}'",
+            access.name(),
+            self.user.name
+        )))
+    }
+}

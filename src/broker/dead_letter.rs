@@ -1,0 +1,192 @@
+//! Dead-lettering: a message that a queue gives up goes to the queue's dead-letter exchange, with an
+//! account of its deaths in its headers.
+//!
+//! The one sideways road between queues. It never waits: the targets take the message in memory, and
+//! one record of the log moves it, so that a crash leaves it in the source or in the targets.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::queue::{Entry, Queue};
+use super::vhost::Vhost;
+use crate::protocol::message::Message;
+use crate::protocol::properties::BasicProperties;
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
+use crate::store::record::{Batch, QueueId, Record, Seq, SeqRange};
+
+const X_DEATH: &str = "x-death";
+
+/// Why a message died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Rejected,
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Moves a message that left `source` to where the queue's options say, or nowhere. `now_seconds` is the
+/// time of death since 1970.
+pub fn dead_letter(
+    vhost: &Vhost,
+    source: &Arc<Queue>,
+    entry: &Entry,
+    reason: Reason,
+    now_seconds: u64,
+    batch: &mut Batch,
+) {
+    let options = &source.properties.options;
+    let exchange = options.dead_letter_exchange.as_ref().and_then(|name| vhost.exchange(name));
+    let Some(exchange) = exchange else {
+        note_gone(source, entry, batch);
+        return;
+    };
+    let deaths = Deaths::of(&entry.message);
+    let routing_key =
+        options.dead_letter_routing_key.as_ref().unwrap_or(&entry.message.routing_key);
+    let mut route = vhost.route(&exchange, routing_key, &entry.message.properties);
+    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
+    let message = Arc::new(Message {
+        exchange: exchange.name.clone(),
+        routing_key: routing_key.clone(),
+        properties: deaths.with(source, &entry.message, reason, now_seconds),
+        body: entry.message.body.clone(),
+        dead_lettered: true,
+    });
+    let mut to: SmallVec<[(QueueId, Seq); 1]> = SmallVec::new();
+    for target in &route {
+        let seq = target.enqueue(std::slice::from_ref(&message), batch);
+        if let Some(seq) = seq
+            && target.stores(&message)
+        {
+            to.push((target.properties.id, seq));
+        }
+    }
+    match (entry.stored, to.is_empty()) {
+        (_, true) => note_gone(source, entry, batch),
+        (true, false) => {
+            let from = (source.properties.id, entry.seq);
+            batch.push(Record::Move { from, message, to });
+        }
+        (false, false) => batch.push(Record::Enqueue { message, queues: to }),
+    }
+}
+
+fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Batch) {
+    if entry.stored {
+        let range = SeqRange { first: entry.seq, last: entry.seq };
+        let ranges = SmallVec::from_slice(&[range]);
+        batch.push(Record::Settle { queue: source.properties.id, ranges });
+    }
+}
+
+/// A message's account of its deaths, most recent first.
+struct Deaths(Vec<FieldTable>);
+
+impl Deaths {
+    /// Reads the account that the broker itself wrote; a publisher's own is not trusted.
+    fn of(message: &Message) -> Self {
+        let headers = message.dead_lettered.then(|| message.properties.headers()).flatten();
+        let entries = headers.as_ref().and_then(|headers| headers.get(X_DEATH)?.as_array());
+        let tables = entries.into_iter().flatten().filter_map(FieldValue::as_table);
+        Self(tables.cloned().collect())
+    }
+
+    /// Rule: a queue that the message already died in gets it again only if somebody rejected it since.
+    fn is_cycle(&self, queue: &str) -> bool {
+        for death in &self.0 {
+            if text_of(death, "reason") == Some(Reason::Rejected.name()) {
+                return false;
+            }
+            if text_of(death, "queue") == Some(queue) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The message's properties with this death in front. A death in the same queue for the same reason
+    /// is counted, not repeated.
+    fn with(
+        mut self,
+        source: &Queue,
+        message: &Message,
+        reason: Reason,
+        now_seconds: u64,
+    ) -> crate::protocol::properties::Properties {
+        let mut properties = message.properties.decode().unwrap_or_default();
+        let known = self.0.iter().position(|death| {
+            text_of(death, "queue") == Some(source.name())
+                && text_of(death, "reason") == Some(reason.name())
+        });
+        let death = match known {
+            Some(index) => {
+                let mut death = self.0.remove(index);
+                let count = death.get("count").and_then(FieldValue::as_i64).unwrap_or(0);
+                set(&mut death, "count", FieldValue::I64(count.saturating_add(1)));
+                death
+            }
+            None => first_death(source, message, &properties, reason, now_seconds),
+        };
+        self.0.insert(0, death);
+        properties.expiration = None;
+        let headers = properties.headers.get_or_insert_with(FieldTable::default);
+        let entries = self.0.into_iter().map(FieldValue::Table).collect();
+        set(headers, X_DEATH, FieldValue::Array(entries));
+        let origin = [
+            ("reason", text(reason.name())),
+            ("queue", text(source.name())),
+            ("exchange", text(&message.exchange)),
+        ];
+        for (what, value) in origin {
+            let first = format!("x-first-death-{what}");
+            if !message.dead_lettered || headers.get(&first).is_none() {
+                set(headers, &first, value.clone());
+            }
+            set(headers, &format!("x-last-death-{what}"), value);
+        }
+        (&properties).into()
+    }
+}
+
+fn first_death(
+    source: &Queue,
+    message: &Message,
+    properties: &BasicProperties,
+    reason: Reason,
+    now_seconds: u64,
+) -> FieldTable {
+    let mut death = FieldTable::default();
+    set(&mut death, "count", FieldValue::I64(1));
+    set(&mut death, "reason", text(reason.name()));
+    set(&mut death, "queue", text(source.name()));
+    set(&mut death, "time", FieldValue::Timestamp(now_seconds));
+    set(&mut death, "exchange", text(&message.exchange));
+    set(&mut death, "routing-keys", FieldValue::Array(vec![text(&message.routing_key)]));
+    if let Some(expiration) = &properties.expiration {
+        set(&mut death, "original-expiration", text(expiration));
+    }
+    death
+}
+
+fn text_of<'a>(table: &'a FieldTable, name: &str) -> Option<&'a str> {
+    table.get(name).and_then(FieldValue::as_str)
+}
+
+fn text(text: &str) -> FieldValue {
+    FieldValue::LongStr(bytes::Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn set(table: &mut FieldTable, name: &str, value: FieldValue) {
+    // The names are this file's own and short.
+    if let Ok(name) = ShortStr::try_from(name) {
+        table.insert(name, value);
+    }
+}

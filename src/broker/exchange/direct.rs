@@ -1,0 +1,34 @@
+//! Direct: a message follows the bindings whose key is its routing key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Binding, Destination, Router, take_out};
+use crate::protocol::properties::Properties;
+use crate::protocol::wire::ShortStr;
+
+#[derive(Default)]
+pub(super) struct Direct {
+    by_key: HashMap<ShortStr, Vec<Arc<Binding>>>,
+}
+
+impl Router for Direct {
+    fn add(&mut self, binding: &Arc<Binding>) {
+        self.by_key.entry(binding.key.clone()).or_default().push(Arc::clone(binding));
+    }
+
+    fn remove(&mut self, binding: &Arc<Binding>) {
+        if let Some(bindings) = self.by_key.get_mut(&binding.key) {
+            take_out(bindings, binding);
+            if bindings.is_empty() {
+                self.by_key.remove(&binding.key);
+            }
+        }
+    }
+
+    fn route(&self, key: &ShortStr, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
+        for binding in self.by_key.get(key).into_iter().flatten() {
+            visit(&binding.destination);
+        }
+    }
+}

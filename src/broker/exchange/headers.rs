@@ -1,0 +1,286 @@
+//! Headers: a message follows the bindings whose arguments its headers carry.
+//!
+//! Indexed by header and value. A binding that needs all of its pairs stands under one of them, the one
+//! that fewest others stand under; a binding that needs any stands under each. A message looks up the
+//! headers that it carries, so that bindings which share nothing with it cost nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Binding, Destination, Router, take_out};
+use crate::broker::error::Error;
+use crate::protocol::properties::Properties;
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
+
+/// What a binding asks of a header: to be there, or to have a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Wanted {
+    Present,
+    Value(Comparable),
+}
+
+/// A value as it is compared: by meaning, not by its width on the wire. 1 is 1 in every integer type,
+/// but neither 1.0 nor "1".
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Comparable {
+    Integer(i64),
+    Float(u64),
+    Text(Bytes),
+    /// Everything else by its bytes on the wire.
+    Encoded(Bytes),
+}
+
+impl Comparable {
+    fn of(value: &FieldValue) -> Self {
+        if let Some(integer) = value.as_i64() {
+            return Self::Integer(integer);
+        }
+        match value {
+            FieldValue::F32(float) => Self::Float(f64::from(*float).to_bits()),
+            FieldValue::F64(float) => Self::Float(float.to_bits()),
+            FieldValue::LongStr(text) => Self::Text(text.clone()),
+            other => {
+                let mut encoded = BytesMut::new();
+                FieldTable::from_iter([(ShortStr::default(), other.clone())]).encode(&mut encoded);
+                Self::Encoded(encoded.freeze())
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    All,
+    Any,
+}
+
+/// A binding's arguments, parsed.
+struct Condition {
+    mode: Mode,
+    pairs: Vec<(ShortStr, Wanted)>,
+}
+
+impl Condition {
+    fn parse(arguments: &FieldTable) -> Result<Self, Error> {
+        let (mode, with_x) = match arguments.get("x-match") {
+            None => (Mode::All, false),
+            Some(value) => match value.as_str() {
+                Some("all") => (Mode::All, false),
+                Some("any") => (Mode::Any, false),
+                Some("all-with-x") => (Mode::All, true),
+                Some("any-with-x") => (Mode::Any, true),
+                other => return Err(Self::bad_mode(other, value)),
+            },
+        };
+        let pairs = arguments
+            .iter()
+            .filter(|(name, _)| *name != "x-match" && (with_x || !name.starts_with("x-")))
+            .map(|(name, value)| {
+                let wanted = match value {
+                    FieldValue::Void => Wanted::Present,
+                    value => Wanted::Value(Comparable::of(value)),
+                };
+                (name.clone(), wanted)
+            })
+            .collect();
+        Ok(Self { mode, pairs })
+    }
+
+    fn bad_mode(text: Option<&str>, value: &FieldValue) -> Error {
+        let received = match text {
+            Some(text) => format!("'{text}'"),
+            None => format!("a {}", value.type_name()),
+        };
+        Error::precondition_failed(format!(
+            "Invalid x-match field value {received}; expected all, any, all-with-x or any-with-x"
+        ))
+    }
+
+    fn holds(&self, headers: &HashMap<ShortStr, Comparable>) -> bool {
+        let fits = |(name, wanted): &(ShortStr, Wanted)| match (headers.get(name), wanted) {
+            (None, _) => false,
+            (Some(_), Wanted::Present) => true,
+            (Some(value), Wanted::Value(wanted)) => value == wanted,
+        };
+        match self.mode {
+            Mode::All => self.pairs.iter().all(fits),
+            Mode::Any => self.pairs.iter().any(fits),
+        }
+    }
+}
+
+/// A binding with its condition.
+struct Rule {
+    binding: Arc<Binding>,
+    condition: Condition,
+}
+
+#[derive(Default)]
+pub(super) struct Headers {
+    /// Where each binding stands, by header and what is wanted of it.
+    index: HashMap<(ShortStr, Wanted), Vec<Arc<Rule>>>,
+    /// Bindings that need all of nothing.
+    always: Vec<Arc<Binding>>,
+}
+
+impl Headers {
+    /// The places in the index where a condition stands, given how full they are.
+    fn places<'a>(&self, condition: &'a Condition) -> Vec<&'a (ShortStr, Wanted)> {
+        match condition.mode {
+            Mode::Any => condition.pairs.iter().collect(),
+            Mode::All => condition
+                .pairs
+                .iter()
+                .min_by_key(|pair| self.index.get(*pair).map_or(0, Vec::len))
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+impl Router for Headers {
+    fn check(&self, binding: &Binding) -> Result<(), Error> {
+        Condition::parse(&binding.arguments).map(|_| ())
+    }
+
+    fn add(&mut self, binding: &Arc<Binding>) {
+        let Ok(condition) = Condition::parse(&binding.arguments) else { return };
+        if condition.mode == Mode::All && condition.pairs.is_empty() {
+            self.always.push(Arc::clone(binding));
+            return;
+        }
+        let rule = Arc::new(Rule { binding: Arc::clone(binding), condition });
+        let places: Vec<_> = self.places(&rule.condition).into_iter().cloned().collect();
+        for place in places {
+            self.index.entry(place).or_default().push(Arc::clone(&rule));
+        }
+    }
+
+    fn remove(&mut self, binding: &Arc<Binding>) {
+        let Ok(condition) = Condition::parse(&binding.arguments) else { return };
+        take_out(&mut self.always, binding);
+        // Which of its pairs an all-binding stands under depended on what was there: look at each.
+        for pair in condition.pairs {
+            if let Some(rules) = self.index.get_mut(&pair) {
+                rules.retain(|rule| !Arc::ptr_eq(&rule.binding, binding));
+                if rules.is_empty() {
+                    self.index.remove(&pair);
+                }
+            }
+        }
+    }
+
+    fn route(&self, _: &ShortStr, properties: &Properties, visit: &mut dyn FnMut(&Destination)) {
+        self.always.iter().for_each(|binding| visit(&binding.destination));
+        let Some(table) = properties.headers() else { return };
+        let headers: HashMap<ShortStr, Comparable> =
+            table.iter().map(|(name, value)| (name.clone(), Comparable::of(value))).collect();
+        for (name, value) in &headers {
+            for wanted in [Wanted::Present, Wanted::Value(value.clone())] {
+                for rule in self.index.get(&(name.clone(), wanted)).into_iter().flatten() {
+                    if rule.condition.holds(&headers) {
+                        visit(&rule.binding.destination);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+    use crate::protocol::properties::BasicProperties;
+
+    fn table(pairs: &[(&'static str, FieldValue)]) -> FieldTable {
+        pairs.iter().map(|(name, value)| (ShortStr::from_static(name), value.clone())).collect()
+    }
+
+    fn text(text: &'static str) -> FieldValue {
+        FieldValue::LongStr(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn binding(arguments: FieldTable) -> Arc<Binding> {
+        let properties = ExchangeProperties {
+            name: ShortStr::from_static("there"),
+            kind: ExchangeKind::Fanout,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: FieldTable::default(),
+        };
+        let destination = Destination::Exchange(Exchange::new(properties).expect("valid"));
+        let (source, key) = (ShortStr::default(), ShortStr::default());
+        Arc::new(Binding { source, destination, key, arguments })
+    }
+
+    fn follows(
+        arguments: &[(&'static str, FieldValue)],
+        headers: &[(&'static str, FieldValue)],
+    ) -> bool {
+        let mut router = Headers::default();
+        router.add(&binding(table(arguments)));
+        let headers = Some(table(headers));
+        let properties = Properties::from(&BasicProperties { headers, ..Default::default() });
+        let mut found = false;
+        router.route(&ShortStr::default(), &properties, &mut |_| found = true);
+        found
+    }
+
+    #[test]
+    fn all_needs_every_pair_and_any_needs_one() {
+        let both = [("x-match", text("all")), ("a", text("1")), ("b", text("2"))];
+        assert!(follows(&both, &[("a", text("1")), ("b", text("2")), ("c", text("3"))]));
+        assert!(!follows(&both, &[("a", text("1"))]));
+        let either = [("x-match", text("any")), ("a", text("1")), ("b", text("2"))];
+        assert!(follows(&either, &[("b", text("2"))]));
+        assert!(!follows(&either, &[("b", text("1"))]));
+    }
+
+    #[test]
+    fn without_pairs_all_follows_everything_and_any_nothing() {
+        assert!(follows(&[], &[]));
+        assert!(!follows(&[("x-match", text("any"))], &[("a", text("1"))]));
+    }
+
+    #[test]
+    fn values_compare_by_meaning_and_void_by_presence() {
+        assert!(follows(&[("a", FieldValue::I64(1))], &[("a", FieldValue::U8(1))]));
+        assert!(!follows(&[("a", FieldValue::I64(1))], &[("a", FieldValue::F64(1.0))]));
+        assert!(!follows(&[("a", FieldValue::I64(1))], &[("a", text("1"))]));
+        assert!(follows(&[("a", FieldValue::Void)], &[("a", text("whatever"))]));
+        assert!(follows(&[("a", FieldValue::Bool(true))], &[("a", FieldValue::Bool(true))]));
+    }
+
+    #[test]
+    fn names_with_x_count_only_in_the_modes_that_say_so() {
+        assert!(follows(&[("x-a", text("1"))], &[]));
+        let with_x = [("x-match", text("all-with-x")), ("x-a", text("1"))];
+        assert!(!follows(&with_x, &[]));
+        assert!(follows(&with_x, &[("x-a", text("1"))]));
+    }
+
+    #[test]
+    fn an_unknown_mode_is_refused() {
+        for value in [text("some"), FieldValue::I32(1)] {
+            let binding = binding(table(&[("x-match", value)]));
+            assert!(Headers::default().check(&binding).is_err());
+        }
+    }
+
+    #[test]
+    fn bindings_spread_over_their_rarest_pair_and_leave_nothing_behind() {
+        let mut router = Headers::default();
+        let ids: Vec<Arc<Binding>> = (0..100)
+            .map(|id| binding(table(&[("kind", text("order")), ("id", FieldValue::I32(id))])))
+            .collect();
+        ids.iter().for_each(|binding| router.add(binding));
+        assert!(router.index.values().all(|rules| rules.len() <= 2));
+        ids.iter().for_each(|binding| router.remove(binding));
+        assert!(router.index.is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! An exchange: its kind, its bindings, and which of them a message follows.
+//!
+//! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one at
+//! a time.
+
+mod direct;
+mod fanout;
+mod headers;
+mod topic;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::binding::{Binding, Destination, DestinationKey};
+use super::error::Error;
+use crate::protocol::properties::Properties;
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::ExchangeDefinition;
+
+/// The argument in which an exchange declared again must agree.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// How an exchange chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExchangeKind {
+    Direct,
+    Fanout,
+    Topic,
+    Headers,
+}
+
+impl ExchangeKind {
+    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+        }
+    }
+
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::precondition_failed(format!(
+                "unknown exchange type '{name}'; the types are {known}"
+            ))
+        })
+    }
+
+    fn router(self) -> Box<dyn Router> {
+        match self {
+            Self::Direct => Box::<direct::Direct>::default(),
+            Self::Fanout => Box::<fanout::Fanout>::default(),
+            Self::Topic => Box::<topic::Topic>::default(),
+            Self::Headers => Box::<headers::Headers>::default(),
+        }
+    }
+}
+
+/// The bindings of an exchange, arranged so that the cost of a message follows those it matches.
+trait Router: Send + Sync {
+    /// Refuses arguments that this kind can't work with.
+    fn check(&self, _binding: &Binding) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn add(&mut self, binding: &Arc<Binding>);
+
+    fn remove(&mut self, binding: &Arc<Binding>);
+
+    /// Calls `visit` for each binding that the message follows; for the same one perhaps twice.
+    fn route(
+        &self,
+        routing_key: &ShortStr,
+        properties: &Properties,
+        visit: &mut dyn FnMut(&Destination),
+    );
+}
+
+/// What an exchange is, as it was declared.
+#[derive(Debug, Clone)]
+pub struct ExchangeProperties {
+    pub name: ShortStr,
+    pub kind: ExchangeKind,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: FieldTable,
+}
+
+pub struct Exchange {
+    pub name: ShortStr,
+    pub kind: ExchangeKind,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: FieldTable,
+    /// Where messages go that find no way out of this exchange.
+    pub alternate: Option<ShortStr>,
+    deleted: AtomicBool,
+    bindings: RwLock<Bindings>,
+}
+
+struct Bindings {
+    router: Box<dyn Router>,
+    /// All of them by destination and key; those in one place differ in their arguments.
+    all: HashMap<(DestinationKey, ShortStr), SmallVec<[Arc<Binding>; 1]>>,
+    count: usize,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    pub fn new(properties: ExchangeProperties) -> Result<Arc<Self>, Error> {
+        let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments } =
+            properties;
+        let alternate = alternate_of(&name, &arguments)?;
+        let bindings = Bindings { router: kind.router(), all: HashMap::new(), count: 0 };
+        Ok(Arc::new(Self {
+            name,
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+            alternate,
+            deleted: AtomicBool::new(false),
+            bindings: RwLock::new(bindings),
+        }))
+    }
+
+    /// `exchange 'name' in vhost 'vhost'`, the way errors name it.
+    pub fn described(name: &str, vhost: &str) -> String {
+        format!("exchange '{name}' in vhost '{vhost}'")
+    }
+
+    pub fn definition(&self, vhost: &str) -> ExchangeDefinition {
+        ExchangeDefinition {
+            vhost: vhost.to_owned(),
+            name: self.name.to_string(),
+            kind: self.kind.name().to_owned(),
+            auto_delete: self.auto_delete,
+            internal: self.internal,
+            arguments: self.arguments.clone(),
+        }
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+
+    pub fn binding_count(&self) -> usize {
+        self.bindings.read().count
+    }
+
+    /// All bindings of the moment, in no order.
+    pub fn bindings(&self) -> Vec<Arc<Binding>> {
+        self.bindings.read().all.values().flatten().cloned().collect()
+    }
+
+    /// Adds a binding; answers it, or nothing when it was there already.
+    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Arc<Binding>>, Error> {
+        let mut bindings = self.bindings.write();
+        bindings.router.check(&binding)?;
+        let place = (binding.destination.key(), binding.key.clone());
+        let here = bindings.all.entry(place).or_default();
+        if here.iter().any(|other| other.arguments == binding.arguments) {
+            return Ok(None);
+        }
+        let binding = Arc::new(binding);
+        here.push(Arc::clone(&binding));
+        bindings.count += 1;
+        bindings.router.add(&binding);
+        Ok(Some(binding))
+    }
+
+    /// Removes a binding; answers it, or nothing when there was none.
+    pub(super) fn unbind(
+        &self,
+        destination: DestinationKey,
+        key: &ShortStr,
+        arguments: &FieldTable,
+    ) -> Option<Arc<Binding>> {
+        let mut bindings = self.bindings.write();
+        let place = (destination, key.clone());
+        let here = bindings.all.get_mut(&place)?;
+        let index = here.iter().position(|other| other.arguments == *arguments)?;
+        let binding = here.remove(index);
+        if here.is_empty() {
+            bindings.all.remove(&place);
+        }
+        bindings.count -= 1;
+        bindings.router.remove(&binding);
+        Some(binding)
+    }
+
+    /// Calls `visit` for each destination that the message reaches from here; perhaps twice for one.
+    pub(super) fn route(
+        &self,
+        routing_key: &ShortStr,
+        properties: &Properties,
+        visit: &mut dyn FnMut(&Destination),
+    ) {
+        self.bindings.read().router.route(routing_key, properties, visit);
+    }
+}
+
+fn alternate_of(name: &ShortStr, arguments: &FieldTable) -> Result<Option<ShortStr>, Error> {
+    let Some(value) = arguments.get(ALTERNATE_EXCHANGE) else { return Ok(None) };
+    let alternate = value.as_str().and_then(|text| ShortStr::try_from(text).ok());
+    alternate.map(Some).ok_or_else(|| {
+        Error::precondition_failed(format!(
+            "invalid arg '{ALTERNATE_EXCHANGE}' for exchange '{name}': a string of at most 255 bytes \
+             is needed, not a {}",
+            FieldValue::type_name(value)
+        ))
+    })
+}
+
+/// Takes `binding` out of a list that holds it once.
+fn take_out(list: &mut Vec<Arc<Binding>>, binding: &Arc<Binding>) {
+    if let Some(index) = list.iter().position(|other| Arc::ptr_eq(other, binding)) {
+        list.swap_remove(index);
+    }
+}

@@ -1,0 +1,172 @@
+//! exchange.declare and exchange.delete.
+
+use std::sync::Arc;
+
+use super::{Topology, Vhost, clean_name};
+use crate::broker::auth::{Access, Actor, Resource};
+use crate::broker::durable::Durable;
+use crate::broker::equivalence::{same_arguments, same_property};
+use crate::broker::error::Error;
+use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, ExchangeProperties};
+use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::{
+    CatalogChange, Definition, DefinitionKey, DestinationKind, ExchangeDefinition,
+};
+use crate::store::record::{Batch, Record};
+
+/// What a client declares.
+#[derive(Debug, Clone)]
+pub struct ExchangeDeclare {
+    pub name: ShortStr,
+    pub kind: String,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: FieldTable,
+}
+
+/// Rule: nothing is declared, deleted or bound on the default exchange.
+pub(super) fn refuse_default(name: &ShortStr) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::access_refused("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}
+
+impl Vhost {
+    /// Declares an exchange, or checks that the one that is there is what the client means.
+    pub fn declare_exchange(
+        &self,
+        request: ExchangeDeclare,
+        actor: &Actor,
+    ) -> Result<Durable, Error> {
+        let name = clean_name(&request.name);
+        refuse_default(&name)?;
+        actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
+        let kind = ExchangeKind::parse(&request.kind)?;
+        let _topology = self.topology.lock();
+        if let Some(current) = self.exchange(&name) {
+            return self.check_same_exchange(&current, kind, &request).map(|()| Durable::already());
+        }
+        if name.starts_with("amq.") {
+            return Err(Error::access_refused(format!(
+                "exchange name '{name}' contains reserved prefix 'amq.*'"
+            )));
+        }
+        let exchange = Exchange::new(ExchangeProperties {
+            name: name.clone(),
+            kind,
+            durable: request.durable,
+            auto_delete: request.auto_delete,
+            internal: request.internal,
+            arguments: request.arguments,
+        })?;
+        if let Some(alternate) = &exchange.alternate {
+            actor.check(Access::Read, &self.name, Resource::Exchange(&name))?;
+            actor.check(Access::Write, &self.name, Resource::Exchange(alternate))?;
+        }
+        let mut batch = Batch::new();
+        if exchange.durable {
+            let definition = Definition::Exchange(exchange.definition(&self.name));
+            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+        }
+        self.exchanges.insert(name, exchange);
+        Ok(Durable::append(&*self.store, batch))
+    }
+
+    /// Puts in an exchange that the last run left. Only while nobody is connected.
+    pub(in crate::broker) fn restore_exchange(
+        &self,
+        stored: ExchangeDefinition,
+    ) -> Result<(), Error> {
+        let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
+        let exchange = Exchange::new(ExchangeProperties {
+            name: name.clone(),
+            kind: ExchangeKind::parse(&stored.kind)?,
+            durable: true,
+            auto_delete: stored.auto_delete,
+            internal: stored.internal,
+            arguments: stored.arguments,
+        })?;
+        self.exchanges.insert(name, exchange);
+        Ok(())
+    }
+
+    fn check_same_exchange(
+        &self,
+        current: &Exchange,
+        kind: ExchangeKind,
+        request: &ExchangeDeclare,
+    ) -> Result<(), Error> {
+        let described = Exchange::described(&current.name, &self.name);
+        same_property("type", &described, &kind.name(), &current.kind.name())?;
+        same_property("durable", &described, &request.durable, &current.durable)?;
+        same_property("auto_delete", &described, &request.auto_delete, &current.auto_delete)?;
+        same_property("internal", &described, &request.internal, &current.internal)?;
+        same_arguments(&[ALTERNATE_EXCHANGE], &described, &request.arguments, &current.arguments)
+    }
+
+    /// The exchange of that name, or 404.
+    pub fn existing_exchange(&self, name: &ShortStr) -> Result<Arc<Exchange>, Error> {
+        self.exchange(name).ok_or_else(|| {
+            Error::not_found(format!("no {}", Exchange::described(name, &self.name)))
+        })
+    }
+
+    /// exchange.declare with passive: is it there?
+    pub fn check_exchange_exists(&self, name: &ShortStr) -> Result<(), Error> {
+        let name = clean_name(name);
+        refuse_default(&name)?;
+        self.existing_exchange(&name).map(|_| ())
+    }
+
+    /// Deletes an exchange with its bindings. One that isn't there is deleted already.
+    pub fn delete_exchange(
+        &self,
+        name: &ShortStr,
+        if_unused: bool,
+        actor: &Actor,
+    ) -> Result<Durable, Error> {
+        let name = clean_name(name);
+        refuse_default(&name)?;
+        let described = Exchange::described(&name, &self.name);
+        if name.starts_with("amq.") {
+            return Err(Error::access_refused(format!(
+                "deletion of system {described} not allowed"
+            )));
+        }
+        actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
+        let mut topology = self.topology.lock();
+        let Some(exchange) = self.exchange(&name) else { return Ok(Durable::already()) };
+        if if_unused && exchange.binding_count() > 0 {
+            return Err(Error::precondition_failed(format!("{described} in use")));
+        }
+        let mut batch = Batch::new();
+        self.remove_exchange(&mut topology, &exchange, &mut batch);
+        Ok(Durable::append(&*self.store, batch))
+    }
+
+    /// Takes an exchange out, and with it the bindings from and to it.
+    pub(super) fn remove_exchange(
+        &self,
+        topology: &mut Topology,
+        exchange: &Arc<Exchange>,
+        batch: &mut Batch,
+    ) {
+        exchange.mark_deleted();
+        self.exchanges.remove(&exchange.name);
+        for binding in exchange.bindings() {
+            self.remove_binding(topology, exchange, &binding, batch);
+        }
+        let key = (DestinationKind::Exchange, exchange.name.clone());
+        self.remove_bindings_to(topology, &key, batch);
+        if exchange.durable {
+            let key = DefinitionKey::Exchange {
+                vhost: self.name.to_string(),
+                name: exchange.name.to_string(),
+            };
+            batch.push(Record::Catalog(CatalogChange::Delete(key)));
+        }
+    }
+}

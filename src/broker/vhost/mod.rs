@@ -1,0 +1,149 @@
+//! A vhost: the names of exchanges and queues, and what is done to them.
+//!
+//! Owner of the topology. Look-ups on the message path take no lock of the vhost; changes take
+//! `topology`, one at a time, and go to the log in the order in which they were made.
+
+mod bindings;
+mod exchanges;
+mod queues;
+mod routing;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+pub use bindings::BindRequest;
+pub use exchanges::ExchangeDeclare;
+pub use queues::QueueDeclare;
+
+use super::ConnectionId;
+use super::binding::{Binding, DestinationKey};
+use super::dead_letter::{Reason, dead_letter};
+use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use super::queue::Queue;
+use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
+use crate::store::record::{Batch, QueueId, Seq};
+use crate::store::{Epoch, Store};
+
+/// Every vhost has these; they are not stored and can't be deleted.
+const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
+    ("", ExchangeKind::Direct, false),
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
+/// Hands out queue ids, unique for ever: they carry the epoch.
+#[derive(Debug)]
+pub struct QueueIds {
+    epoch: Epoch,
+    next: AtomicU32,
+}
+
+impl QueueIds {
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, next: AtomicU32::new(1) }
+    }
+
+    fn next(&self) -> QueueId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        QueueId(u64::from(self.epoch.0) << 32 | u64::from(number))
+    }
+}
+
+pub struct Vhost {
+    pub name: ShortStr,
+    store: Arc<dyn Store>,
+    epoch: Epoch,
+    queue_ids: Arc<QueueIds>,
+    exchanges: DashMap<ShortStr, Arc<Exchange>>,
+    queues: DashMap<ShortStr, Arc<Queue>>,
+    topology: Mutex<Topology>,
+}
+
+/// What has to be found when something goes away.
+#[derive(Default)]
+struct Topology {
+    /// The bindings that lead to each destination, by their address.
+    leading_to: HashMap<DestinationKey, BTreeMap<usize, Arc<Binding>>>,
+    /// The exclusive queues of each connection.
+    exclusive: HashMap<ConnectionId, Vec<Arc<Queue>>>,
+}
+
+impl Vhost {
+    /// A vhost with the predeclared exchanges.
+    pub fn new(name: ShortStr, store: Arc<dyn Store>, queue_ids: Arc<QueueIds>) -> Arc<Self> {
+        let exchanges = DashMap::new();
+        for (name, kind, internal) in PREDECLARED {
+            let exchange = Exchange::new(ExchangeProperties {
+                name: ShortStr::from_static(name),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: FieldTable::default(),
+            });
+            if let Ok(exchange) = exchange {
+                exchanges.insert(ShortStr::from_static(name), exchange);
+            }
+        }
+        Arc::new(Self {
+            name,
+            store,
+            epoch: queue_ids.epoch,
+            queue_ids,
+            exchanges,
+            queues: DashMap::new(),
+            topology: Mutex::new(Topology::default()),
+        })
+    }
+
+    pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        self.exchanges.get(name.as_bytes()).map(|found| Arc::clone(&found))
+    }
+
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.queues.get(name.as_bytes()).map(|found| Arc::clone(&found))
+    }
+
+    /// The queues of the moment, in no order.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    /// The exchanges of the moment, in no order.
+    pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
+        self.exchanges.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
+    /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has one.
+    pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Batch) {
+        if queue.properties.options.dead_letter_exchange.is_none() {
+            queue.ack(seqs, batch);
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        for seq in seqs {
+            if let Some(entry) = queue.take_back(*seq, batch) {
+                dead_letter(self, queue, &entry, Reason::Rejected, now, batch);
+            }
+        }
+    }
+}
+
+/// A name as a client sent it, without the line ends that some clients' templates leave in it.
+fn clean_name(name: &ShortStr) -> ShortStr {
+    if !name.contains(['\r', '\n']) {
+        return name.detached();
+    }
+    let cleaned: String = name.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
+    ShortStr::try_from(cleaned.as_str()).unwrap_or_default()
+}

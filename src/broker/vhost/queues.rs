@@ -1,0 +1,279 @@
+//! queue.declare, queue.purge and queue.delete.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Topology, Vhost, clean_name};
+use crate::broker::ConnectionId;
+use crate::broker::auth::{Access, Actor, Resource};
+use crate::broker::durable::Durable;
+use crate::broker::equivalence::{same_arguments, same_property};
+use crate::broker::error::Error;
+use crate::broker::queue::{Consumer, Queue, QueueProperties, arguments};
+use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
+use crate::store::RecoveredQueue;
+use crate::store::definition::{
+    CatalogChange, Definition, DefinitionKey, DestinationKind, QueueDefinition,
+};
+use crate::store::record::{Batch, Record};
+
+/// What a client declares. Without a name the broker makes one.
+#[derive(Debug, Clone)]
+pub struct QueueDeclare {
+    pub name: ShortStr,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    pub arguments: FieldTable,
+}
+
+impl Vhost {
+    /// Declares a queue, or checks that the one that is there is what the client means.
+    pub fn declare_queue(
+        &self,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Durable), Error> {
+        let name = match clean_name(&request.name) {
+            name if name.is_empty() => generated_name(),
+            name => name,
+        };
+        actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
+        let mut topology = self.topology.lock();
+        if let Some(current) = self.queue(&name) {
+            self.check_same_queue(&current, &request, actor)?;
+            return Ok((current, Durable::already()));
+        }
+        if name.starts_with("amq.") && !request.name.is_empty() {
+            return Err(Error::access_refused(format!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )));
+        }
+        let properties = self.check_new_queue(name, request, actor)?;
+        let mut batch = Batch::new();
+        if properties.durable {
+            let definition = Definition::Queue(definition_of(&properties));
+            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+        }
+        let queue = Queue::new(properties, self.epoch, Arc::clone(&self.store));
+        if let Some(owner) = queue.properties.exclusive_to {
+            topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
+        }
+        let durable = Durable::append(&*self.store, batch);
+        self.queues.insert(queue.name().clone(), Arc::clone(&queue));
+        Ok((queue, durable))
+    }
+
+    /// Rule: an exclusive queue is never durable, whatever was asked for.
+    fn check_new_queue(
+        &self,
+        name: ShortStr,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<QueueProperties, Error> {
+        let described = format!("queue '{name}' in vhost '{}'", self.name);
+        let options = arguments::parse(&request.arguments, &described)?;
+        if let Some(exchange) = &options.dead_letter_exchange {
+            actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
+            actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
+        }
+        Ok(QueueProperties {
+            id: self.queue_ids.next(),
+            name,
+            vhost: self.name.clone(),
+            durable: request.durable && !request.exclusive,
+            auto_delete: request.auto_delete,
+            exclusive_to: request.exclusive.then_some(actor.connection),
+            arguments: request.arguments,
+            options,
+        })
+    }
+
+    fn check_same_queue(
+        &self,
+        current: &Arc<Queue>,
+        request: &QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        current.check_exclusive(actor.connection)?;
+        let properties = &current.properties;
+        if request.exclusive != properties.exclusive_to.is_some() {
+            // The same words as for another connection's queue: clients know no other.
+            return Err(current.locked());
+        }
+        let described = current.described();
+        let durable = request.durable && !request.exclusive;
+        same_property("durable", &described, &durable, &properties.durable)?;
+        same_property("auto_delete", &described, &request.auto_delete, &properties.auto_delete)?;
+        let (new, old) = (&request.arguments, &properties.arguments);
+        same_arguments(arguments::COMPARED, &described, new, old)
+    }
+
+    /// Puts in a queue that the last run left, with its messages. Only while nobody is connected.
+    pub(in crate::broker) fn restore_queue(
+        &self,
+        stored: QueueDefinition,
+        content: Option<RecoveredQueue>,
+    ) -> Result<(), Error> {
+        let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
+        let described = format!("queue '{name}' in vhost '{}'", self.name);
+        let properties = QueueProperties {
+            id: stored.id,
+            name: name.clone(),
+            vhost: self.name.clone(),
+            durable: true,
+            auto_delete: stored.auto_delete,
+            exclusive_to: None,
+            options: arguments::parse(&stored.arguments, &described)?,
+            arguments: stored.arguments,
+        };
+        let queue = Queue::new(properties, self.epoch, Arc::clone(&self.store));
+        if let Some(content) = content {
+            queue.restore(content);
+        }
+        self.queues.insert(name, queue);
+        Ok(())
+    }
+
+    /// The queue of that name, or 404.
+    pub fn existing_queue(&self, name: &ShortStr) -> Result<Arc<Queue>, Error> {
+        self.queue(name)
+            .ok_or_else(|| Error::not_found(format!("no queue '{name}' in vhost '{}'", self.name)))
+    }
+
+    /// queue.declare with passive: is it there, and may the client look?
+    pub fn find_queue(&self, name: &ShortStr, actor: &Actor) -> Result<Arc<Queue>, Error> {
+        let name = clean_name(name);
+        let resource = Resource::Queue(&name);
+        actor.check(Access::Configure, &self.name, resource).or_else(|refused| {
+            let other = actor.check(Access::Write, &self.name, resource);
+            other.or_else(|_| actor.check(Access::Read, &self.name, resource)).map_err(|_| refused)
+        })?;
+        let queue = self.existing_queue(&name)?;
+        queue.check_exclusive(actor.connection)?;
+        Ok(queue)
+    }
+
+    /// The queue of that name for a client that reads from it.
+    pub fn readable_queue(&self, name: &ShortStr, actor: &Actor) -> Result<Arc<Queue>, Error> {
+        let name = clean_name(name);
+        actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
+        let queue = self.existing_queue(&name)?;
+        queue.check_exclusive(actor.connection)?;
+        Ok(queue)
+    }
+
+    /// Drops the ready messages of a queue; answers how many.
+    pub fn purge_queue(&self, name: &ShortStr, actor: &Actor) -> Result<(usize, Durable), Error> {
+        let queue = self.readable_queue(name, actor)?;
+        let mut batch = Batch::new();
+        let count = queue.purge(&mut batch);
+        Ok((count, Durable::append(&*self.store, batch)))
+    }
+
+    /// Deletes a queue with its messages and bindings; answers how many messages were ready. One that
+    /// isn't there is deleted already.
+    pub fn delete_queue(
+        &self,
+        name: &ShortStr,
+        if_unused: bool,
+        if_empty: bool,
+        actor: &Actor,
+    ) -> Result<(usize, Durable), Error> {
+        let name = clean_name(name);
+        actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
+        let Some(queue) = self.queue(&name) else { return Ok((0, Durable::already())) };
+        queue.check_exclusive(actor.connection)?;
+        self.remove_queue(&queue, if_unused, if_empty)
+    }
+
+    /// Deletes a queue that has lost its last consumer, unless it has got another one since.
+    pub fn delete_unused_queue(&self, queue: &Arc<Queue>) -> Durable {
+        match self.remove_queue(queue, true, false) {
+            Ok((_, durable)) => durable,
+            Err(_) => Durable::already(),
+        }
+    }
+
+    /// Deletes the exclusive queues of a connection that ends.
+    pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
+        let owned = self.topology.lock().exclusive.remove(&owner).unwrap_or_default();
+        for queue in owned {
+            // Exclusive queues are not durable: there is nothing to wait for but their bindings, which
+            // are not durable either.
+            if let Ok((_, durable)) = self.remove_queue(&queue, false, false) {
+                drop(durable);
+            }
+        }
+    }
+
+    fn remove_queue(
+        &self,
+        queue: &Arc<Queue>,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<(usize, Durable), Error> {
+        let mut batch = Batch::new();
+        let (count, consumers, durable) = {
+            let mut topology = self.topology.lock();
+            if queue.is_deleted() {
+                return Ok((0, Durable::already()));
+            }
+            let (count, consumers) = queue.delete(if_unused, if_empty)?;
+            self.queues.remove(queue.name());
+            topology.forget_exclusive(queue);
+            let key = (DestinationKind::Queue, queue.name().clone());
+            self.remove_bindings_to(&mut topology, &key, &mut batch);
+            if queue.properties.durable {
+                let key = DefinitionKey::Queue {
+                    vhost: self.name.to_string(),
+                    name: queue.name().to_string(),
+                };
+                batch.push(Record::Catalog(CatalogChange::Delete(key)));
+                batch.push(Record::DeleteQueue { queue: queue.properties.id });
+            }
+            (count, consumers, Durable::append(&*self.store, batch))
+        };
+        tell_cancelled(&consumers);
+        Ok((count, durable))
+    }
+}
+
+impl Topology {
+    fn forget_exclusive(&mut self, queue: &Arc<Queue>) {
+        if let Some(owner) = queue.properties.exclusive_to
+            && let Some(owned) = self.exclusive.get_mut(&owner)
+        {
+            owned.retain(|other| !Arc::ptr_eq(other, queue));
+            if owned.is_empty() {
+                self.exclusive.remove(&owner);
+            }
+        }
+    }
+}
+
+fn tell_cancelled(consumers: &[Arc<Consumer>]) {
+    for consumer in consumers {
+        consumer.lane.cancelled(consumer);
+    }
+}
+
+fn definition_of(properties: &QueueProperties) -> QueueDefinition {
+    QueueDefinition {
+        vhost: properties.vhost.to_string(),
+        name: properties.name.to_string(),
+        id: properties.id,
+        auto_delete: properties.auto_delete,
+        arguments: properties.arguments.clone(),
+    }
+}
+
+/// A name that nobody has: 128 random bits.
+fn generated_name() -> ShortStr {
+    let bytes: [u8; 16] = rand::random();
+    let name = format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(bytes));
+    ShortStr::try_from(name.as_str()).unwrap_or_default()
+}

@@ -1,0 +1,108 @@
+//! From an exchange and a routing key to queues, each once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Vhost;
+use crate::broker::auth::{Access, Actor, Resource};
+use crate::broker::binding::Destination;
+use crate::broker::error::Error;
+use crate::broker::exchange::Exchange;
+use crate::broker::publish::Route;
+use crate::protocol::properties::Properties;
+use crate::protocol::wire::ShortStr;
+
+/// Up to here a list is searched, above it a set.
+const LIST_MAX: usize = 16;
+
+/// Shared things in the order they were found, each once.
+struct Distinct<T> {
+    found: SmallVec<[Arc<T>; 1]>,
+    addresses: HashSet<*const T>,
+}
+
+impl<T> Distinct<T> {
+    fn new() -> Self {
+        Self { found: SmallVec::new(), addresses: HashSet::new() }
+    }
+
+    fn insert(&mut self, thing: &Arc<T>) {
+        if self.found.len() < LIST_MAX {
+            if self.found.iter().any(|other| Arc::ptr_eq(other, thing)) {
+                return;
+            }
+        } else {
+            if self.addresses.is_empty() {
+                self.addresses.extend(self.found.iter().map(Arc::as_ptr));
+            }
+            if !self.addresses.insert(Arc::as_ptr(thing)) {
+                return;
+            }
+        }
+        self.found.push(Arc::clone(thing));
+    }
+}
+
+impl Vhost {
+    /// The exchange that a client publishes to, if it is there and the client may. `last` is the one it
+    /// published to before, which spares the look-up.
+    pub fn publish_target(
+        &self,
+        name: &ShortStr,
+        actor: &Actor,
+        last: Option<&Arc<Exchange>>,
+    ) -> Result<Arc<Exchange>, Error> {
+        let exchange = match last {
+            Some(last) if last.name == *name && !last.is_deleted() => Arc::clone(last),
+            _ => self.existing_exchange(name)?,
+        };
+        actor.check(Access::Write, &self.name, Resource::Exchange(name))?;
+        if exchange.internal {
+            return Err(Error::access_refused(format!(
+                "cannot publish to internal {}",
+                Exchange::described(name, &self.name)
+            )));
+        }
+        Ok(exchange)
+    }
+
+    /// The queues that a message goes to. An exchange that finds no way passes the message to its
+    /// alternate; nothing is visited twice.
+    pub fn route(
+        &self,
+        from: &Arc<Exchange>,
+        routing_key: &ShortStr,
+        properties: &Properties,
+    ) -> Route {
+        if from.name.is_empty() {
+            return self.queue(routing_key).into_iter().collect();
+        }
+        let mut queues = Distinct::new();
+        let mut exchanges = Distinct::new();
+        exchanges.insert(from);
+        let mut next = 0;
+        while let Some(exchange) = exchanges.found.get(next).cloned() {
+            next += 1;
+            let mut matched = false;
+            if exchange.name.is_empty() {
+                let queue = self.queue(routing_key);
+                matched = queue.is_some();
+                queue.iter().for_each(|queue| queues.insert(queue));
+            }
+            exchange.route(routing_key, properties, &mut |destination| {
+                matched = true;
+                match destination {
+                    Destination::Queue(queue) => queues.insert(queue),
+                    Destination::Exchange(exchange) => exchanges.insert(exchange),
+                }
+            });
+            let alternate = exchange.alternate.as_ref().filter(|_| !matched);
+            if let Some(alternate) = alternate.and_then(|name| self.exchange(name)) {
+                exchanges.insert(&alternate);
+            }
+        }
+        queues.found
+    }
+}

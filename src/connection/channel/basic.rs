@@ -1,0 +1,228 @@
+//! Class basic: publish, consume, get, and what is said about deliveries.
+
+use std::sync::Arc;
+
+use super::content::Published;
+use super::settlement::{Settlement, settle};
+use super::{Channel, Mode};
+use crate::broker::error::Error;
+use crate::broker::exchange::Exchange;
+use crate::broker::queue::{Consumer, Lane};
+use crate::connection::close::{Failure, MethodId};
+use crate::connection::outbox::Outgoing;
+use crate::connection::session::Peer;
+use crate::protocol::generated::{
+    BasicAck, BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty,
+    BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
+};
+use crate::protocol::reply::ReplyCode;
+use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
+
+impl Channel {
+    pub(super) fn basic_publish(
+        &mut self,
+        published: Published,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
+        let Published { mandatory, immediate, message } = published;
+        let exchange = self.target(&message.exchange, peer).map_err(|e| Failure::from(e).by(by))?;
+        if immediate {
+            return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
+        }
+        let message = Arc::new(message);
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            return transaction.publish(exchange, message, mandatory);
+        }
+        let confirm = matches!(self.mode, Mode::Confirm).then(|| self.shared.open_confirm());
+        let route = peer.vhost.route(&exchange, &message.routing_key, &message.properties);
+        let stored = route.iter().any(|queue| queue.stores(&message));
+        if !route.is_empty() {
+            peer.publishes.publish(message, route);
+        } else if mandatory {
+            let (channel, code) = (self.number, ReplyCode::NoRoute);
+            peer.outbox.put(Outgoing::Return { channel, code, message });
+        }
+        if let Some(number) = confirm {
+            peer.owe_confirm(&self.shared, number, stored);
+        }
+        Ok(())
+    }
+
+    /// The exchange of a publish: the last one again, if it is still there and the user still may.
+    fn target(&mut self, name: &ShortStr, peer: &Peer) -> Result<Arc<Exchange>, Error> {
+        let exchange = peer.vhost.publish_target(name, &peer.actor, self.target.as_ref())?;
+        self.target = Some(Arc::clone(&exchange));
+        Ok(exchange)
+    }
+
+    pub(super) fn basic_consume(
+        &mut self,
+        consume: BasicConsume,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let name = self.queue_name(&consume.queue)?;
+        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
+        let tag = match consume.consumer_tag.is_empty() {
+            true => generated_tag(),
+            false => consume.consumer_tag.detached(),
+        };
+        self.check_new_consumer(&tag, peer)?;
+        let consumer = Arc::new(Consumer {
+            id: peer.broker.next_id(),
+            tag: tag.clone(),
+            queue: Arc::clone(&queue),
+            connection: peer.actor.connection,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            priority: priority_of(&consume.arguments)?,
+            prefetch_count: self.prefetch_count,
+            arguments: consume.arguments,
+            lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
+        });
+        self.shared.consumers.lock().insert(tag.clone(), Arc::clone(&consumer));
+        let (number, no_wait, outbox) = (self.number, consume.no_wait, &peer.outbox);
+        let announce = || {
+            if !no_wait {
+                outbox.put_method(number, BasicConsumeOk { consumer_tag: tag.clone() });
+            }
+        };
+        let added = queue.add_consumer(consumer, announce, peer.publishes.records());
+        if added.is_err() {
+            self.shared.consumers.lock().remove(&tag);
+        }
+        Ok(added?)
+    }
+
+    fn check_new_consumer(&self, tag: &ShortStr, peer: &Peer) -> Result<(), Error> {
+        let consumers = self.shared.consumers.lock();
+        if consumers.contains_key(tag) {
+            return Err(Error::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
+        }
+        if consumers.len() >= peer.consumers_per_channel_max {
+            return Err(Error::not_allowed(format!(
+                "reached maximum ({}) of consumers per channel",
+                peer.consumers_per_channel_max
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn basic_cancel(
+        &mut self,
+        cancel: BasicCancel,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let consumer = self.shared.consumers.lock().remove(&cancel.consumer_tag);
+        if let Some(consumer) = consumer
+            && consumer.queue.remove_consumer(consumer.id)
+        {
+            let durable = peer.vhost.delete_unused_queue(&consumer.queue);
+            peer.finish(durable, cancel.no_wait).await?;
+        }
+        // Rule: cancelling what isn't there is fine.
+        let cancel_ok = BasicCancelOk { consumer_tag: cancel.consumer_tag };
+        peer.reply(self.number, cancel.no_wait, cancel_ok);
+        Ok(())
+    }
+
+    pub(super) async fn basic_get(
+        &mut self,
+        get: BasicGet,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let name = self.queue_name(&get.queue)?;
+        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
+        match queue.get(get.no_ack, peer.publishes.records()).await? {
+            Some(got) => {
+                let (channel, no_ack) = (Arc::clone(&self.shared), get.no_ack);
+                peer.outbox.put(Outgoing::GetOk { channel, queue, got, no_ack });
+            }
+            None => peer.outbox.put_method(self.number, BasicGetEmpty),
+        }
+        Ok(())
+    }
+
+    pub(super) fn basic_qos(&mut self, qos: &BasicQos, peer: &Peer) -> Result<(), Failure> {
+        if qos.prefetch_size != 0 {
+            let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
+            return Err(Failure::new(ReplyCode::NotImplemented, text));
+        }
+        if qos.global {
+            self.shared.set_shared_prefetch(qos.prefetch_count);
+        } else {
+            self.prefetch_count = qos.prefetch_count;
+        }
+        peer.outbox.put_method(self.number, BasicQosOk);
+        Ok(())
+    }
+
+    pub(super) fn basic_ack(&mut self, ack: &BasicAck, peer: &mut Peer) -> Result<(), Failure> {
+        self.settle(ack.delivery_tag, ack.multiple, Settlement::Ack, peer)
+    }
+
+    pub(super) fn basic_nack(&mut self, nack: &BasicNack, peer: &mut Peer) -> Result<(), Failure> {
+        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Reject };
+        self.settle(nack.delivery_tag, nack.multiple, settlement, peer)
+    }
+
+    pub(super) fn basic_reject(
+        &mut self,
+        reject: &BasicReject,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Reject };
+        self.settle(reject.delivery_tag, false, settlement, peer)
+    }
+
+    fn settle(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        settlement: Settlement,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        let Some(held) = self.shared.settle(tag, multiple) else {
+            return Err(Error::precondition_failed(format!("unknown delivery tag {tag}")).into());
+        };
+        match &mut self.mode {
+            Mode::Transaction(transaction) => transaction.settle(settlement, held),
+            Mode::Plain | Mode::Confirm => {
+                settle(held, settlement, &peer.vhost, peer.publishes.records());
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn basic_recover(
+        &mut self,
+        requeue: bool,
+        answer: bool,
+        peer: &mut Peer,
+    ) -> Result<(), Failure> {
+        if !requeue {
+            return Err(Failure::new(ReplyCode::NotImplemented, "requeue=false"));
+        }
+        let held = self.shared.settle(0, true).unwrap_or_default();
+        settle(held, Settlement::Requeue, &peer.vhost, peer.publishes.records());
+        peer.reply(self.number, !answer, BasicRecoverOk);
+        Ok(())
+    }
+}
+
+/// The consumer's place among others; higher ones are served first.
+fn priority_of(arguments: &FieldTable) -> Result<i64, Error> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    value.as_i64().ok_or_else(|| {
+        Error::precondition_failed(format!(
+            "invalid arg 'x-priority' for a consumer: an integer is needed, not a {}",
+            value.type_name()
+        ))
+    })
+}
+
+fn generated_tag() -> ShortStr {
+    let tag = format!("amq.ctag-{:032x}", rand::random::<u128>());
+    ShortStr::try_from(tag.as_str()).unwrap_or_default()
+}

@@ -1,0 +1,186 @@
+//! One AMQP channel: its state, and a handler for each method, named as the specification names it.
+//!
+//! Owned by the connection's reader; what others hold of it is in `shared.rs`.
+
+mod basic;
+mod confirm;
+mod confirms;
+mod content;
+mod exchange;
+mod ledger;
+mod queue;
+mod settlement;
+pub(super) mod shared;
+mod tx;
+
+use std::sync::Arc;
+
+use self::content::{ContentAssembler, Published};
+use self::settlement::by_queue;
+use self::shared::{ChannelShared, requeue};
+use self::tx::Transaction;
+use super::close::Failure;
+use super::session::Peer;
+use crate::broker::error::Error;
+use crate::broker::exchange::Exchange;
+use crate::broker::queue::Queue;
+use crate::protocol::frame::ContentHeader;
+use crate::protocol::generated::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method};
+use crate::protocol::reply::ReplyCode;
+use crate::protocol::wire::ShortStr;
+
+/// How publishes are answered.
+enum Mode {
+    Plain,
+    Confirm,
+    Transaction(Transaction),
+}
+
+pub(super) struct Channel {
+    number: u16,
+    shared: Arc<ChannelShared>,
+    mode: Mode,
+    content: ContentAssembler,
+    /// The queue declared last, which an empty queue name means.
+    last_queue: ShortStr,
+    /// For consumers that come; 0 is no limit.
+    prefetch_count: u16,
+    /// The exchange published to last.
+    target: Option<Arc<Exchange>>,
+}
+
+impl Channel {
+    /// channel.open
+    pub(super) fn open(number: u16, peer: &Peer) -> Self {
+        let outbox = Arc::clone(&peer.outbox);
+        peer.outbox.put_method(number, ChannelOpenOk);
+        Self {
+            number,
+            shared: ChannelShared::new(number, outbox, peer.tell_cancelled),
+            mode: Mode::Plain,
+            content: ContentAssembler::default(),
+            last_queue: ShortStr::default(),
+            prefetch_count: 0,
+            target: None,
+        }
+    }
+
+    /// Handles a method frame of this channel.
+    pub(super) async fn method(&mut self, method: Method, peer: &mut Peer) -> Result<(), Failure> {
+        self.content.check_method()?;
+        if let Method::BasicPublish(publish) = method {
+            self.content.begin(publish);
+            return Ok(());
+        }
+        match method {
+            Method::BasicAck(ack) => self.basic_ack(&ack, peer),
+            Method::BasicNack(nack) => self.basic_nack(&nack, peer),
+            Method::BasicReject(reject) => self.basic_reject(&reject, peer),
+            other => {
+                // What was published before takes effect before.
+                peer.flush();
+                self.control_method(other, peer).await
+            }
+        }
+    }
+
+    /// The methods that are not the path of messages.
+    async fn control_method(&mut self, method: Method, peer: &mut Peer) -> Result<(), Failure> {
+        match method {
+            Method::BasicGet(get) => self.basic_get(get, peer).await,
+            Method::BasicConsume(consume) => self.basic_consume(consume, peer),
+            Method::BasicCancel(cancel) => self.basic_cancel(cancel, peer).await,
+            // The client's answer to our basic.cancel.
+            Method::BasicCancelOk(_) => Ok(()),
+            Method::BasicQos(qos) => self.basic_qos(&qos, peer),
+            Method::BasicRecover(recover) => self.basic_recover(recover.requeue, true, peer),
+            Method::BasicRecoverAsync(recover) => self.basic_recover(recover.requeue, false, peer),
+            Method::QueueDeclare(declare) => self.queue_declare(declare, peer).await,
+            Method::QueueBind(bind) => self.queue_bind(bind, peer).await,
+            Method::QueueUnbind(unbind) => self.queue_unbind(unbind, peer).await,
+            Method::QueuePurge(purge) => self.queue_purge(&purge, peer).await,
+            Method::QueueDelete(delete) => self.queue_delete(&delete, peer).await,
+            Method::ExchangeDeclare(declare) => self.exchange_declare(declare, peer).await,
+            Method::ExchangeDelete(delete) => self.exchange_delete(&delete, peer).await,
+            Method::ExchangeBind(bind) => self.exchange_bind(bind, peer).await,
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(unbind, peer).await,
+            Method::ConfirmSelect(select) => self.confirm_select(&select, peer),
+            Method::TxSelect(_) => self.tx_select(peer),
+            Method::TxCommit(_) => self.tx_commit(peer).await,
+            Method::TxRollback(_) => self.tx_rollback(peer),
+            Method::ChannelFlow(flow) => self.channel_flow(flow.active, peer),
+            Method::ChannelOpen(_) => {
+                Err(Failure::new(ReplyCode::ChannelError, "second 'channel.open' seen"))
+            }
+            Method::AccessRequest(_) => {
+                peer.outbox.put_method(self.number, AccessRequestOk { ticket: 1 });
+                Ok(())
+            }
+            other => Err(Failure::new(
+                ReplyCode::CommandInvalid,
+                format!("unimplemented method '{}' on a channel", other.name()),
+            )),
+        }
+    }
+
+    /// Handles a content header frame.
+    pub(super) fn header(&mut self, header: ContentHeader, peer: &mut Peer) -> Result<(), Failure> {
+        let published = self.content.header(header, peer.message_size_max)?;
+        self.published(published, peer)
+    }
+
+    /// Handles a body frame.
+    pub(super) fn body(&mut self, chunk: bytes::Bytes, peer: &mut Peer) -> Result<(), Failure> {
+        let published = self.content.body(chunk)?;
+        self.published(published, peer)
+    }
+
+    fn published(&mut self, published: Option<Published>, peer: &mut Peer) -> Result<(), Failure> {
+        match published {
+            Some(published) => self.basic_publish(published, peer),
+            None => Ok(()),
+        }
+    }
+
+    /// Rule: the broker never pauses a consumer at a client's word; RabbitMQ refuses this, too.
+    fn channel_flow(&self, active: bool, peer: &Peer) -> Result<(), Failure> {
+        if !active {
+            return Err(Failure::new(ReplyCode::NotImplemented, "active=false"));
+        }
+        peer.outbox.put_method(self.number, ChannelFlowOk { active });
+        Ok(())
+    }
+
+    /// The queue that a method means: an empty name is the one declared last on this channel.
+    fn queue_name(&self, name: &ShortStr) -> Result<ShortStr, Error> {
+        match (name.is_empty(), self.last_queue.is_empty()) {
+            (false, _) => Ok(name.clone()),
+            (true, false) => Ok(self.last_queue.clone()),
+            (true, true) => Err(Error::not_found("no previously declared queue")),
+        }
+    }
+
+    /// Ends the channel: its consumers go, what its client holds goes back. Auto-delete queues go with
+    /// their last consumer.
+    pub(super) fn close(&mut self, peer: &mut Peer) {
+        let consumers = std::mem::take(&mut *self.shared.consumers.lock());
+        let mut unused: Vec<Arc<Queue>> = Vec::new();
+        for consumer in consumers.into_values() {
+            if consumer.queue.remove_consumer(consumer.id) {
+                unused.push(Arc::clone(&consumer.queue));
+            }
+        }
+        let mut held = self.shared.close();
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            held.extend(transaction.take_settled());
+            held.sort_by_key(|(tag, _)| *tag);
+        }
+        for (queue, seqs) in by_queue(held) {
+            requeue(&queue, seqs);
+        }
+        for queue in unused {
+            // The client doesn't wait for it, and neither does the broker.
+            drop(peer.vhost.delete_unused_queue(&queue));
+        }
+    }
+}

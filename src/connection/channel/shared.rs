@@ -1,0 +1,193 @@
+//! The part of a channel that its reader, its writer, the queues and the store all hold.
+//!
+//! It is the [`Lane`] by which queues reach the channel's consumers. Lock order: `ledger`, `confirms`
+//! and `resting` are each taken alone or before the outbox's own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use super::confirms::Confirms;
+use super::ledger::{Held, Ledger};
+use crate::broker::queue::{Consumer, Entry, Lane, Queue};
+use crate::connection::outbox::{Outbox, Outgoing};
+use crate::protocol::generated::BasicCancel;
+use crate::protocol::wire::ShortStr;
+use crate::store::Seq;
+
+pub(crate) struct ChannelShared {
+    pub(crate) number: u16,
+    pub(super) outbox: Arc<Outbox>,
+    ledger: Mutex<Ledger>,
+    confirms: Mutex<Confirms>,
+    /// By tag. A queue that goes away takes its consumers out.
+    pub(super) consumers: Mutex<HashMap<ShortStr, Arc<Consumer>>>,
+    /// The client wants to hear of consumers that the broker cancels.
+    tell_cancelled: bool,
+    /// The limit on unacked deliveries that all consumers of the channel share; 0 is none.
+    shared_prefetch: AtomicU32,
+    /// Deliveries to consumers that are reserved or out.
+    consumer_unacked: AtomicU32,
+    /// Consumers that wait for the shared limit.
+    resting: Mutex<Vec<Arc<Consumer>>>,
+}
+
+impl ChannelShared {
+    pub(super) fn new(number: u16, outbox: Arc<Outbox>, tell_cancelled: bool) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            outbox,
+            ledger: Mutex::default(),
+            confirms: Mutex::default(),
+            consumers: Mutex::default(),
+            tell_cancelled,
+            shared_prefetch: AtomicU32::new(0),
+            consumer_unacked: AtomicU32::new(0),
+            resting: Mutex::default(),
+        })
+    }
+
+    /// Gives tags to deliveries that are about to be written. What a closed channel's client will not
+    /// get any more goes back to its queue.
+    pub(crate) fn record(
+        &self,
+        queue: &Arc<Queue>,
+        entries: &[Entry],
+        from_consumer: bool,
+        no_ack: bool,
+        tags: &mut Vec<u64>,
+    ) {
+        tags.clear();
+        let mut refused = Vec::new();
+        {
+            let mut ledger = self.ledger.lock();
+            for entry in entries {
+                if no_ack {
+                    tags.extend(ledger.pass());
+                    continue;
+                }
+                let held = Held { queue: Arc::clone(queue), seq: entry.seq, from_consumer };
+                match ledger.record(held) {
+                    Ok(tag) => tags.push(tag),
+                    Err(held) => refused.push(held.seq),
+                }
+            }
+        }
+        requeue(queue, refused);
+    }
+
+    /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
+    pub(super) fn settle(&self, tag: u64, multiple: bool) -> Option<Vec<(u64, Held)>> {
+        let settled = self.ledger.lock().settle(tag, multiple)?;
+        self.release_shared(&settled);
+        Some(settled)
+    }
+
+    /// Undoes [`ChannelShared::settle`].
+    pub(super) fn restore(&self, settled: Vec<(u64, Held)>) {
+        let consumed = settled.iter().filter(|(_, held)| held.from_consumer).count();
+        let consumed = u32::try_from(consumed).unwrap_or(u32::MAX);
+        self.consumer_unacked.fetch_add(consumed, Ordering::SeqCst);
+        self.ledger.lock().restore(settled);
+    }
+
+    /// Closes the ledger; what the client held has to go back to its queues.
+    pub(super) fn close(&self) -> Vec<(u64, Held)> {
+        self.ledger.lock().close()
+    }
+
+    pub(super) fn set_shared_prefetch(&self, limit: u16) {
+        self.shared_prefetch.store(u32::from(limit), Ordering::SeqCst);
+        self.wake_resting();
+    }
+
+    fn release_shared(&self, settled: &[(u64, Held)]) {
+        let consumed = settled.iter().filter(|(_, held)| held.from_consumer).count();
+        let consumed = u32::try_from(consumed).unwrap_or(u32::MAX);
+        if consumed > 0 {
+            self.consumer_unacked.fetch_sub(consumed, Ordering::SeqCst);
+            self.wake_resting();
+        }
+    }
+
+    fn wake_resting(&self) {
+        let resting = std::mem::take(&mut *self.resting.lock());
+        for consumer in resting {
+            consumer.queue.wake(consumer.id);
+        }
+    }
+
+    fn reserve_shared(&self, consumer: &Arc<Consumer>) -> bool {
+        if self.try_reserve_shared() {
+            return true;
+        }
+        let mut resting = self.resting.lock();
+        // Again under the lock: an ack may have looked for the resting since.
+        if self.try_reserve_shared() {
+            return true;
+        }
+        resting.push(Arc::clone(consumer));
+        false
+    }
+
+    fn try_reserve_shared(&self) -> bool {
+        let limit = match self.shared_prefetch.load(Ordering::SeqCst) {
+            0 => u32::MAX,
+            limit => limit,
+        };
+        let take = |unacked: u32| (unacked < limit).then(|| unacked.saturating_add(1));
+        self.consumer_unacked.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+    }
+
+    /// Opens the confirm of the next publish.
+    pub(super) fn open_confirm(&self) -> u64 {
+        self.confirms.lock().open()
+    }
+
+    /// Tells the publisher about these publishes, in ascending order. The lock spans the outbox's, so
+    /// that what was decided first is said first.
+    pub(crate) fn complete_confirms(&self, numbers: &[u64], stored: bool) {
+        let mut confirms = self.confirms.lock();
+        for method in confirms.complete(numbers, stored) {
+            self.outbox.put_method(self.number, method);
+        }
+    }
+}
+
+/// Gives deliveries back to their queue, oldest first.
+pub(crate) fn requeue(queue: &Arc<Queue>, seqs: Vec<Seq>) {
+    if !seqs.is_empty() {
+        let mut batch = Vec::new();
+        queue.requeue(seqs, &mut batch);
+        queue.append(batch);
+    }
+}
+
+impl Lane for ChannelShared {
+    fn reserve(&self, bytes: u64, consumer: &Arc<Consumer>) -> bool {
+        if !consumer.no_ack && !self.reserve_shared(consumer) {
+            return false;
+        }
+        let reserved = self.outbox.reserve(bytes, consumer);
+        if !reserved && !consumer.no_ack {
+            self.consumer_unacked.fetch_sub(1, Ordering::SeqCst);
+        }
+        reserved
+    }
+
+    fn deliver(self: Arc<Self>, consumer: &Arc<Consumer>, entries: Vec<Entry>) {
+        let outbox = Arc::clone(&self.outbox);
+        let consumer = Arc::clone(consumer);
+        outbox.put_deliveries(Outgoing::Deliveries { channel: self, consumer, entries });
+    }
+
+    fn cancelled(&self, consumer: &Arc<Consumer>) {
+        self.consumers.lock().remove(&consumer.tag);
+        if self.tell_cancelled {
+            let cancel = BasicCancel { consumer_tag: consumer.tag.clone(), no_wait: true };
+            self.outbox.put_method(self.number, cancel);
+        }
+    }
+}

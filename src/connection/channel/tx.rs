@@ -1,0 +1,141 @@
+//! Class tx: publishes and settlements that take effect together.
+//!
+//! Until the commit a transaction's publishes are with the channel only, and what it settles is out of
+//! the ledger but still out in its queues. The commit goes to the log as one batch: after a crash all
+//! of it holds or none.
+
+use std::sync::Arc;
+
+use super::ledger::Held;
+use super::settlement::{Settlement, settle};
+use super::{Channel, Mode};
+use crate::broker::durable::Durable;
+use crate::broker::error::Error;
+use crate::broker::exchange::Exchange;
+use crate::broker::publish::PublishBatch;
+use crate::connection::close::Failure;
+use crate::connection::outbox::Outgoing;
+use crate::connection::session::Peer;
+use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
+use crate::protocol::message::Message;
+use crate::protocol::reply::ReplyCode;
+use crate::store::Batch;
+
+/// Bytes of bodies that a transaction may hold back, so that it can't fill the memory.
+const BODY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Operations in one transaction, for the same reason.
+const OPERATIONS_MAX: usize = 1_000_000;
+
+struct HeldBack {
+    exchange: Arc<Exchange>,
+    message: Arc<Message>,
+    mandatory: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Transaction {
+    publishes: Vec<HeldBack>,
+    body_bytes: u64,
+    settled: Vec<(Settlement, Vec<(u64, Held)>)>,
+}
+
+impl Transaction {
+    pub(super) fn publish(
+        &mut self,
+        exchange: Arc<Exchange>,
+        message: Arc<Message>,
+        mandatory: bool,
+    ) -> Result<(), Failure> {
+        self.body_bytes = self.body_bytes.saturating_add(message.body.len());
+        self.publishes.push(HeldBack { exchange, message, mandatory });
+        self.check_limits()
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        settlement: Settlement,
+        held: Vec<(u64, Held)>,
+    ) -> Result<(), Failure> {
+        self.settled.push((settlement, held));
+        self.check_limits()
+    }
+
+    fn check_limits(&self) -> Result<(), Failure> {
+        let operations = self.publishes.len().saturating_add(self.settled.len());
+        if self.body_bytes <= BODY_BYTES_MAX && operations <= OPERATIONS_MAX {
+            return Ok(());
+        }
+        Err(Failure::new(
+            ReplyCode::PreconditionFailed,
+            format!(
+                "a transaction holds at most {BODY_BYTES_MAX} bytes and {OPERATIONS_MAX} operations; \
+                 commit more often"
+            ),
+        ))
+    }
+
+    /// Everything that the transaction has settled so far, undone.
+    pub(super) fn take_settled(&mut self) -> Vec<(u64, Held)> {
+        self.settled.drain(..).flat_map(|(_, held)| held).collect()
+    }
+}
+
+fn not_transactional() -> Failure {
+    Error::precondition_failed("channel is not transactional").into()
+}
+
+impl Channel {
+    pub(super) fn tx_select(&mut self, peer: &Peer) -> Result<(), Failure> {
+        match self.mode {
+            Mode::Confirm => {
+                return Err(
+                    Error::precondition_failed("cannot switch from confirm to tx mode").into()
+                );
+            }
+            Mode::Plain => self.mode = Mode::Transaction(Transaction::default()),
+            Mode::Transaction(_) => {}
+        }
+        peer.outbox.put_method(self.number, TxSelectOk);
+        Ok(())
+    }
+
+    pub(super) async fn tx_commit(&mut self, peer: &mut Peer) -> Result<(), Failure> {
+        let Mode::Transaction(transaction) = &mut self.mode else {
+            return Err(not_transactional());
+        };
+        let transaction = std::mem::take(transaction);
+        let batch = self.apply(transaction, peer);
+        Durable::append(&**peer.broker.store(), batch).wait().await?;
+        peer.outbox.put_method(self.number, TxCommitOk);
+        Ok(())
+    }
+
+    /// Brings a transaction into the queues; answers what has to be on disk before the commit is.
+    fn apply(&self, transaction: Transaction, peer: &Peer) -> Batch {
+        let mut publishes = PublishBatch::default();
+        for HeldBack { exchange, message, mandatory } in transaction.publishes {
+            let route = peer.vhost.route(&exchange, &message.routing_key, &message.properties);
+            if !route.is_empty() {
+                publishes.publish(message, route);
+            } else if mandatory {
+                let (channel, code) = (self.number, ReplyCode::NoRoute);
+                peer.outbox.put(Outgoing::Return { channel, code, message });
+            }
+        }
+        for (settlement, held) in transaction.settled {
+            settle(held, settlement, &peer.vhost, publishes.records());
+        }
+        publishes.take()
+    }
+
+    pub(super) fn tx_rollback(&mut self, peer: &Peer) -> Result<(), Failure> {
+        let Mode::Transaction(transaction) = &mut self.mode else {
+            return Err(not_transactional());
+        };
+        let mut undone = std::mem::take(transaction);
+        self.shared.restore(undone.take_settled());
+        peer.outbox.put_method(self.number, TxRollbackOk);
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The lane from everybody who has something for a client to the one who writes it.
+//!
+//! What is put here leaves in this order. Deliveries are bounded by [`Outbox::reserve`]: a full outbox
+//! makes the consumer rest until the writer has caught up. Replies are bounded by their cause: the
+//! reader takes no more requests while too many replies wait.
+//! Owner of the waiting items, under a lock that is held for a push or a swap only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::channel::shared::ChannelShared;
+use crate::broker::queue::{Consumer, Entry, Got, Queue};
+use crate::protocol::generated::Method;
+use crate::protocol::message::Message;
+use crate::protocol::reply::ReplyCode;
+
+/// Bytes of deliveries on their way to one client, beyond which its consumers rest. Large enough for a
+/// full write, small enough that a slow client holds little.
+const DELIVERY_BYTES_MAX: usize = 512 * 1024;
+
+/// Resting consumers are rung when no more than this is left.
+const DELIVERY_BYTES_LOW: usize = DELIVERY_BYTES_MAX / 2;
+
+/// Replies waiting to be written, beyond which no more requests are read.
+const REPLIES_MAX: usize = 16 * 1024;
+
+/// What a delivery costs beside its body: frames, names, properties. An estimate for the limit.
+const DELIVERY_OVERHEAD: usize = 256;
+
+/// One thing to be written.
+pub(super) enum Outgoing {
+    Method { channel: u16, method: Method },
+    Deliveries { channel: Arc<ChannelShared>, consumer: Arc<Consumer>, entries: Vec<Entry> },
+    GetOk { channel: Arc<ChannelShared>, queue: Arc<Queue>, got: Got, no_ack: bool },
+    Return { channel: u16, code: ReplyCode, message: Arc<Message> },
+}
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    inner: Mutex<Inner>,
+    delivery_bytes: AtomicUsize,
+    /// Rung when there is something to write.
+    filled: Notify,
+    /// Rung when the writer has caught up with the replies.
+    caught_up: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    items: Vec<Outgoing>,
+    replies: usize,
+    resting: Vec<Arc<Consumer>>,
+    /// Nothing comes after what is in here.
+    ended: bool,
+}
+
+/// What the writer took out.
+pub(super) struct Taken {
+    pub(super) items: Vec<Outgoing>,
+    pub(super) ended: bool,
+}
+
+/// Bytes that a delivery with such a body takes of the limit.
+pub(super) fn delivery_cost(body_len: u64) -> usize {
+    usize::try_from(body_len).unwrap_or(usize::MAX).saturating_add(DELIVERY_OVERHEAD)
+}
+
+impl Outbox {
+    /// Puts a reply at the end.
+    pub(super) fn put(&self, item: Outgoing) {
+        {
+            let mut inner = self.inner.lock();
+            inner.replies = inner.replies.saturating_add(1);
+            inner.items.push(item);
+        }
+        self.filled.notify_one();
+    }
+
+    pub(super) fn put_method(&self, channel: u16, method: impl Into<Method>) {
+        self.put(Outgoing::Method { channel, method: method.into() });
+    }
+
+    /// Puts deliveries at the end for which room was reserved.
+    pub(super) fn put_deliveries(&self, item: Outgoing) {
+        self.inner.lock().items.push(item);
+        self.filled.notify_one();
+    }
+
+    /// Reserves room for a delivery, or remembers that the consumer rests.
+    pub(super) fn reserve(&self, body_len: u64, consumer: &Arc<Consumer>) -> bool {
+        if self.try_reserve(body_len) {
+            return true;
+        }
+        let mut inner = self.inner.lock();
+        // Again under the lock: the writer may have made room, and looked for the resting, since.
+        if self.try_reserve(body_len) {
+            return true;
+        }
+        inner.resting.push(Arc::clone(consumer));
+        false
+    }
+
+    fn try_reserve(&self, body_len: u64) -> bool {
+        if self.delivery_bytes.load(Ordering::SeqCst) >= DELIVERY_BYTES_MAX {
+            return false;
+        }
+        self.delivery_bytes.fetch_add(delivery_cost(body_len), Ordering::SeqCst);
+        true
+    }
+
+    /// Everything is in: the writer ends when it has written it.
+    pub(super) fn end(&self) {
+        self.inner.lock().ended = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is something to write or the end.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Takes out what there is.
+    pub(super) fn take(&self) -> Taken {
+        let mut inner = self.inner.lock();
+        inner.replies = 0;
+        let taken = Taken { items: std::mem::take(&mut inner.items), ended: inner.ended };
+        drop(inner);
+        self.caught_up.notify_one();
+        taken
+    }
+
+    /// Deliveries of that cost are written (or will never be): rings resting consumers.
+    pub(super) fn made_room(&self, cost: usize) {
+        let before = self.delivery_bytes.fetch_sub(cost, Ordering::SeqCst);
+        if before.saturating_sub(cost) > DELIVERY_BYTES_LOW {
+            return;
+        }
+        let resting = std::mem::take(&mut self.inner.lock().resting);
+        for consumer in resting {
+            consumer.queue.wake(consumer.id);
+        }
+    }
+
+    /// After the end: gives deliveries that nobody will write back to their queues. Their channels are
+    /// closed, and so refuse to record them.
+    pub(super) fn give_back(&self) {
+        for item in self.take().items {
+            match item {
+                Outgoing::Deliveries { channel, consumer, entries } => {
+                    channel.record(
+                        &consumer.queue,
+                        &entries,
+                        true,
+                        consumer.no_ack,
+                        &mut Vec::new(),
+                    );
+                }
+                Outgoing::GetOk { channel, queue, got, no_ack } => {
+                    channel.record(&queue, &[got.entry], false, no_ack, &mut Vec::new());
+                }
+                Outgoing::Method { .. } | Outgoing::Return { .. } => {}
+            }
+        }
+    }
+
+    /// Waits while too many replies wait to be written.
+    pub(super) async fn wait_for_room(&self) {
+        while self.inner.lock().replies > REPLIES_MAX {
+            self.caught_up.notified().await;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Bytes from a client's socket to frames.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::codec::Decoder;
+
+use crate::protocol::frame::{Frame, FrameDecoder, FrameError};
+
+/// Least room for a read, and all that an idle connection keeps.
+const READ_MIN: usize = 4 * 1024;
+
+/// Room for a read when the last one filled its buffer.
+const READ_MAX: usize = 128 * 1024;
+
+pub(super) struct Reader<R> {
+    socket: R,
+    buffer: BytesMut,
+    decoder: FrameDecoder,
+    /// Room for the next read: grows while reads are full, shrinks when they are not.
+    room: usize,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(socket: R, frame_max: u32) -> Self {
+        let decoder = FrameDecoder::new(frame_max);
+        Self { socket, buffer: BytesMut::new(), decoder, room: READ_MIN }
+    }
+
+    pub(super) fn set_frame_max(&mut self, frame_max: u32) {
+        self.decoder.set_frame_max(frame_max);
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut R {
+        &mut self.socket
+    }
+
+    /// Reads what there is; false at the end of the stream. Safe to cancel.
+    pub(super) async fn fill(&mut self) -> io::Result<bool> {
+        if self.buffer.is_empty() && self.room == READ_MIN && self.buffer.capacity() > READ_MAX {
+            self.buffer = BytesMut::new();
+        }
+        self.buffer.reserve(self.room);
+        let count = self.socket.read_buf(&mut self.buffer).await?;
+        self.room = if count >= self.room {
+            self.room.saturating_mul(4).min(READ_MAX)
+        } else {
+            count.next_power_of_two().clamp(READ_MIN, READ_MAX)
+        };
+        Ok(count > 0)
+    }
+
+    /// The next whole frame of what was read.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        self.decoder.decode(&mut self.buffer)
+    }
+
+    /// Takes the first `len` bytes as they are, for the protocol header.
+    pub(super) fn take_raw(&mut self, len: usize) -> Option<BytesMut> {
+        (self.buffer.len() >= len).then(|| self.buffer.split_to(len))
+    }
+
+    /// Throws away what was read: the stream has lost its frames.
+    pub(super) fn discard(&mut self) {
+        self.buffer.clear();
+    }
+}
+
+impl Reader<TcpStream> {
+    /// Parts with the half that writes; what was read already stays.
+    pub(super) fn into_split(self) -> (Reader<OwnedReadHalf>, OwnedWriteHalf) {
+        let Self { socket, buffer, decoder, room } = self;
+        let (socket, write_half) = socket.into_split();
+        (Reader { socket, buffer, decoder, room }, write_half)
+    }
+}

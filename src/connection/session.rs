@@ -1,0 +1,290 @@
+//! An open connection's inside: its channels, and where each frame goes.
+//!
+//! Owned by the connection's reader. After an error on a channel its frames are dropped until the
+//! client has answered the close.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::channel::Channel;
+use super::channel::shared::ChannelShared;
+use super::close::{Failure, MethodId};
+use super::outbox::Outbox;
+use crate::broker::Broker;
+use crate::broker::auth::Actor;
+use crate::broker::durable::Durable;
+use crate::broker::publish::PublishBatch;
+use crate::broker::vhost::Vhost;
+use crate::protocol::frame::{ContentHeader, Frame, FrameKind};
+use crate::protocol::generated::{ChannelCloseOk, ConnectionUpdateSecretOk, Method};
+use crate::protocol::reply::ReplyCode;
+
+/// What all channels of a connection share, and what a handler needs beside its channel.
+pub(super) struct Peer {
+    pub(super) broker: Arc<Broker>,
+    pub(super) vhost: Arc<Vhost>,
+    pub(super) actor: Actor,
+    pub(super) outbox: Arc<Outbox>,
+    /// What this read has brought so far.
+    pub(super) publishes: PublishBatch,
+    owed: Vec<OwedConfirms>,
+    pub(super) message_size_max: u64,
+    pub(super) consumers_per_channel_max: usize,
+    /// The client wants to hear of consumers that the broker cancels.
+    pub(super) tell_cancelled: bool,
+}
+
+/// Confirms of one channel for what this read has brought.
+struct OwedConfirms {
+    channel: Arc<ChannelShared>,
+    /// Once the batch is on disk.
+    when_stored: Vec<u64>,
+    /// Once the batch is in its queues.
+    at_once: Vec<u64>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        vhost: Arc<Vhost>,
+        actor: Actor,
+        outbox: Arc<Outbox>,
+        settings: &super::ConnectionSettings,
+        tell_cancelled: bool,
+    ) -> Self {
+        Self {
+            broker,
+            vhost,
+            actor,
+            outbox,
+            publishes: PublishBatch::default(),
+            owed: Vec::new(),
+            message_size_max: settings.message_size_max_bytes,
+            consumers_per_channel_max: settings.consumers_per_channel_max,
+            tell_cancelled,
+        }
+    }
+
+    /// Notes that a publish has to be confirmed.
+    pub(super) fn owe_confirm(&mut self, channel: &Arc<ChannelShared>, number: u64, stored: bool) {
+        let known = self.owed.iter().position(|owed| Arc::ptr_eq(&owed.channel, channel));
+        let index = known.unwrap_or_else(|| {
+            let channel = Arc::clone(channel);
+            self.owed.push(OwedConfirms { channel, when_stored: Vec::new(), at_once: Vec::new() });
+            self.owed.len().saturating_sub(1)
+        });
+        if let Some(owed) = self.owed.get_mut(index) {
+            if stored { &mut owed.when_stored } else { &mut owed.at_once }.push(number);
+        }
+    }
+
+    /// Brings what was read into the queues and to the log, and has it confirmed.
+    pub(super) fn flush(&mut self) {
+        let batch = self.publishes.take();
+        let mut waiting = Vec::new();
+        for owed in self.owed.drain(..) {
+            owed.channel.complete_confirms(&owed.at_once, true);
+            if batch.is_empty() {
+                // The queues went away meanwhile: there is nothing to wait for.
+                owed.channel.complete_confirms(&owed.when_stored, true);
+            } else if !owed.when_stored.is_empty() {
+                waiting.push((owed.channel, owed.when_stored));
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        self.broker.store().append(
+            batch,
+            Box::new(move |outcome| {
+                for (channel, numbers) in waiting {
+                    channel.complete_confirms(&numbers, outcome.is_ok());
+                }
+            }),
+        );
+    }
+
+    /// Waits for a change to be on disk, unless the client doesn't.
+    pub(super) async fn finish(&self, durable: Durable, no_wait: bool) -> Result<(), Failure> {
+        if no_wait {
+            return Ok(());
+        }
+        Ok(durable.wait().await?)
+    }
+
+    /// Answers a method, unless the client doesn't want it.
+    pub(super) fn reply(&self, channel: u16, no_wait: bool, method: impl Into<Method>) {
+        if !no_wait {
+            self.outbox.put_method(channel, method);
+        }
+    }
+}
+
+/// How the connection goes on after a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Continue,
+    /// The client closed the connection.
+    Closed,
+}
+
+enum Slot {
+    Open(Box<Channel>),
+    /// The broker has closed it and waits for the answer.
+    Closing,
+}
+
+pub(super) struct Session {
+    pub(super) peer: Peer,
+    channels: HashMap<u16, Slot>,
+    channel_max: u16,
+}
+
+impl Session {
+    pub(super) fn new(peer: Peer, channel_max: u16) -> Self {
+        Self { peer, channels: HashMap::new(), channel_max }
+    }
+
+    /// Handles one frame. An error is one that ends the connection.
+    pub(super) async fn frame(&mut self, frame: Frame) -> Result<Step, Failure> {
+        match (frame.kind, frame.channel) {
+            (FrameKind::Heartbeat, _) => Ok(Step::Continue),
+            (FrameKind::Method, 0) => self.connection_method(&Method::decode(&frame.payload)?),
+            (_, 0) => Err(Failure::new(
+                ReplyCode::UnexpectedFrame,
+                "expected method frame on channel 0, got content frame instead",
+            )),
+            _ => self.channel_frame(frame).await.map(|()| Step::Continue),
+        }
+    }
+
+    fn connection_method(&mut self, method: &Method) -> Result<Step, Failure> {
+        match method {
+            Method::ConnectionClose(_) => Ok(Step::Closed),
+            // The answer to a close of ours that a client's own close has crossed.
+            Method::ConnectionCloseOk(_) => Ok(Step::Continue),
+            Method::ConnectionUpdateSecret(_) => self.connection_update_secret(),
+            other => Err(Failure::new(
+                ReplyCode::ChannelError,
+                format!("unexpected method '{}' in connection state running", other.name()),
+            )
+            .by(other.into())),
+        }
+    }
+
+    /// Rule: a new secret is checked against what the user may do now. Passwords don't expire here, so
+    /// that the user and its vhost are what there is to check.
+    fn connection_update_secret(&self) -> Result<Step, Failure> {
+        let Peer { broker, vhost, actor, outbox, .. } = &self.peer;
+        broker.open_vhost(&vhost.name, &actor.user)?;
+        outbox.put_method(0, ConnectionUpdateSecretOk);
+        Ok(Step::Continue)
+    }
+
+    async fn channel_frame(&mut self, frame: Frame) -> Result<(), Failure> {
+        let number = frame.channel;
+        match self.channels.get_mut(&number) {
+            None => self.frame_on_unopened(&frame),
+            Some(Slot::Closing) => {
+                self.frame_on_closing(&frame);
+                Ok(())
+            }
+            Some(Slot::Open(channel)) => {
+                let mut by = MethodId::default();
+                let done = match frame.kind {
+                    FrameKind::Method => {
+                        let method = Method::decode(&frame.payload)?;
+                        by = MethodId::from(&method);
+                        if let Method::ChannelClose(_) = method {
+                            self.close_channel(number);
+                            self.peer.outbox.put_method(number, ChannelCloseOk);
+                            return Ok(());
+                        }
+                        channel.method(method, &mut self.peer).await
+                    }
+                    FrameKind::Header => {
+                        let header = ContentHeader::decode(&frame.payload)?;
+                        channel.header(header, &mut self.peer)
+                    }
+                    FrameKind::Body => channel.body(frame.payload, &mut self.peer),
+                    FrameKind::Heartbeat => Ok(()),
+                };
+                match done {
+                    Err(failure) => self.fail_channel(number, failure.by(by)),
+                    Ok(()) => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// A soft failure closes the channel; a hard one is passed on.
+    fn fail_channel(&mut self, number: u16, failure: Failure) -> Result<(), Failure> {
+        if failure.code.is_hard() {
+            return Err(failure);
+        }
+        tracing::info!(channel = number, "channel closed: {}", failure.text);
+        self.close_channel(number);
+        self.peer.outbox.put_method(number, failure.channel_close());
+        self.channels.insert(number, Slot::Closing);
+        Ok(())
+    }
+
+    fn frame_on_unopened(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let expected_open = || Failure::new(ReplyCode::ChannelError, "expected 'channel.open'");
+        if frame.kind != FrameKind::Method {
+            return Err(expected_open());
+        }
+        match Method::decode(&frame.payload)? {
+            Method::ChannelOpen(_) => self.open_channel(frame.channel),
+            // The answer to a close that the client's own close has crossed.
+            Method::ChannelCloseOk(_) => Ok(()),
+            other => Err(expected_open().by((&other).into())),
+        }
+    }
+
+    fn open_channel(&mut self, number: u16) -> Result<(), Failure> {
+        let open = self.channels.len();
+        if open >= usize::from(self.channel_max) || number > self.channel_max {
+            let text = format!(
+                "number of channels opened ({open}) has reached the negotiated channel_max ({})",
+                self.channel_max
+            );
+            return Err(Failure::new(ReplyCode::NotAllowed, text));
+        }
+        let channel = Channel::open(number, &self.peer);
+        self.channels.insert(number, Slot::Open(Box::new(channel)));
+        Ok(())
+    }
+
+    /// Rule: between the broker's close and the client's close-ok nothing else is looked at.
+    fn frame_on_closing(&mut self, frame: &Frame) {
+        if frame.kind != FrameKind::Method {
+            return;
+        }
+        match Method::decode(&frame.payload) {
+            Ok(Method::ChannelCloseOk(_)) => drop(self.channels.remove(&frame.channel)),
+            Ok(Method::ChannelClose(_)) => {
+                self.peer.outbox.put_method(frame.channel, ChannelCloseOk);
+            }
+            _ => {}
+        }
+    }
+
+    fn close_channel(&mut self, number: u16) {
+        self.peer.flush();
+        if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
+            channel.close(&mut self.peer);
+        }
+    }
+
+    /// Ends all channels and deletes the connection's exclusive queues.
+    pub(super) fn close(&mut self) {
+        self.peer.flush();
+        for slot in std::mem::take(&mut self.channels).into_values() {
+            if let Slot::Open(mut channel) = slot {
+                channel.close(&mut self.peer);
+            }
+        }
+        self.peer.vhost.delete_exclusive_queues(self.peer.actor.connection);
+    }
+}

@@ -1,0 +1,254 @@
+//! The one who writes to a client's socket: takes what is in the outbox, gives deliveries their tags,
+//! encodes all of it and writes it in one go.
+//!
+//! ```text
+//!   outbox ──take──▶ encode (tags, ledger) ──▶ vectored write ──▶ room for the resting
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::channel::shared::ChannelShared;
+use super::outbox::{Outbox, Outgoing, delivery_cost};
+use crate::broker::queue::{Consumer, Entry};
+use crate::protocol::frame::{
+    FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_content_header, encode_heartbeat,
+    encode_method,
+};
+use crate::protocol::generated::{BasicDeliver, BasicGetOk, BasicReturn, Method};
+use crate::protocol::message::Message;
+use crate::protocol::wire::ShortStr;
+
+/// Body chunks from this length on are written from where they are.
+const SHARE_MIN: usize = 8 * 1024;
+
+/// A buffer larger than this is given back when there is nothing to write.
+const BUFFER_KEPT_MAX: usize = 16 * 1024;
+
+/// What is to be written, in order: copied bytes and shared body chunks.
+#[derive(Default)]
+pub(super) struct WriteQueue {
+    sealed: VecDeque<Bytes>,
+    tail: BytesMut,
+}
+
+impl WriteQueue {
+    /// Where small things are appended.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    fn push_chunk(&mut self, chunk: &Bytes) {
+        if chunk.len() < SHARE_MIN {
+            self.tail.extend_from_slice(chunk);
+        } else {
+            self.seal();
+            self.sealed.push_back(chunk.clone());
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.sealed.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Writes everything out.
+    pub(super) async fn write_to(
+        &mut self,
+        socket: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        if self.sealed.is_empty() {
+            socket.write_all(&self.tail).await?;
+            self.tail.clear();
+        } else {
+            self.seal();
+            socket.write_all_buf(self).await?;
+        }
+        if self.tail.capacity() > BUFFER_KEPT_MAX {
+            self.tail = BytesMut::new();
+        }
+        Ok(())
+    }
+}
+
+/// The sealed part as one buffer for vectored writes; `seal` comes first.
+impl Buf for WriteQueue {
+    fn remaining(&self) -> usize {
+        self.sealed.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.sealed.front().map_or(&[], Bytes::as_ref)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pairs = slices.iter_mut().zip(&self.sealed);
+        pairs.map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        while let Some(first) = self.sealed.front_mut() {
+            if first.len() > count {
+                first.advance(count);
+                return;
+            }
+            count = count.saturating_sub(first.len());
+            self.sealed.pop_front();
+        }
+    }
+}
+
+pub(super) struct Writer<W> {
+    socket: W,
+    outbox: Arc<Outbox>,
+    frame_max: usize,
+    heartbeat: Option<Duration>,
+    queue: WriteQueue,
+    tags: Vec<u64>,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// `heartbeat` is the silence after which one is sent: half the negotiated interval.
+    pub(super) fn new(
+        socket: W,
+        outbox: Arc<Outbox>,
+        frame_max: u32,
+        heartbeat: Option<Duration>,
+    ) -> Self {
+        let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
+        Self {
+            socket,
+            outbox,
+            frame_max,
+            heartbeat,
+            queue: WriteQueue::default(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// Writes until the outbox ends or the socket does.
+    pub(super) async fn run(mut self) {
+        let mut last_write = Instant::now();
+        loop {
+            let taken = self.outbox.take();
+            if taken.items.is_empty() {
+                if taken.ended || !self.wait(last_write).await {
+                    break;
+                }
+                if self.queue.buffer().is_empty() {
+                    continue;
+                }
+            }
+            let cost = taken.items.into_iter().map(|item| self.encode(item)).sum();
+            let written = self.queue.write_to(&mut self.socket).await;
+            self.outbox.made_room(cost);
+            if written.is_err() {
+                break;
+            }
+            last_write = Instant::now();
+        }
+        // The other side may be gone already.
+        let _ = self.socket.shutdown().await;
+    }
+
+    /// Waits for something to write; a heartbeat when it takes long. False when there is nothing more.
+    async fn wait(&mut self, last_write: Instant) -> bool {
+        let Some(due) = self.heartbeat.and_then(|silence| last_write.checked_add(silence)) else {
+            self.outbox.filled().await;
+            return true;
+        };
+        if tokio::time::timeout_at(due, self.outbox.filled()).await.is_err() {
+            encode_heartbeat(self.queue.buffer());
+        }
+        true
+    }
+
+    /// Encodes one item; answers what it took of the delivery limit.
+    fn encode(&mut self, item: Outgoing) -> usize {
+        match item {
+            Outgoing::Method { channel, method } => {
+                encode_method(channel, &method, self.queue.buffer());
+                0
+            }
+            Outgoing::Deliveries { channel, consumer, entries } => {
+                self.encode_deliveries(&channel, &consumer, &entries)
+            }
+            Outgoing::GetOk { channel, queue, got, no_ack } => {
+                let entry = got.entry;
+                let mut tags = std::mem::take(&mut self.tags);
+                channel.record(&queue, std::slice::from_ref(&entry), false, no_ack, &mut tags);
+                if let Some(delivery_tag) = tags.first() {
+                    let method = Method::from(BasicGetOk {
+                        delivery_tag: *delivery_tag,
+                        redelivered: entry.redelivered,
+                        exchange: entry.message.exchange.clone(),
+                        routing_key: entry.message.routing_key.clone(),
+                        message_count: u32::try_from(got.remaining).unwrap_or(u32::MAX),
+                    });
+                    self.encode_content(channel.number, &method, &entry.message);
+                }
+                self.tags = tags;
+                0
+            }
+            Outgoing::Return { channel, code, message } => {
+                let method = Method::from(BasicReturn {
+                    reply_code: code.code(),
+                    reply_text: ShortStr::from_static(code.name()),
+                    exchange: message.exchange.clone(),
+                    routing_key: message.routing_key.clone(),
+                });
+                self.encode_content(channel, &method, &message);
+                0
+            }
+        }
+    }
+
+    fn encode_deliveries(
+        &mut self,
+        channel: &Arc<ChannelShared>,
+        consumer: &Arc<Consumer>,
+        entries: &[Entry],
+    ) -> usize {
+        let mut tags = std::mem::take(&mut self.tags);
+        channel.record(&consumer.queue, entries, true, consumer.no_ack, &mut tags);
+        let mut cost: usize = 0;
+        for (index, entry) in entries.iter().enumerate() {
+            cost = cost.saturating_add(delivery_cost(entry.message.body.len()));
+            let Some(delivery_tag) = tags.get(index) else { continue };
+            let method = Method::from(BasicDeliver {
+                consumer_tag: consumer.tag.clone(),
+                delivery_tag: *delivery_tag,
+                redelivered: entry.redelivered,
+                exchange: entry.message.exchange.clone(),
+                routing_key: entry.message.routing_key.clone(),
+            });
+            self.encode_content(channel.number, &method, &entry.message);
+        }
+        self.tags = tags;
+        cost
+    }
+
+    /// A method with its content: header and as many body frames as the client's frame_max asks for.
+    fn encode_content(&mut self, channel: u16, method: &Method, message: &Message) {
+        encode_method(channel, method, self.queue.buffer());
+        let (len, properties) = (message.body.len(), &message.properties);
+        encode_content_header(channel, len, properties, self.queue.buffer());
+        let room = self.frame_max.saturating_sub(FRAME_OVERHEAD).max(1);
+        for chunk in message.body.chunks() {
+            let mut rest = chunk.clone();
+            while !rest.is_empty() {
+                let part = rest.split_to(rest.len().min(room));
+                self.queue.buffer().extend_from_slice(&body_frame_head(channel, part.len()));
+                self.queue.push_chunk(&part);
+                self.queue.buffer().extend_from_slice(&[FRAME_END]);
+            }
+        }
+    }
+}
