@@ -20,12 +20,19 @@ use super::wire::{Fields, ShortStr, put_bits, put_longstr, put_shortstr};
 
 ";
 
+macro_rules! emit {
+    ($out:expr, $($arg:tt)*) => {
+        writeln!($out, $($arg)*).expect("a String takes everything")
+    };
+}
+
 pub fn rust(spec: &Spec) -> String {
     let mut out = String::from(HEAD);
     constants(&mut out, &spec.constants);
     reply_codes(&mut out, &spec.constants);
     method_enum(&mut out, spec);
     for class in &spec.classes {
+        emit!(out, "// Class {}: {}\n", class.name, class.doc);
         for method in &class.methods {
             method_struct(&mut out, class, method);
         }
@@ -34,12 +41,6 @@ pub fn rust(spec: &Spec) -> String {
         properties(&mut out, class);
     }
     out
-}
-
-macro_rules! emit {
-    ($out:expr, $($arg:tt)*) => {
-        writeln!($out, $($arg)*).expect("a String takes everything")
-    };
 }
 
 fn camel(name: &str) -> String {
@@ -190,7 +191,13 @@ fn method_struct(out: &mut String, class: &Class, method: &Method) {
     let name = struct_name(class, method);
     let fields = method.fields();
     let kept: Vec<&Field<'_>> = fields.iter().filter(|field| !field.reserved).collect();
-    emit!(out, "/// {}.{}: {}", class.name, method.name, method.doc);
+    let sender = match method.sender.as_str() {
+        "client" => "from the client",
+        "server" => "from the broker",
+        "both" => "from either side",
+        other => panic!("{other:?} doesn't send {}.{}", class.name, method.name),
+    };
+    emit!(out, "/// {}.{}, {sender}. {}", class.name, method.name, method.doc);
     emit!(out, "#[derive(Debug, Clone, Default, PartialEq)]");
     if kept.is_empty() {
         emit!(out, "pub struct {name};\n");

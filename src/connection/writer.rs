@@ -5,12 +5,10 @@
 //!   outbox ──take──▶ encode (tags, ledger) ──▶ vectored write ──▶ room for the resting
 //! ```
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -21,96 +19,20 @@ use crate::protocol::frame::{
     FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_content_header, encode_heartbeat,
     encode_method,
 };
+use crate::protocol::gather::Gather;
 use crate::protocol::generated::{BasicDeliver, BasicGetOk, BasicReturn, Method};
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
-/// Body chunks from this length on are written from where they are.
-const SHARE_MIN: usize = 8 * 1024;
-
 /// A buffer larger than this is given back when there is nothing to write.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
-
-/// What is to be written, in order: copied bytes and shared body chunks.
-#[derive(Default)]
-pub(super) struct WriteQueue {
-    sealed: VecDeque<Bytes>,
-    tail: BytesMut,
-}
-
-impl WriteQueue {
-    /// Where small things are appended.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.tail
-    }
-
-    fn push_chunk(&mut self, chunk: &Bytes) {
-        if chunk.len() < SHARE_MIN {
-            self.tail.extend_from_slice(chunk);
-        } else {
-            self.seal();
-            self.sealed.push_back(chunk.clone());
-        }
-    }
-
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.sealed.push_back(self.tail.split().freeze());
-        }
-    }
-
-    /// Writes everything out.
-    pub(super) async fn write_to(
-        &mut self,
-        socket: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
-        if self.sealed.is_empty() {
-            socket.write_all(&self.tail).await?;
-            self.tail.clear();
-        } else {
-            self.seal();
-            socket.write_all_buf(self).await?;
-        }
-        if self.tail.capacity() > BUFFER_KEPT_MAX {
-            self.tail = BytesMut::new();
-        }
-        Ok(())
-    }
-}
-
-/// The sealed part as one buffer for vectored writes; `seal` comes first.
-impl Buf for WriteQueue {
-    fn remaining(&self) -> usize {
-        self.sealed.iter().map(Bytes::len).sum()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.sealed.front().map_or(&[], Bytes::as_ref)
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pairs = slices.iter_mut().zip(&self.sealed);
-        pairs.map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        while let Some(first) = self.sealed.front_mut() {
-            if first.len() > count {
-                first.advance(count);
-                return;
-            }
-            count = count.saturating_sub(first.len());
-            self.sealed.pop_front();
-        }
-    }
-}
 
 pub(super) struct Writer<W> {
     socket: W,
     outbox: Arc<Outbox>,
     frame_max: usize,
     heartbeat: Option<Duration>,
-    queue: WriteQueue,
+    gather: Gather,
     tags: Vec<u64>,
 }
 
@@ -123,14 +45,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         heartbeat: Option<Duration>,
     ) -> Self {
         let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
-        Self {
-            socket,
-            outbox,
-            frame_max,
-            heartbeat,
-            queue: WriteQueue::default(),
-            tags: Vec::new(),
-        }
+        Self { socket, outbox, frame_max, heartbeat, gather: Gather::default(), tags: Vec::new() }
     }
 
     /// Writes until the outbox ends or the socket does.
@@ -142,12 +57,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 if taken.ended || !self.wait(last_write).await {
                     break;
                 }
-                if self.queue.buffer().is_empty() {
+                if self.gather.buffer().is_empty() {
                     continue;
                 }
             }
             let cost = taken.items.into_iter().map(|item| self.encode(item)).sum();
-            let written = self.queue.write_to(&mut self.socket).await;
+            let written = self.write().await;
             self.outbox.made_room(cost);
             if written.is_err() {
                 break;
@@ -165,16 +80,23 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             return true;
         };
         if tokio::time::timeout_at(due, self.outbox.filled()).await.is_err() {
-            encode_heartbeat(self.queue.buffer());
+            encode_heartbeat(self.gather.buffer());
         }
         true
+    }
+
+    async fn write(&mut self) -> io::Result<()> {
+        self.gather.seal();
+        self.socket.write_all_buf(&mut self.gather).await?;
+        self.gather.shrink(BUFFER_KEPT_MAX);
+        Ok(())
     }
 
     /// Encodes one item; answers what it took of the delivery limit.
     fn encode(&mut self, item: Outgoing) -> usize {
         match item {
             Outgoing::Method { channel, method } => {
-                encode_method(channel, &method, self.queue.buffer());
+                encode_method(channel, &method, self.gather.buffer());
                 0
             }
             Outgoing::Deliveries { channel, consumer, entries } => {
@@ -237,17 +159,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// A method with its content: header and as many body frames as the client's frame_max asks for.
     fn encode_content(&mut self, channel: u16, method: &Method, message: &Message) {
-        encode_method(channel, method, self.queue.buffer());
+        encode_method(channel, method, self.gather.buffer());
         let (len, properties) = (message.body.len(), &message.properties);
-        encode_content_header(channel, len, properties, self.queue.buffer());
+        encode_content_header(channel, len, properties, self.gather.buffer());
         let room = self.frame_max.saturating_sub(FRAME_OVERHEAD).max(1);
         for chunk in message.body.chunks() {
             let mut rest = chunk.clone();
             while !rest.is_empty() {
                 let part = rest.split_to(rest.len().min(room));
-                self.queue.buffer().extend_from_slice(&body_frame_head(channel, part.len()));
-                self.queue.push_chunk(&part);
-                self.queue.buffer().extend_from_slice(&[FRAME_END]);
+                self.gather.buffer().extend_from_slice(&body_frame_head(channel, part.len()));
+                self.gather.push(&part);
+                self.gather.buffer().extend_from_slice(&[FRAME_END]);
             }
         }
     }

@@ -982,7 +982,9 @@ impl From<ConfirmSelectOk> for Method {
     }
 }
 
-/// connection.start: The broker says who it is and how a client may log in.
+// Class connection: The socket as a whole: who the two sides are, what they agree on, how they part.
+
+/// connection.start, from the broker. The broker says who it is and how a client may log in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionStart {
     pub version_major: u8,
@@ -1014,7 +1016,7 @@ impl ConnectionStart {
     }
 }
 
-/// connection.start-ok: The client says who it is and logs in.
+/// connection.start-ok, from the client. The client says who it is and logs in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionStartOk {
     pub client_properties: FieldTable,
@@ -1043,7 +1045,7 @@ impl ConnectionStartOk {
     }
 }
 
-/// connection.secure: The broker asks for more in the course of a login.
+/// connection.secure, from the broker. The broker asks for more in the course of a login.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionSecure {
     pub challenge: Bytes,
@@ -1063,7 +1065,7 @@ impl ConnectionSecure {
     }
 }
 
-/// connection.secure-ok: The client's answer to it.
+/// connection.secure-ok, from the client. The client's answer to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionSecureOk {
     pub response: Bytes,
@@ -1083,7 +1085,7 @@ impl ConnectionSecureOk {
     }
 }
 
-/// connection.tune: The broker offers limits; 0 stands for none.
+/// connection.tune, from the broker. The broker offers limits; 0 stands for none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTune {
     pub channel_max: u16,
@@ -1109,7 +1111,7 @@ impl ConnectionTune {
     }
 }
 
-/// connection.tune-ok: The limits that the client chose, none above the offer.
+/// connection.tune-ok, from the client. The limits that the client chose, none above the offer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTuneOk {
     pub channel_max: u16,
@@ -1135,7 +1137,7 @@ impl ConnectionTuneOk {
     }
 }
 
-/// connection.open: The client chooses a vhost.
+/// connection.open, from the client. The client chooses a vhost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionOpen {
     pub virtual_host: ShortStr,
@@ -1159,7 +1161,7 @@ impl ConnectionOpen {
     }
 }
 
-/// connection.open-ok: The vhost is open; channels may follow.
+/// connection.open-ok, from the broker. The vhost is open; channels may follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionOpenOk;
 
@@ -1177,7 +1179,7 @@ impl ConnectionOpenOk {
     }
 }
 
-/// connection.close: One side ends the connection and says why; class and method name the cause, if a method was it.
+/// connection.close, from either side. One side ends the connection and says why; class and method name the cause, if a method was it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionClose {
     pub reply_code: u16,
@@ -1206,7 +1208,7 @@ impl ConnectionClose {
     }
 }
 
-/// connection.close-ok: The other side has heard it; the socket may go.
+/// connection.close-ok, from either side. The other side has heard it; the socket may go.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionCloseOk;
 
@@ -1219,7 +1221,7 @@ impl ConnectionCloseOk {
     }
 }
 
-/// connection.blocked: The broker takes no more publishes for now, and why.
+/// connection.blocked, from the broker. The broker takes no more publishes for now, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionBlocked {
     pub reason: ShortStr,
@@ -1239,7 +1241,7 @@ impl ConnectionBlocked {
     }
 }
 
-/// connection.unblocked: It takes them again.
+/// connection.unblocked, from the broker. It takes them again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionUnblocked;
 
@@ -1252,7 +1254,7 @@ impl ConnectionUnblocked {
     }
 }
 
-/// connection.update-secret: The client renews what it logged in with.
+/// connection.update-secret, from the client. The client renews what it logged in with.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionUpdateSecret {
     pub new_secret: Bytes,
@@ -1275,7 +1277,7 @@ impl ConnectionUpdateSecret {
     }
 }
 
-/// connection.update-secret-ok: The new one holds.
+/// connection.update-secret-ok, from the broker. The new one holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionUpdateSecretOk;
 
@@ -1288,7 +1290,9 @@ impl ConnectionUpdateSecretOk {
     }
 }
 
-/// channel.open: The client begins a channel.
+// Class channel: One of many independent conversations on a connection.
+
+/// channel.open, from the client. The client begins a channel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelOpen;
 
@@ -1306,7 +1310,7 @@ impl ChannelOpen {
     }
 }
 
-/// channel.open-ok: The channel is open.
+/// channel.open-ok, from the broker. The channel is open.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelOpenOk;
 
@@ -1324,7 +1328,7 @@ impl ChannelOpenOk {
     }
 }
 
-/// channel.flow: Asks the other side to pause or resume contents.
+/// channel.flow, from either side. Asks the other side to pause or resume contents.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelFlow {
     pub active: bool,
@@ -1344,7 +1348,7 @@ impl ChannelFlow {
     }
 }
 
-/// channel.flow-ok: Says what is in force now.
+/// channel.flow-ok, from either side. Says what is in force now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelFlowOk {
     pub active: bool,
@@ -1364,7 +1368,7 @@ impl ChannelFlowOk {
     }
 }
 
-/// channel.close: One side ends the channel and says why.
+/// channel.close, from either side. One side ends the channel and says why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelClose {
     pub reply_code: u16,
@@ -1393,7 +1397,7 @@ impl ChannelClose {
     }
 }
 
-/// channel.close-ok: The other side has heard it; the number is free.
+/// channel.close-ok, from either side. The other side has heard it; the number is free.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChannelCloseOk;
 
@@ -1406,7 +1410,9 @@ impl ChannelCloseOk {
     }
 }
 
-/// exchange.declare: Creates an exchange or checks that it is as described.
+// Class exchange: Where messages come in and are routed.
+
+/// exchange.declare, from the client. Creates an exchange or checks that it is as described.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeDeclare {
     pub exchange: ShortStr,
@@ -1445,7 +1451,7 @@ impl ExchangeDeclare {
     }
 }
 
-/// exchange.declare-ok: The exchange is there.
+/// exchange.declare-ok, from the broker. The exchange is there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeDeclareOk;
 
@@ -1458,7 +1464,7 @@ impl ExchangeDeclareOk {
     }
 }
 
-/// exchange.delete: Removes an exchange and its bindings.
+/// exchange.delete, from the client. Removes an exchange and its bindings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeDelete {
     pub exchange: ShortStr,
@@ -1485,7 +1491,7 @@ impl ExchangeDelete {
     }
 }
 
-/// exchange.delete-ok: The exchange is gone.
+/// exchange.delete-ok, from the broker. The exchange is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeDeleteOk;
 
@@ -1498,7 +1504,7 @@ impl ExchangeDeleteOk {
     }
 }
 
-/// exchange.bind: Has an exchange pass messages to another exchange.
+/// exchange.bind, from the client. Has an exchange pass messages to another exchange.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeBind {
     pub destination: ShortStr,
@@ -1532,7 +1538,7 @@ impl ExchangeBind {
     }
 }
 
-/// exchange.bind-ok: The binding is there.
+/// exchange.bind-ok, from the broker. The binding is there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeBindOk;
 
@@ -1545,7 +1551,7 @@ impl ExchangeBindOk {
     }
 }
 
-/// exchange.unbind: Ends a binding between exchanges.
+/// exchange.unbind, from the client. Ends a binding between exchanges.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeUnbind {
     pub destination: ShortStr,
@@ -1579,7 +1585,7 @@ impl ExchangeUnbind {
     }
 }
 
-/// exchange.unbind-ok: The binding is gone.
+/// exchange.unbind-ok, from the broker. The binding is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExchangeUnbindOk;
 
@@ -1592,7 +1598,9 @@ impl ExchangeUnbindOk {
     }
 }
 
-/// queue.declare: Creates a queue or checks that it is as described.
+// Class queue: Where messages wait for consumers.
+
+/// queue.declare, from the client. Creates a queue or checks that it is as described.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueDeclare {
     pub queue: ShortStr,
@@ -1628,7 +1636,7 @@ impl QueueDeclare {
     }
 }
 
-/// queue.declare-ok: The queue is there; its name, and what it holds at the moment.
+/// queue.declare-ok, from the broker. The queue is there; its name, and what it holds at the moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueDeclareOk {
     pub queue: ShortStr,
@@ -1654,7 +1662,7 @@ impl QueueDeclareOk {
     }
 }
 
-/// queue.bind: Has an exchange pass messages to a queue.
+/// queue.bind, from the client. Has an exchange pass messages to a queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueBind {
     pub queue: ShortStr,
@@ -1688,7 +1696,7 @@ impl QueueBind {
     }
 }
 
-/// queue.bind-ok: The binding is there.
+/// queue.bind-ok, from the broker. The binding is there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueBindOk;
 
@@ -1701,7 +1709,7 @@ impl QueueBindOk {
     }
 }
 
-/// queue.unbind: Ends a binding of a queue.
+/// queue.unbind, from the client. Ends a binding of a queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueUnbind {
     pub queue: ShortStr,
@@ -1732,7 +1740,7 @@ impl QueueUnbind {
     }
 }
 
-/// queue.unbind-ok: The binding is gone.
+/// queue.unbind-ok, from the broker. The binding is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueUnbindOk;
 
@@ -1745,7 +1753,7 @@ impl QueueUnbindOk {
     }
 }
 
-/// queue.purge: Drops the messages of a queue that are not out with a consumer.
+/// queue.purge, from the client. Drops the messages of a queue that are not out with a consumer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueuePurge {
     pub queue: ShortStr,
@@ -1770,7 +1778,7 @@ impl QueuePurge {
     }
 }
 
-/// queue.purge-ok: How many were dropped.
+/// queue.purge-ok, from the broker. How many were dropped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueuePurgeOk {
     pub message_count: u32,
@@ -1790,7 +1798,7 @@ impl QueuePurgeOk {
     }
 }
 
-/// queue.delete: Removes a queue with its messages and bindings.
+/// queue.delete, from the client. Removes a queue with its messages and bindings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueDelete {
     pub queue: ShortStr,
@@ -1819,7 +1827,7 @@ impl QueueDelete {
     }
 }
 
-/// queue.delete-ok: How many messages went with it.
+/// queue.delete-ok, from the broker. How many messages went with it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueDeleteOk {
     pub message_count: u32,
@@ -1839,7 +1847,9 @@ impl QueueDeleteOk {
     }
 }
 
-/// basic.qos: Limits how many deliveries may be unsettled; 0 is no limit.
+// Class basic: Messages: publishing, consuming, settling.
+
+/// basic.qos, from the client. Limits how many deliveries may be unsettled; 0 is no limit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicQos {
     pub prefetch_size: u32,
@@ -1865,7 +1875,7 @@ impl BasicQos {
     }
 }
 
-/// basic.qos-ok: The limit holds.
+/// basic.qos-ok, from the broker. The limit holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicQosOk;
 
@@ -1878,7 +1888,7 @@ impl BasicQosOk {
     }
 }
 
-/// basic.consume: Asks for the messages of a queue as they come.
+/// basic.consume, from the client. Asks for the messages of a queue as they come.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicConsume {
     pub queue: ShortStr,
@@ -1915,7 +1925,7 @@ impl BasicConsume {
     }
 }
 
-/// basic.consume-ok: The consumer is there, under this tag.
+/// basic.consume-ok, from the broker. The consumer is there, under this tag.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicConsumeOk {
     pub consumer_tag: ShortStr,
@@ -1935,7 +1945,7 @@ impl BasicConsumeOk {
     }
 }
 
-/// basic.cancel: Ends a consumer; what it has stays with it. The broker sends it when the queue is gone.
+/// basic.cancel, from either side. Ends a consumer; what it has stays with it. The broker sends it when the queue is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicCancel {
     pub consumer_tag: ShortStr,
@@ -1958,7 +1968,7 @@ impl BasicCancel {
     }
 }
 
-/// basic.cancel-ok: The consumer is gone.
+/// basic.cancel-ok, from either side. The consumer is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicCancelOk {
     pub consumer_tag: ShortStr,
@@ -1978,7 +1988,7 @@ impl BasicCancelOk {
     }
 }
 
-/// basic.publish: Brings a message to an exchange; header and body follow.
+/// basic.publish, from the client. Brings a message to an exchange; header and body follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicPublish {
     pub exchange: ShortStr,
@@ -2008,7 +2018,7 @@ impl BasicPublish {
     }
 }
 
-/// basic.return: A mandatory message that found no queue comes back; header and body follow.
+/// basic.return, from the broker. A mandatory message that found no queue comes back; header and body follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicReturn {
     pub reply_code: u16,
@@ -2037,7 +2047,7 @@ impl BasicReturn {
     }
 }
 
-/// basic.deliver: A message for a consumer; header and body follow.
+/// basic.deliver, from the broker. A message for a consumer; header and body follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicDeliver {
     pub consumer_tag: ShortStr,
@@ -2069,7 +2079,7 @@ impl BasicDeliver {
     }
 }
 
-/// basic.get: Asks for one message of a queue, now.
+/// basic.get, from the client. Asks for one message of a queue, now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicGet {
     pub queue: ShortStr,
@@ -2094,7 +2104,7 @@ impl BasicGet {
     }
 }
 
-/// basic.get-ok: The message; header and body follow.
+/// basic.get-ok, from the broker. The message; header and body follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicGetOk {
     pub delivery_tag: u64,
@@ -2126,7 +2136,7 @@ impl BasicGetOk {
     }
 }
 
-/// basic.get-empty: The queue has none.
+/// basic.get-empty, from the broker. The queue has none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicGetEmpty;
 
@@ -2144,7 +2154,7 @@ impl BasicGetEmpty {
     }
 }
 
-/// basic.ack: From a client: deliveries are dealt with. From the broker: publishes are safe.
+/// basic.ack, from either side. From a client: deliveries are dealt with. From the broker: publishes are safe.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicAck {
     pub delivery_tag: u64,
@@ -2167,7 +2177,7 @@ impl BasicAck {
     }
 }
 
-/// basic.reject: A delivery is refused: back to the queue, or away from it.
+/// basic.reject, from the client. A delivery is refused: back to the queue, or away from it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicReject {
     pub delivery_tag: u64,
@@ -2190,7 +2200,7 @@ impl BasicReject {
     }
 }
 
-/// basic.recover-async: As recover, without an answer.
+/// basic.recover-async, from the client. As recover, without an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicRecoverAsync {
     pub requeue: bool,
@@ -2210,7 +2220,7 @@ impl BasicRecoverAsync {
     }
 }
 
-/// basic.recover: Has all unsettled deliveries of the channel delivered again.
+/// basic.recover, from the client. Has all unsettled deliveries of the channel delivered again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicRecover {
     pub requeue: bool,
@@ -2230,7 +2240,7 @@ impl BasicRecover {
     }
 }
 
-/// basic.recover-ok: They are back in their queues.
+/// basic.recover-ok, from the broker. They are back in their queues.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicRecoverOk;
 
@@ -2243,7 +2253,7 @@ impl BasicRecoverOk {
     }
 }
 
-/// basic.nack: As reject, for several at once. From the broker: publishes may be lost.
+/// basic.nack, from either side. As reject, for several at once. From the broker: publishes may be lost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicNack {
     pub delivery_tag: u64,
@@ -2268,7 +2278,9 @@ impl BasicNack {
     }
 }
 
-/// tx.select: Makes the channel transactional.
+// Class tx: Publishes and settlements that take effect together.
+
+/// tx.select, from the client. Makes the channel transactional.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxSelect;
 
@@ -2281,7 +2293,7 @@ impl TxSelect {
     }
 }
 
-/// tx.select-ok: It is.
+/// tx.select-ok, from the broker. It is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxSelectOk;
 
@@ -2294,7 +2306,7 @@ impl TxSelectOk {
     }
 }
 
-/// tx.commit: Has everything since the last commit take effect.
+/// tx.commit, from the client. Has everything since the last commit take effect.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxCommit;
 
@@ -2307,7 +2319,7 @@ impl TxCommit {
     }
 }
 
-/// tx.commit-ok: It has, and is safe.
+/// tx.commit-ok, from the broker. It has, and is safe.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxCommitOk;
 
@@ -2320,7 +2332,7 @@ impl TxCommitOk {
     }
 }
 
-/// tx.rollback: Drops everything since the last commit.
+/// tx.rollback, from the client. Drops everything since the last commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxRollback;
 
@@ -2333,7 +2345,7 @@ impl TxRollback {
     }
 }
 
-/// tx.rollback-ok: It is dropped.
+/// tx.rollback-ok, from the broker. It is dropped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TxRollbackOk;
 
@@ -2346,7 +2358,9 @@ impl TxRollbackOk {
     }
 }
 
-/// access.request: Asks for a ticket.
+// Class access: Tickets of earlier versions of the protocol.
+
+/// access.request, from the client. Asks for a ticket.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccessRequest {
     pub realm: ShortStr,
@@ -2377,7 +2391,7 @@ impl AccessRequest {
     }
 }
 
-/// access.request-ok: A ticket, which nobody looks at.
+/// access.request-ok, from the broker. A ticket, which nobody looks at.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccessRequestOk {
     pub ticket: u16,
@@ -2397,7 +2411,9 @@ impl AccessRequestOk {
     }
 }
 
-/// confirm.select: Has the broker confirm every publish of the channel from now on.
+// Class confirm: Publishes that the broker answers once they are safe.
+
+/// confirm.select, from the client. Has the broker confirm every publish of the channel from now on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConfirmSelect {
     pub nowait: bool,
@@ -2417,7 +2433,7 @@ impl ConfirmSelect {
     }
 }
 
-/// confirm.select-ok: It will.
+/// confirm.select-ok, from the broker. It will.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConfirmSelectOk;
 

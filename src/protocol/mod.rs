@@ -20,6 +20,7 @@
 
 pub mod error;
 pub mod frame;
+pub mod gather;
 pub mod generated;
 pub mod message;
 pub mod properties;

@@ -99,6 +99,34 @@ pub enum DefinitionKey {
     Binding(BindingDefinition),
 }
 
+impl Definition {
+    pub fn key(&self) -> DefinitionKey {
+        match self {
+            Self::Vhost(vhost) => DefinitionKey::Vhost(vhost.name.clone()),
+            Self::User(user) => DefinitionKey::User(user.name.clone()),
+            Self::Permission(PermissionDefinition { user, vhost, .. }) => {
+                DefinitionKey::Permission { user: user.clone(), vhost: vhost.clone() }
+            }
+            Self::Exchange(ExchangeDefinition { vhost, name, .. }) => {
+                DefinitionKey::Exchange { vhost: vhost.clone(), name: name.clone() }
+            }
+            Self::Queue(QueueDefinition { vhost, name, .. }) => {
+                DefinitionKey::Queue { vhost: vhost.clone(), name: name.clone() }
+            }
+            Self::Binding(binding) => DefinitionKey::Binding(binding.clone()),
+        }
+    }
+}
+
+impl DefinitionKey {
+    /// The key in a fixed, short form: keys themselves may be as long as a frame.
+    pub fn digest(&self) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(text).into()
+    }
+}
+
 /// A change of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

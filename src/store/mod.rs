@@ -17,13 +17,25 @@
     )
 )]
 
+mod catalog;
+mod committer;
 pub mod definition;
+mod disk;
+mod encoding;
+mod inbox;
+mod ledger;
+pub mod memory;
 pub mod record;
+mod recovery;
+mod segment;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+
+pub use disk::open;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, QueueId, Record, Seq, SeqRange};
@@ -74,6 +86,39 @@ pub enum StoreState {
     /// Closed in order. Final.
     Closed,
 }
+
+/// Sizes of a store on disk.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// A segment of the log is followed by the next one when it has this length, in bytes.
+    pub segment_size_bytes: u64,
+    /// Bytes of messages that may wait to be written; beyond it publishers rest.
+    pub in_flight_bytes_max: u64,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { segment_size_bytes: 64 * 1024 * 1024, in_flight_bytes_max: 64 * 1024 * 1024 }
+    }
+}
+
+/// Why a data directory can't be opened: what, why, and what to do.
+#[derive(Debug)]
+pub struct OpenError(String);
+
+impl OpenError {
+    fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
 
 /// Durable storage of one node.
 pub trait Store: Send + Sync + 'static {

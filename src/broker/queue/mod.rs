@@ -27,7 +27,7 @@ use crate::broker::error::Error;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{Batch, QueueId, Record, Seq, ranges_of};
+use crate::store::record::{Batch, QueueId, Ranges, Record, Seq, SeqRange, ranges_of};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
@@ -171,7 +171,7 @@ impl Queue {
                 stored.push(*seq);
             }
         }
-        self.note_settled(&mut stored, batch);
+        self.note_settled(&inner.state, &mut stored, batch);
         self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
         settled
     }
@@ -222,7 +222,7 @@ impl Queue {
     fn take_one(&self, inner: &mut Inner, no_ack: bool, batch: &mut Batch) -> Option<Got> {
         let entry = inner.state.take(0, no_ack)?;
         if no_ack && entry.stored {
-            self.note_settled(&mut [entry.seq], batch);
+            self.note_settled(&inner.state, &mut [entry.seq], batch);
         }
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
@@ -349,17 +349,27 @@ impl Queue {
             inner.state.mark_with_batch(upto);
             batch.push(Record::DeliverMark { queue: self.properties.id, upto });
         }
-        self.note_settled(&mut settled, batch);
+        self.note_settled(&inner.state, &mut settled, batch);
         for (consumer, entries) in deliveries {
             Arc::clone(&consumer.lane).deliver(&consumer, entries);
         }
     }
 
-    fn note_settled(&self, seqs: &mut [Seq], batch: &mut Batch) {
-        if !seqs.is_empty() {
-            seqs.sort_unstable();
-            batch.push(Record::Settle { queue: self.properties.id, ranges: ranges_of(seqs) });
+    /// Tells the log which stored messages are gone. What is gone from the front on is one range from 0,
+    /// so that numbers of messages that the log never saw leave no gaps in what it remembers.
+    fn note_settled(&self, state: &State, seqs: &mut [Seq], batch: &mut Batch) {
+        if seqs.is_empty() {
+            return;
         }
+        seqs.sort_unstable();
+        let through = state.settled_through();
+        let above = seqs.partition_point(|seq| *seq <= through);
+        let mut ranges = Ranges::new();
+        if above > 0 {
+            ranges.push(SeqRange { first: Seq(0), last: through });
+        }
+        ranges.extend(ranges_of(&seqs[above..]));
+        batch.push(Record::Settle { queue: self.properties.id, ranges });
     }
 
     /// Has a delivery mark written and delivers on once it is on disk.

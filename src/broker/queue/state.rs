@@ -202,6 +202,15 @@ impl State {
         (count, upto, others)
     }
 
+    /// Up to here every message is gone for good.
+    pub fn settled_through(&self) -> Seq {
+        let ready = self.returned.first_key_value().map(|(seq, _)| *seq);
+        let ready = ready.or_else(|| self.fresh.front().map(|entry| entry.seq));
+        let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
+        let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
+        Seq(lowest.0 - 1)
+    }
+
     /// The batch that brings messages up to `upto` also says that they were delivered.
     pub fn mark_with_batch(&mut self, upto: Seq) {
         self.marked = self.marked.max(upto);

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn what_a_lower_number_waits_for_is_confirmed_alone() {
         let mut confirms = Confirms::default();
-        (0..4).for_each(|_| drop(confirms.open()));
+        let _: Vec<u64> = (0..4).map(|_| confirms.open()).collect();
         assert_eq!(acks(confirms.complete(&[2, 4], true)), [(2, false), (4, false)]);
         assert_eq!(acks(confirms.complete(&[1], true)), [(1, false)]);
         assert_eq!(acks(confirms.complete(&[3], true)), [(3, false)]);
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_may_be_lost_is_nacked_one_by_one() {
         let mut confirms = Confirms::default();
-        (0..2).for_each(|_| drop(confirms.open()));
+        let _: Vec<u64> = (0..2).map(|_| confirms.open()).collect();
         let told = confirms.complete(&[1, 2], false);
         assert!(
             told.iter().all(|method| matches!(method, Method::BasicNack(nack) if !nack.multiple))

@@ -1,0 +1,184 @@
+//! The state in sled: definitions and each durable queue's ledger as of a position of the log.
+//!
+//! It lets a start skip what the log says again and again; it is never the only copy of anything. One
+//! tree, keys with a prefix, values in pieces that stay far below what sled would put into files that it
+//! never syncs:
+//!
+//! ```text
+//! m                          → position u64 | epoch u32
+//! d <digest 32> <piece u16>  → a definition as JSON
+//! q <queue id>  <piece u16>  → delivered up to u64 | settled ranges
+//! ```
+//!
+//! Rule: sled's flush is not an fsync, so that its file is synced by a descriptor of our own.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Epoch;
+use super::definition::Definition;
+use super::encoding::{put_ranges, ranges};
+use super::ledger::QueueLedger;
+use super::record::{QueueId, Seq};
+use super::state::Changes;
+use crate::protocol::wire::Fields;
+
+/// Longest value.
+const PIECE_LEN: usize = 2048;
+
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// sled gives space back only while it flushes by itself.
+const FLUSH_EVERY_MS: u64 = 500;
+
+const KEY_MARK: &[u8] = b"m";
+const PREFIX_DEFINITION: u8 = b'd';
+const PREFIX_QUEUE: u8 = b'q';
+
+/// What has changed up to a position.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    pub(super) position: u64,
+    pub(super) epoch: Epoch,
+    pub(super) changes: Changes,
+}
+
+/// What sled held when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) position: u64,
+    pub(super) epoch: u32,
+    pub(super) definitions: Vec<Definition>,
+    pub(super) ledgers: Vec<(QueueId, QueueLedger)>,
+}
+
+pub(super) struct Catalog {
+    db: sled::Db,
+    file: File,
+}
+
+impl Catalog {
+    /// Opens sled's directory and reads all of it. sled may panic on a damaged one: that is an error
+    /// like any other.
+    pub(super) fn open(directory: &Path) -> Result<(Self, Kept), String> {
+        let directory = PathBuf::from(directory);
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = sled::Config::new()
+                .path(&directory)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .open()
+                .map_err(|error| error.to_string())?;
+            let kept = read_all(&db)?;
+            let file = File::open(directory.join("db")).map_err(|error| error.to_string())?;
+            Ok((Self { db, file }, kept))
+        }));
+        opened.unwrap_or_else(|_| Err("sled panicked while it opened".to_owned()))
+    }
+
+    /// Writes a checkpoint, all of it or nothing, and makes it durable.
+    pub(super) fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut batch = sled::Batch::default();
+        for (key, definition) in &checkpoint.changes.definitions {
+            let prefix = [&[PREFIX_DEFINITION], key.as_slice()].concat();
+            let value = definition
+                .as_ref()
+                .map(|definition| serde_json::to_vec(definition).unwrap_or_default());
+            self.replace(&mut batch, &prefix, value.as_deref())?;
+        }
+        for (queue, ledger) in &checkpoint.changes.ledgers {
+            let prefix = [&[PREFIX_QUEUE], queue.0.to_be_bytes().as_slice()].concat();
+            let value = ledger.as_ref().map(encode_ledger);
+            self.replace(&mut batch, &prefix, value.as_deref())?;
+        }
+        let mut mark = BytesMut::new();
+        mark.put_u64(checkpoint.position);
+        mark.put_u32(checkpoint.epoch.0);
+        batch.insert(KEY_MARK, mark.as_ref());
+        self.db.apply_batch(batch).map_err(io::Error::other)?;
+        self.db.flush().map_err(io::Error::other)?;
+        self.file.sync_data()
+    }
+
+    /// Puts the pieces of a value in the place of those that are there.
+    fn replace(
+        &self,
+        batch: &mut sled::Batch,
+        prefix: &[u8],
+        value: Option<&[u8]>,
+    ) -> io::Result<()> {
+        for found in self.db.scan_prefix(prefix) {
+            batch.remove(found.map_err(io::Error::other)?.0);
+        }
+        for (number, piece) in (0u16..).zip(value.unwrap_or_default().chunks(PIECE_LEN)) {
+            batch.insert([prefix, &number.to_be_bytes()].concat(), piece);
+        }
+        Ok(())
+    }
+}
+
+fn encode_ledger(ledger: &QueueLedger) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    out.put_u64(ledger.delivered_upto().0);
+    put_ranges(&mut out, &ledger.settled());
+    out.to_vec()
+}
+
+fn decode_ledger(value: Vec<u8>) -> Result<QueueLedger, String> {
+    let bytes = Bytes::from(value);
+    let mut fields = Fields::new(&bytes);
+    let delivered_upto = fields.longlong().map(Seq).map_err(|error| error.text)?;
+    let settled = ranges(&mut fields).map_err(|error| error.text)?;
+    Ok(QueueLedger::restore(&settled, delivered_upto))
+}
+
+fn read_all(db: &sled::Db) -> Result<Kept, String> {
+    let mut kept = Kept::default();
+    let mut value: Vec<u8> = Vec::new();
+    let mut previous: Option<Vec<u8>> = None;
+    for found in db.iter() {
+        let (key, piece) = found.map_err(|error| error.to_string())?;
+        if key == KEY_MARK {
+            read_mark(&mut kept, &piece)?;
+            continue;
+        }
+        let (prefix, _) = key.split_last_chunk::<2>().ok_or("a key is too short")?;
+        if previous.as_deref().is_some_and(|previous| previous != prefix) {
+            read_value(&mut kept, previous.as_deref(), std::mem::take(&mut value))?;
+        }
+        previous = Some(prefix.to_vec());
+        value.extend_from_slice(&piece);
+    }
+    read_value(&mut kept, previous.as_deref(), value)?;
+    Ok(kept)
+}
+
+fn read_mark(kept: &mut Kept, mark: &[u8]) -> Result<(), String> {
+    let bytes = Bytes::copy_from_slice(mark);
+    let mut fields = Fields::new(&bytes);
+    kept.position = fields.longlong().map_err(|error| error.text)?;
+    kept.epoch = fields.long().map_err(|error| error.text)?;
+    Ok(())
+}
+
+fn read_value(kept: &mut Kept, prefix: Option<&[u8]>, value: Vec<u8>) -> Result<(), String> {
+    match prefix.and_then(<[u8]>::split_first) {
+        None => Ok(()),
+        Some((&PREFIX_DEFINITION, _)) => {
+            let definition = serde_json::from_slice(&value).map_err(|error| error.to_string())?;
+            kept.definitions.push(definition);
+            Ok(())
+        }
+        Some((&PREFIX_QUEUE, id)) => {
+            let id: [u8; 8] = id.try_into().map_err(|_| "a queue's key has a wrong length")?;
+            let ledger = decode_ledger(value)?;
+            kept.ledgers.push((QueueId(u64::from_be_bytes(id)), ledger));
+            Ok(())
+        }
+        Some((other, _)) => Err(format!("unknown prefix {other}")),
+    }
+}

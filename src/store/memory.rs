@@ -1,0 +1,160 @@
+//! A store without a disk, with faults by script: what the broker is tested on.
+//!
+//! The same contract: commits come later and from another thread, in call order, and the fold is the
+//! disk's. What was not committed is gone after [`MemoryStore::reopen`].
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use super::catalog::Kept;
+use super::encoding::LogRecord;
+use super::inbox::{Inbox, Pending};
+use super::recovery::Replay;
+use super::segment::ReadBatch;
+use super::{AppendError, Batch, Epoch, OnCommit, Opened, Position, Store, StoreState};
+
+/// No limit worth the name: what is in memory is bounded by the test.
+const IN_FLIGHT_BYTES_MAX: u64 = 1 << 30;
+
+/// What goes wrong, and when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// The batch with this number, counted from 1, fails: its outcome is unknown and the store is closed.
+    pub fail_at: Option<u64>,
+    /// Whether the failed batch is there after a restart all the same.
+    pub failed_is_kept: bool,
+    /// Commits wait for [`MemoryStore::release`].
+    pub hold: bool,
+}
+
+pub struct MemoryStore {
+    inbox: Arc<Inbox>,
+    log: Arc<Log>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is committed.
+struct Log {
+    batches: Mutex<Vec<Batch>>,
+    held: Mutex<bool>,
+    released: Condvar,
+}
+
+impl MemoryStore {
+    /// An empty store of the first epoch.
+    pub fn open(faults: Faults) -> (Arc<Self>, Opened) {
+        Self::with(Vec::new(), Epoch(1), faults)
+    }
+
+    /// What a start after a crash finds: committed batches and nothing else.
+    pub fn reopen(&self, epoch: Epoch, faults: Faults) -> (Arc<Self>, Opened) {
+        Self::with(self.log.batches.lock().clone(), epoch, faults)
+    }
+
+    fn with(batches: Vec<Batch>, epoch: Epoch, faults: Faults) -> (Arc<Self>, Opened) {
+        let mut replay = Replay::new(Kept::default());
+        for (position, batch) in (1..).zip(&batches) {
+            let records = batch.iter().cloned().map(LogRecord::Broker).collect();
+            replay.batch(1, &ReadBatch { position, records });
+        }
+        let (state, queues, _) = replay.finish();
+        let log = Arc::new(Log {
+            batches: Mutex::new(batches),
+            held: Mutex::new(faults.hold),
+            released: Condvar::new(),
+        });
+        let inbox = Arc::new(Inbox::new(IN_FLIGHT_BYTES_MAX));
+        let thread = std::thread::spawn({
+            let (inbox, log) = (Arc::clone(&inbox), Arc::clone(&log));
+            move || commit(&inbox, &log, faults)
+        });
+        let thread = Mutex::new(Some(thread));
+        let store = Arc::new(Self { inbox, log, thread });
+        let catalog = state.catalog.into_values().collect();
+        let opened = Opened { store: Arc::clone(&store) as Arc<dyn Store>, epoch, catalog, queues };
+        (store, opened)
+    }
+
+    /// Lets held commits go.
+    pub fn release(&self) {
+        *self.log.held.lock() = false;
+        self.log.released.notify_all();
+    }
+
+    /// What is committed so far.
+    pub fn committed(&self) -> Vec<Batch> {
+        self.log.batches.lock().clone()
+    }
+}
+
+fn commit(inbox: &Inbox, log: &Log, faults: Faults) {
+    let mut number: u64 = 0;
+    loop {
+        let window = inbox.next_window();
+        {
+            let mut held = log.held.lock();
+            while *held {
+                log.released.wait(&mut held);
+            }
+        }
+        let mut pending = window.pending.into_iter();
+        while let Some(Pending { batch, on_commit }) = pending.next() {
+            number = number.saturating_add(1);
+            if faults.fail_at == Some(number) {
+                if faults.failed_is_kept {
+                    log.batches.lock().push(batch);
+                }
+                fail(inbox, on_commit, pending);
+                return;
+            }
+            log.batches.lock().push(batch);
+            on_commit(Ok(Position(number)));
+        }
+        if window.last {
+            let why = Arc::from("it was closed");
+            answer_closed(inbox.refuse(StoreState::Closed, Arc::clone(&why)), &why);
+            return;
+        }
+    }
+}
+
+fn fail(inbox: &Inbox, failed: OnCommit, rest: impl Iterator<Item = Pending>) {
+    let why: Arc<str> = Arc::from("a fault was scripted");
+    let waiting = inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
+    failed(Err(AppendError::Unknown(Arc::clone(&why))));
+    answer_closed(rest.chain(waiting), &why);
+}
+
+fn answer_closed(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
+    for Pending { on_commit, .. } in pending {
+        on_commit(Err(AppendError::Closed(Arc::clone(why))));
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&self, batch: Batch, on_commit: OnCommit) {
+        self.inbox.append(batch, on_commit);
+    }
+
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.inbox.state()
+    }
+
+    fn close(&self) {
+        self.release();
+        self.inbox.close();
+        if let Some(thread) = self.thread.lock().take() {
+            // It has nothing to say but that it ended.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
