@@ -14,7 +14,7 @@ use super::record::{Batch, Record};
 use super::{AppendError, OnCommit, StoreState};
 
 /// How long settlements wait for company. What is lost with them in a crash is delivered once more.
-const SETTLE_WAIT: Duration = Duration::from_millis(100);
+const SETTLE_WAIT: Duration = Duration::from_millis(20);
 
 /// What a record is taken to weigh beside its message's body.
 const RECORD_COST: u64 = 128;

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
-pub use queues::QueueDeclare;
+pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};

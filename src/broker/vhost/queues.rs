@@ -20,6 +20,33 @@ use crate::store::definition::{
 };
 use crate::store::record::{Batch, Record};
 
+/// A queue that is deleted, but for what is still to be said about it.
+#[must_use = "its consumers have to be told"]
+pub struct Deleted {
+    /// Messages that were ready.
+    pub message_count: usize,
+    pub durable: Durable,
+    consumers: Vec<Arc<Consumer>>,
+}
+
+impl Deleted {
+    fn already() -> Self {
+        Self { message_count: 0, durable: Durable::already(), consumers: Vec::new() }
+    }
+
+    /// Tells the queue's consumers. Rule: whoever deletes its own queue hears of the deletion first.
+    pub fn tell_consumers(consumers: Vec<Arc<Consumer>>) {
+        for consumer in consumers {
+            Arc::clone(&consumer.lane).cancelled(&consumer);
+        }
+    }
+
+    /// Parts what is waited for from whom to tell.
+    pub fn into_parts(self) -> (usize, Durable, Vec<Arc<Consumer>>) {
+        (self.message_count, self.durable, self.consumers)
+    }
+}
+
 /// What a client declares. Without a name the broker makes one.
 #[derive(Debug, Clone)]
 pub struct QueueDeclare {
@@ -174,18 +201,17 @@ impl Vhost {
         Ok((count, Durable::append(&*self.store, batch)))
     }
 
-    /// Deletes a queue with its messages and bindings; answers how many messages were ready. One that
-    /// isn't there is deleted already.
+    /// Deletes a queue with its messages and bindings. One that isn't there is deleted already.
     pub fn delete_queue(
         &self,
         name: &ShortStr,
         if_unused: bool,
         if_empty: bool,
         actor: &Actor,
-    ) -> Result<(usize, Durable), Error> {
+    ) -> Result<Deleted, Error> {
         let name = clean_name(name);
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
-        let Some(queue) = self.queue(&name) else { return Ok((0, Durable::already())) };
+        let Some(queue) = self.queue(&name) else { return Ok(Deleted::already()) };
         queue.check_exclusive(actor.connection)?;
         self.remove_queue(&queue, if_unused, if_empty)
     }
@@ -193,7 +219,7 @@ impl Vhost {
     /// Deletes a queue that has lost its last consumer, unless it has got another one since.
     pub fn delete_unused_queue(&self, queue: &Arc<Queue>) -> Durable {
         match self.remove_queue(queue, true, false) {
-            Ok((_, durable)) => durable,
+            Ok(deleted) => deleted.durable,
             Err(_) => Durable::already(),
         }
     }
@@ -202,11 +228,9 @@ impl Vhost {
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
         let owned = self.topology.lock().exclusive.remove(&owner).unwrap_or_default();
         for queue in owned {
-            // Exclusive queues are not durable: there is nothing to wait for but their bindings, which
-            // are not durable either.
-            if let Ok((_, durable)) = self.remove_queue(&queue, false, false) {
-                drop(durable);
-            }
+            // Exclusive queues are not durable: there is nothing to wait for. Their consumers are the
+            // owner's, and it is gone.
+            drop(self.remove_queue(&queue, false, false));
         }
     }
 
@@ -215,30 +239,25 @@ impl Vhost {
         queue: &Arc<Queue>,
         if_unused: bool,
         if_empty: bool,
-    ) -> Result<(usize, Durable), Error> {
+    ) -> Result<Deleted, Error> {
+        let mut topology = self.topology.lock();
+        if queue.is_deleted() {
+            return Ok(Deleted::already());
+        }
+        let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
+        self.queues.remove(queue.name());
+        topology.forget_exclusive(queue);
         let mut batch = Batch::new();
-        let (count, consumers, durable) = {
-            let mut topology = self.topology.lock();
-            if queue.is_deleted() {
-                return Ok((0, Durable::already()));
-            }
-            let (count, consumers) = queue.delete(if_unused, if_empty)?;
-            self.queues.remove(queue.name());
-            topology.forget_exclusive(queue);
-            let key = (DestinationKind::Queue, queue.name().clone());
-            self.remove_bindings_to(&mut topology, &key, &mut batch);
-            if queue.properties.durable {
-                let key = DefinitionKey::Queue {
-                    vhost: self.name.to_string(),
-                    name: queue.name().to_string(),
-                };
-                batch.push(Record::Catalog(CatalogChange::Delete(key)));
-                batch.push(Record::DeleteQueue { queue: queue.properties.id });
-            }
-            (count, consumers, Durable::append(&*self.store, batch))
-        };
-        tell_cancelled(&consumers);
-        Ok((count, durable))
+        let key = (DestinationKind::Queue, queue.name().clone());
+        self.remove_bindings_to(&mut topology, &key, &mut batch);
+        if queue.properties.durable {
+            let (vhost, name) = (self.name.to_string(), queue.name().to_string());
+            let key = DefinitionKey::Queue { vhost, name };
+            batch.push(Record::Catalog(CatalogChange::Delete(key)));
+            batch.push(Record::DeleteQueue { queue: queue.properties.id });
+        }
+        let durable = Durable::append(&*self.store, batch);
+        Ok(Deleted { message_count, durable, consumers })
     }
 }
 
@@ -252,12 +271,6 @@ impl Topology {
                 self.exclusive.remove(&owner);
             }
         }
-    }
-}
-
-fn tell_cancelled(consumers: &[Arc<Consumer>]) {
-    for consumer in consumers {
-        consumer.lane.cancelled(consumer);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Channel;
 use crate::broker::error::Error;
-use crate::broker::vhost::{BindRequest, QueueDeclare as Declare};
+use crate::broker::vhost::{BindRequest, Deleted, QueueDeclare as Declare};
 use crate::connection::close::Failure;
 use crate::connection::session::Peer;
 use crate::protocol::generated::{
@@ -106,12 +106,15 @@ impl Channel {
     ) -> Result<(), Failure> {
         let name = self.queue_name(&delete.queue)?;
         let (if_unused, if_empty) = (delete.if_unused, delete.if_empty);
-        let (deleted, durable) =
-            peer.vhost.delete_queue(&name, if_unused, if_empty, &peer.actor)?;
-        peer.finish(durable, delete.no_wait).await?;
-        let delete_ok = QueueDeleteOk { message_count: count(deleted) };
-        peer.reply(self.number, delete.no_wait, delete_ok);
-        Ok(())
+        let deleted = peer.vhost.delete_queue(&name, if_unused, if_empty, &peer.actor)?;
+        let (message_count, durable, consumers) = deleted.into_parts();
+        let finished = peer.finish(durable, delete.no_wait).await;
+        if finished.is_ok() {
+            let delete_ok = QueueDeleteOk { message_count: count(message_count) };
+            peer.reply(self.number, delete.no_wait, delete_ok);
+        }
+        Deleted::tell_consumers(consumers);
+        finished
     }
 }
 

@@ -1,0 +1,75 @@
+"""Celery: a real worker in a process of its own, results over rpc://."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import celery_app
+from celery import group
+from celery_app import add, app, fails_twice
+from scenarios import run_all, scenario, wait_until
+
+WAIT = 20
+HERE = Path(__file__).resolve().parent
+log = tempfile.NamedTemporaryFile("w+", prefix="celery-worker-", suffix=".log")
+worker = subprocess.Popen(
+    [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-c", "2", "-n", "tests@localhost"],
+    cwd=HERE,
+    stdout=log,
+    stderr=log,
+    env=dict(os.environ, C_FORCE_ROOT="1"),
+)
+
+
+@scenario
+def the_worker_answers_a_ping():
+    wait_until(lambda: app.control.ping(timeout=0.5), seconds=30)
+
+
+@scenario
+def a_task_gives_its_result():
+    assert add.delay(2, 3).get(timeout=WAIT) == 5
+
+
+@scenario
+def a_task_is_retried():
+    assert fails_twice.delay().get(timeout=WAIT) == 2
+
+
+@scenario
+def a_task_with_an_eta_waits_for_it():
+    begin = time.monotonic()
+    assert add.apply_async((1, 1), countdown=1).get(timeout=WAIT) == 2
+    assert time.monotonic() - begin >= 0.9
+
+
+@scenario
+def a_group_gives_all_results():
+    results = group(add.s(number, number) for number in range(20))()
+    assert sorted(results.get(timeout=WAIT)) == [2 * number for number in range(20)]
+
+
+@scenario
+def a_chain_passes_results_on():
+    assert (add.s(1, 2) | add.s(10)).delay().get(timeout=WAIT) == 13
+
+
+@scenario
+def the_worker_can_be_inspected_and_stops_when_told():
+    active = app.control.inspect(timeout=2).active_queues()
+    assert any(queue["name"] == "celery.tests" for queue in active["tests@localhost"]), active
+    assert app.control.purge() == 0
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0, Path(log.name).read_text()
+
+
+assert celery_app.app is app
+try:
+    run_all()
+finally:
+    if worker.poll() is None:
+        worker.kill()
+        print(Path(log.name).read_text())
