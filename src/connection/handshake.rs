@@ -314,7 +314,12 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
 
-/// What the broker says of itself.
+/// The version of RabbitMQ whose behaviour clients may count on.
+const BEHAVES_AS_VERSION: &str = "4.3.0";
+
+/// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour: with
+/// any other product Celery's library assumes the prefetch rules of 2009, and workers with many delayed
+/// tasks stand still. So these two say what is behaved like, and `platform` what it is.
 fn server_properties() -> FieldTable {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
@@ -337,8 +342,8 @@ fn server_properties() -> FieldTable {
         (ShortStr::from_static("cluster_name"), text("ferrymq@localhost")),
         (ShortStr::from_static("copyright"), text("The FerryMQ authors")),
         (ShortStr::from_static("information"), text("Licensed under the Apache License 2.0")),
-        (ShortStr::from_static("platform"), text("Rust")),
-        (ShortStr::from_static("product"), text("FerryMQ")),
-        (ShortStr::from_static("version"), text(env!("CARGO_PKG_VERSION"))),
+        (ShortStr::from_static("platform"), text(concat!("FerryMQ ", env!("CARGO_PKG_VERSION")))),
+        (ShortStr::from_static("product"), text("RabbitMQ")),
+        (ShortStr::from_static("version"), text(BEHAVES_AS_VERSION)),
     ])
 }

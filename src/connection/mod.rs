@@ -47,6 +47,10 @@ use crate::protocol::generated::{ConnectionCloseOk, Method};
 use crate::protocol::reply::ReplyCode;
 use crate::store::StoreState;
 
+/// How long the socket is left to a client that has closed its connection. Rule of courtesy: whoever asked
+/// for the end closes first, so that no client takes the end of the stream for a failure.
+const HANG_UP_WAIT: Duration = Duration::from_secs(1);
+
 /// How long a client may take to answer the broker's close, and to read what is still to be written.
 const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
@@ -183,6 +187,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             Ended::ByClient => {
                 tracing::info!("connection closed by the client");
                 self.outbox.put_method(0, ConnectionCloseOk);
+                let _ = timeout(HANG_UP_WAIT, self.wait_for_hang_up()).await;
             }
             Ended::Failed { failure, lost } => {
                 tracing::warn!("connection closed: {}", failure.text);
@@ -262,6 +267,12 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 tracing::warn!("missed heartbeats from the client");
                 Some(Ended::Gone)
             }
+        }
+    }
+
+    async fn wait_for_hang_up(&mut self) {
+        while self.reader.fill().await.unwrap_or(false) {
+            self.reader.discard();
         }
     }
 
