@@ -314,12 +314,14 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
 
-/// The version of RabbitMQ whose behaviour clients may count on.
-const BEHAVES_AS_VERSION: &str = "4.3.0";
+/// The version of RabbitMQ that clients may take this broker for: the last one whose
+/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
+const BEHAVES_AS_VERSION: &str = "3.13.7";
 
-/// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour: with
-/// any other product Celery's library assumes the prefetch rules of 2009, and workers with many delayed
-/// tasks stand still. So these two say what is behaved like, and `platform` what it is.
+/// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour: for
+/// any other product, or from version 4 on, Celery's library does without a shared prefetch limit, and
+/// workers with many delayed tasks stand still. So these two say what is behaved like, and `platform`
+/// what it is.
 fn server_properties() -> FieldTable {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
