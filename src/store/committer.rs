@@ -1,12 +1,12 @@
-//! Group commit: one thread writes windows of batches, makes each durable with one fdatasync and tells
-//! everybody in it.
+//! Group commit: one thread writes windows of batches, makes each durable with one fdatasync and
+//! tells everybody in it.
 //!
 //! ```text
-//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ fold ──▶ on_commit of each ──▶ next window
+//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ fold ──▶ on_commit ──▶ next window
 //! ```
 //!
-//! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what was
-//! on its way has an unknown outcome, and nothing more is taken.
+//! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what
+//! was on its way has an unknown outcome, and nothing more is taken.
 
 use std::io;
 use std::path::PathBuf;
@@ -95,8 +95,8 @@ impl Committer {
         }
     }
 
-    /// After a window: a new segment when this one is full, no segments without messages, and sled not
-    /// too far behind.
+    /// After a window: a new segment when this one is full, no segments without messages, and sled
+    /// not too far behind.
     fn tidy(&mut self, last: bool) -> io::Result<()> {
         let full = self.segment.len >= self.segment_size_bytes;
         if full && !last {
@@ -109,8 +109,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Begins a segment. It begins with all that the segments before it say, but for the messages, so
-    /// that those without messages can go.
+    /// Begins a segment. It begins with all that the segments before it say, but for the messages,
+    /// so that those without messages can go.
     fn roll(&mut self) -> io::Result<()> {
         let number = self.segment.number.saturating_add(1);
         let next = Segment::create(&self.directory, number, self.epoch.0)?;
@@ -131,8 +131,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Hands sled what has changed. While it is busy the changes gather here; at the end it is waited
-    /// for.
+    /// Hands sled what has changed. While it is busy the changes gather here; at the end it is
+    /// waited for.
     fn checkpoint(&mut self, last: bool) {
         let changes = self.state.take_changes();
         let position = self.next_position.saturating_sub(1);

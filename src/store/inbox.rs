@@ -1,8 +1,8 @@
 //! The store's door: batches wait here for the thread that commits them.
 //!
-//! What arrives while one window is on its way to the disk is the next window: no timer, and at low load
-//! nothing waits. Batches that only settle messages are worth no fsync of their own: they wait for
-//! others, or for a moment.
+//! What arrives while one window is on its way to the disk is the next window: no timer, and at low
+//! load nothing waits. Batches that only settle messages are worth no fsync of their own: they wait
+//! for others, or for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +66,8 @@ impl Inbox {
         self.state.subscribe()
     }
 
-    /// Takes a batch. One that comes after the end is answered from a thread of its own: never on the
-    /// caller's stack.
+    /// Takes a batch. One that comes after the end is answered from a thread of its own: never on
+    /// the caller's stack.
     pub(super) fn append(&self, batch: Batch, on_commit: OnCommit) {
         let urgent = !batch.iter().all(|record| matches!(record, Record::Settle { .. }));
         let cost = batch.iter().map(cost_of).sum();

@@ -1,7 +1,7 @@
 //! What a run left, read back: sled's state, then the log behind it.
 //!
-//! A torn tail is cut off at the last good batch. Damage elsewhere is reported with file and offset, and
-//! what stands behind it is still read.
+//! A torn tail is cut off at the last good batch. Damage elsewhere is reported with file and
+//! offset, and what stands behind it is still read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
