@@ -4,6 +4,8 @@
 //! log/00000000000000000007.seg
 //!   magic "FERRYLOG" | format version u32 | epoch u32 | salt u64 | CRC u32 of all that | batches
 //! ```
+//!
+//! Every later format keeps this head, so that an older program can tell what it can't read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -45,6 +47,11 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<SegmentNumber>> {
     Ok(numbers)
 }
 
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// A segment that is being written.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -68,7 +75,7 @@ impl Segment {
         head.put_u32(crc32fast::hash(&head));
         file.write_all(&head)?;
         file.sync_all()?;
-        File::open(directory)?.sync_all()?;
+        sync_directory(directory)?;
         Ok(Self { number, salt, len: head.len() as u64, file })
     }
 
@@ -103,8 +110,10 @@ pub(super) struct Damage {
 #[derive(Debug)]
 pub(super) enum SegmentError {
     Io(io::Error),
-    /// The head is broken: nothing in it can be trusted.
-    NotASegment,
+    /// It was created and nothing was written in it: nothing is lost with it.
+    Unfinished,
+    /// The head is damaged: without its salt nothing in it can be trusted.
+    DamagedHead,
     /// It was written by a newer program.
     NewerFormat(u32),
 }
@@ -137,7 +146,12 @@ pub(super) fn parse(
     bytes: &Bytes,
     mut each: impl FnMut(ReadBatch),
 ) -> Result<SegmentContent, SegmentError> {
-    let (epoch, salt) = parse_head(bytes)?;
+    let (epoch, salt) = match parse_head(bytes) {
+        Err(SegmentError::DamagedHead) if bytes.len() <= HEAD_LEN => {
+            return Err(SegmentError::Unfinished);
+        }
+        head => head?,
+    };
     let mut content =
         SegmentContent { epoch, damages: Vec::new(), good_len: HEAD_LEN, len: bytes.len() };
     let mut offset = HEAD_LEN;
@@ -159,11 +173,11 @@ pub(super) fn parse(
 }
 
 fn parse_head(bytes: &Bytes) -> Result<(u32, u64), SegmentError> {
-    let (head, _) = bytes.split_first_chunk::<HEAD_LEN>().ok_or(SegmentError::NotASegment)?;
-    let (checked, crc) = head.split_last_chunk::<4>().ok_or(SegmentError::NotASegment)?;
+    let (head, _) = bytes.split_first_chunk::<HEAD_LEN>().ok_or(SegmentError::DamagedHead)?;
+    let (checked, crc) = head.split_last_chunk::<4>().ok_or(SegmentError::DamagedHead)?;
     let magic_holds = checked.starts_with(&MAGIC);
     if !magic_holds || crc32fast::hash(checked).to_be_bytes() != *crc {
-        return Err(SegmentError::NotASegment);
+        return Err(SegmentError::DamagedHead);
     }
     let owner = bytes.slice(MAGIC.len()..HEAD_LEN);
     let mut fields = Fields::new(&owner);
@@ -171,7 +185,7 @@ fn parse_head(bytes: &Bytes) -> Result<(u32, u64), SegmentError> {
     match read {
         (Ok(version), _, _) if version > FORMAT_VERSION => Err(SegmentError::NewerFormat(version)),
         (Ok(_), Ok(epoch), Ok(salt)) => Ok((epoch, salt)),
-        _ => Err(SegmentError::NotASegment),
+        _ => Err(SegmentError::DamagedHead),
     }
 }
 
