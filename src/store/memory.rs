@@ -4,14 +4,14 @@
 //! disk's. What was not committed is gone after [`MemoryStore::reopen`].
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::catalog::Kept;
+use super::commit_thread::CommitThread;
 use super::encoding::LogRecord;
-use super::inbox::{Inbox, Pending};
+use super::inbox::{Inbox, Pending, tell, tell_closed};
 use super::recovery::Replay;
 use super::segment::ReadBatch;
 use super::{AppendError, Batch, Epoch, OnCommit, Opened, Position, Store, StoreState};
@@ -31,9 +31,8 @@ pub struct Faults {
 }
 
 pub struct MemoryStore {
-    inbox: Arc<Inbox>,
     log: Arc<Log>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: CommitThread,
 }
 
 /// What is committed.
@@ -67,12 +66,11 @@ impl MemoryStore {
             released: Condvar::new(),
         });
         let inbox = Arc::new(Inbox::new(IN_FLIGHT_BYTES_MAX));
-        let thread = std::thread::spawn({
-            let (inbox, log) = (Arc::clone(&inbox), Arc::clone(&log));
+        let thread = CommitThread::start(Arc::clone(&inbox), {
+            let log = Arc::clone(&log);
             move || commit(&inbox, &log, faults)
         });
-        let thread = Mutex::new(Some(thread));
-        let store = Arc::new(Self { inbox, log, thread });
+        let store = Arc::new(Self { log, thread: thread.expect("a thread can be started") });
         let catalog = state.catalog.into_values().collect();
         let opened = Opened { store: Arc::clone(&store) as Arc<dyn Store>, epoch, catalog, queues };
         (store, opened)
@@ -111,11 +109,10 @@ fn commit(inbox: &Inbox, log: &Log, faults: Faults) {
                 return;
             }
             log.batches.lock().push(batch);
-            on_commit(Ok(Position(number)));
+            tell(on_commit, Ok(Position(number)));
         }
         if window.last {
-            let why = Arc::from("it was closed");
-            answer_closed(inbox.refuse(StoreState::Closed, Arc::clone(&why)), &why);
+            inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
             return;
         }
     }
@@ -123,38 +120,28 @@ fn commit(inbox: &Inbox, log: &Log, faults: Faults) {
 
 fn fail(inbox: &Inbox, failed: OnCommit, rest: impl Iterator<Item = Pending>) {
     let why: Arc<str> = Arc::from("a fault was scripted");
-    let waiting = inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
-    failed(Err(AppendError::Unknown(Arc::clone(&why))));
-    answer_closed(rest.chain(waiting), &why);
-}
-
-fn answer_closed(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
-    for Pending { on_commit, .. } in pending {
-        on_commit(Err(AppendError::Closed(Arc::clone(why))));
-    }
+    inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
+    tell(failed, Err(AppendError::Unknown(Arc::clone(&why))));
+    tell_closed(rest, &why);
 }
 
 impl Store for MemoryStore {
     fn append(&self, batch: Batch, on_commit: OnCommit) {
-        self.inbox.append(batch, on_commit);
+        self.thread.inbox().append(batch, on_commit);
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {
-        self.inbox.state()
+        self.thread.inbox().state()
     }
 
     fn close(&self) {
         self.release();
-        self.inbox.close();
-        if let Some(thread) = self.thread.lock().take() {
-            // It has nothing to say but that it ended.
-            let _ = thread.join();
-        }
+        self.thread.inbox().close();
     }
 }
 
 impl Drop for MemoryStore {
     fn drop(&mut self) {
-        self.close();
+        self.release();
     }
 }
