@@ -86,9 +86,17 @@ pub fn content(directory: &Path) -> Content {
 
 /// What is on disk at this moment, in a directory of its own: what a crash would leave.
 pub fn crashed(directory: &Path) -> TempDir {
-    let copy = self::directory();
-    copy_all(directory, copy.path());
-    copy
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE {
+        let copy = self::directory();
+        let before = segments(directory);
+        copy_all(directory, copy.path());
+        // Segments that come and go meanwhile would make it something that never was.
+        if segments(directory) == before {
+            return copy;
+        }
+    }
+    panic!("segments come and go all the time");
 }
 
 fn copy_all(from: &Path, to: &Path) {
