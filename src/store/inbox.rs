@@ -196,3 +196,52 @@ fn cost_of(record: &Record) -> u64 {
         _ => RECORD_COST,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::{QueueId, Seq};
+
+    const BYTES_MAX: u64 = 10 * RECORD_COST;
+
+    fn append(inbox: &Inbox, count: usize) {
+        let record = Record::DeliverMark { queue: QueueId(1), upto: Seq(1) };
+        inbox.append(vec![record; count], Box::new(|_| {}));
+    }
+
+    #[test]
+    fn congestion_ends_when_half_of_the_limit_is_free_again() {
+        let inbox = Inbox::new(BYTES_MAX);
+        let state = inbox.state();
+        append(&inbox, 10);
+        assert_eq!(*state.borrow(), StoreState::Open);
+        append(&inbox, 1);
+        assert_eq!(*state.borrow(), StoreState::Congested);
+        assert_eq!(inbox.next_window().pending.len(), 2);
+        append(&inbox, 6);
+        assert_eq!(*state.borrow(), StoreState::Congested, "a window is on its way");
+        inbox.next_window();
+        assert_eq!(*state.borrow(), StoreState::Congested, "more than half waited");
+        append(&inbox, 1);
+        inbox.next_window();
+        assert_eq!(*state.borrow(), StoreState::Open);
+    }
+
+    #[test]
+    fn what_is_in_the_window_counts_until_it_is_written() {
+        let inbox = Inbox::new(BYTES_MAX);
+        append(&inbox, 8);
+        inbox.next_window();
+        append(&inbox, 3);
+        assert_eq!(*inbox.state().borrow(), StoreState::Congested);
+    }
+
+    #[test]
+    fn the_first_reason_to_refuse_stays() {
+        let inbox = Inbox::new(BYTES_MAX);
+        let failed = StoreState::Failed(Arc::from("the disk"));
+        inbox.refuse(failed.clone(), Arc::from("the disk"));
+        inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
+        assert_eq!(*inbox.state().borrow(), failed);
+    }
+}

@@ -145,3 +145,67 @@ impl Drop for MemoryStore {
         self.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::definition::{CatalogChange, Definition, VhostDefinition};
+    use crate::store::record::Record;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn append(store: &MemoryStore, name: &str) -> Receiver<Result<Position, AppendError>> {
+        let vhost = Definition::Vhost(VhostDefinition { name: name.to_owned() });
+        let (sender, receiver) = channel();
+        let answer = move |outcome| sender.send(outcome).expect("the test listens");
+        store.append(vec![Record::Catalog(CatalogChange::Put(vhost))], Box::new(answer));
+        receiver
+    }
+
+    fn outcome(answer: &Receiver<Result<Position, AppendError>>) -> Result<Position, AppendError> {
+        answer.recv_timeout(DEADLINE).expect("an answer in time")
+    }
+
+    fn vhosts(opened: &Opened) -> Vec<&str> {
+        let mut names: Vec<&str> = opened
+            .catalog
+            .iter()
+            .filter_map(|definition| match definition {
+                Definition::Vhost(vhost) => Some(vhost.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn the_scripted_append_fails_and_all_after_it_are_refused() {
+        for failed_is_kept in [false, true] {
+            let faults = Faults { fail_at: Some(2), failed_is_kept, ..Faults::default() };
+            let (store, _) = MemoryStore::open(faults);
+            let answers = ["a", "b", "c"].map(|name| append(&store, name));
+            assert!(outcome(&answers[0]).is_ok());
+            assert!(matches!(outcome(&answers[1]), Err(AppendError::Unknown(_))));
+            assert!(matches!(outcome(&answers[2]), Err(AppendError::Closed(_))));
+            assert!(matches!(*store.state().borrow(), StoreState::Failed(_)));
+            let (_, opened) = store.reopen(Epoch(2), Faults::default());
+            let expected: &[&str] = if failed_is_kept { &["a", "b"] } else { &["a"] };
+            assert_eq!(vhosts(&opened), expected);
+        }
+    }
+
+    #[test]
+    fn held_appends_are_lost_until_they_are_released() {
+        let (store, _) = MemoryStore::open(Faults { hold: true, ..Faults::default() });
+        let answer = append(&store, "a");
+        assert!(answer.try_recv().is_err());
+        assert!(vhosts(&store.reopen(Epoch(2), Faults::default()).1).is_empty());
+        store.release();
+        assert!(outcome(&answer).is_ok());
+        assert_eq!(vhosts(&store.reopen(Epoch(2), Faults::default()).1), ["a"]);
+    }
+}

@@ -173,3 +173,27 @@ fn a_damaged_catalog_loses_nothing() {
         std::fs::write(catalog, "not a directory").expect("writable");
     });
 }
+
+#[test]
+fn what_the_catalog_knows_survives_damage_in_the_log() {
+    let directory = directory();
+    let opened = open(directory.path());
+    commit(&opened, vec![declare(1), declare(2), enqueue(&[(1, 1)], "a"), enqueue(&[(1, 2)], "b")]);
+    let changes =
+        [vec![settle(1, 1, 1)], vec![mark(1, 2)], delete(2), vec![declare(3), vhost("/")]];
+    let mut starts = Vec::new();
+    for change in changes {
+        starts.push(len(&newest(directory.path())));
+        commit(&opened, change);
+    }
+    opened.store.close();
+    drop(opened);
+    // Another opening would say it all again in the log: each is of a copy.
+    let whole = content(crashed(directory.path()).path());
+    assert_eq!((whole.bodies(1), whole.queues[&1].1), (vec!["b".to_owned()], 2));
+    for start in starts {
+        let damaged = crashed(directory.path());
+        change(&segments(damaged.path())[0], |bytes| bytes[start] ^= 1);
+        assert_eq!(content(damaged.path()), whole, "at {start}");
+    }
+}

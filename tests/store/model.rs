@@ -180,7 +180,7 @@ impl Model {
             Step::Mark { back, .. } => {
                 let upto = queue.next_seq - back;
                 queue.delivered_upto = queue.delivered_upto.max(upto);
-                vec![Record::DeliverMark { queue: QueueId(id), upto: Seq(upto) }]
+                vec![mark(id, upto)]
             }
             Step::Move { back, to, len, .. } => {
                 let seq = queue.next_seq - back;
@@ -233,7 +233,7 @@ fn end(opened: Opened, directory: TempDir, old: &TempDir, end: &End) -> TempDir 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn the_content_is_that_of_the_model_after_every_end(

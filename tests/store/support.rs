@@ -187,6 +187,10 @@ pub fn settle(queue: u64, first: u64, last: u64) -> Record {
     Record::Settle { queue: QueueId(queue), ranges: [range].into_iter().collect() }
 }
 
+pub fn mark(queue: u64, upto: u64) -> Record {
+    Record::DeliverMark { queue: QueueId(queue), upto: Seq(upto) }
+}
+
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
