@@ -106,7 +106,8 @@ fn facts_of_xml(path: &str, only_class: Option<&str>) -> Facts {
     facts
 }
 
-/// The extended file un-reserves two fields that the plain one reserves: there the extended one counts.
+/// The extended file un-reserves two fields that the plain one reserves: there the extended one
+/// counts.
 fn known_facts() -> Facts {
     let [plain, extended] = SPECIFICATIONS.map(|path| facts_of_xml(path, None));
     let unreserved: [&str; 2] = [

@@ -7,8 +7,8 @@ use super::spec::{Class, Constant, Field, Method, Spec};
 const HEAD: &str = "\
 //! GENERATED from `protocol-spec/` by `cargo test --test protocol_spec`: change it there.
 //!
-//! The methods of AMQP 0-9-1 and of RabbitMQ's extensions, the properties of a message, the constants.
-//! Reserved fields are left out; they are written as zero and not looked at.
+//! The methods of AMQP 0-9-1 and of RabbitMQ's extensions, the properties of a message, the
+//! constants. Reserved fields are left out; they are written as zero and not looked at.
 
 #![allow(clippy::too_many_lines)] // one arm for each method
 

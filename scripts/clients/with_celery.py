@@ -47,6 +47,13 @@ def a_task_with_an_eta_waits_for_it():
 
 
 @scenario
+def more_delayed_tasks_than_the_prefetch_limit_hold_nothing_up():
+    delayed = [add.apply_async((number, 0), countdown=4) for number in range(30)]
+    assert add.delay(5, 5).get(timeout=3.5) == 10
+    assert sorted(result.get(timeout=WAIT) for result in delayed) == list(range(30))
+
+
+@scenario
 def a_group_gives_all_results():
     results = group(add.s(number, number) for number in range(20))()
     assert sorted(results.get(timeout=WAIT)) == [2 * number for number in range(20)]

@@ -1,8 +1,8 @@
-//! Dead-lettering: a message that a queue gives up goes to the queue's dead-letter exchange, with an
-//! account of its deaths in its headers.
+//! Dead-lettering: a message that a queue gives up goes to the queue's dead-letter exchange, with
+//! an account of its deaths in its headers.
 //!
-//! The one sideways road between queues. It never waits: the targets take the message in memory, and
-//! one record of the log moves it, so that a crash leaves it in the source or in the targets.
+//! The one sideways road between queues. It never waits: the targets take the message in memory,
+//! and one record of the log moves it, so that a crash leaves it in the source or in the targets.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ impl Reason {
     }
 }
 
-/// Moves a message that left `source` to where the queue's options say, or nowhere. `now_seconds` is the
-/// time of death since 1970.
+/// Moves a message that left `source` to where the queue's options say, or nowhere. `now_seconds`
+/// is the time of death since 1970.
 pub fn dead_letter(
     vhost: &Vhost,
     source: &Arc<Queue>,
@@ -99,7 +99,8 @@ impl Deaths {
         Self(tables.cloned().collect())
     }
 
-    /// Rule: a queue that the message already died in gets it again only if somebody rejected it since.
+    /// Rule: a queue that the message already died in gets it again only if somebody rejected it
+    /// since.
     fn is_cycle(&self, queue: &str) -> bool {
         for death in &self.0 {
             if text_of(death, "reason") == Some(Reason::Rejected.name()) {
@@ -112,8 +113,8 @@ impl Deaths {
         false
     }
 
-    /// The message's properties with this death in front. A death in the same queue for the same reason
-    /// is counted, not repeated.
+    /// The message's properties with this death in front. A death in the same queue for the same
+    /// reason is counted, not repeated.
     fn with(
         mut self,
         source: &Queue,

@@ -20,8 +20,9 @@ pub fn same_property<T: PartialEq + Display>(
     )))
 }
 
-/// Refuses declared arguments that differ from the existing ones in one of `names`. Integers are equal
-/// by value, whatever their width. Arguments with other names have no effect and are not compared.
+/// Refuses declared arguments that differ from the existing ones in one of `names`. Integers are
+/// equal by value, whatever their width. Arguments with other names have no effect and are not
+/// compared.
 pub fn same_arguments(
     names: &[&str],
     described: &str,

@@ -99,8 +99,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Takes up what the store holds; a new one gets the default vhost and user. Blocks until those are
-    /// on disk.
+    /// Takes up what the store holds; a new one gets the default vhost and user. Blocks until those
+    /// are on disk.
     pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
         let is_new = opened.catalog.is_empty();
         let broker = Arc::new(Self {
@@ -138,8 +138,8 @@ impl Broker {
         changes.into_iter().try_for_each(Durable::wait_blocking)
     }
 
-    /// Takes up definitions in the order in which they need one another. One that can't be taken up is
-    /// reported and left alone: it must not keep the others from being served.
+    /// Takes up definitions in the order in which they need one another. One that can't be taken up
+    /// is reported and left alone: it must not keep the others from being served.
     fn restore(&self, catalog: Vec<Definition>, contents: Vec<RecoveredQueue>) {
         let mut contents: HashMap<_, _> =
             contents.into_iter().map(|queue| (queue.id, queue)).collect();

@@ -1,9 +1,9 @@
-//! Things that are out and expected back, by a number that mostly grows: a queue's unacked messages by
-//! sequence number, a channel's deliveries by tag.
+//! Things that are out and expected back, by a number that mostly grows: a queue's unacked messages
+//! by sequence number, a channel's deliveries by tag.
 //!
 //! A sorted deque whose returned entries leave holes; holes go from both ends at once and from the
-//! middle when they are the majority. So insertion at the end, removal from the front and look-up of a
-//! dense run cost the same however many are out, and memory follows what is out.
+//! middle when they are the majority. So insertion at the end, removal from the front and look-up
+//! of a dense run cost the same however many are out, and memory follows what is out.
 
 use std::collections::VecDeque;
 
@@ -157,7 +157,8 @@ mod tests {
                     Step::Remove(key) => prop_assert_eq!(subject.remove(key), model.remove(&key)),
                     Step::RemoveThrough(key) => {
                         let rest = model.split_off(&(key + 1));
-                        let expected: Vec<_> = std::mem::replace(&mut model, rest).into_iter().collect();
+                        let removed = std::mem::replace(&mut model, rest);
+                        let expected: Vec<_> = removed.into_iter().collect();
                         prop_assert_eq!(subject.remove_through(key), expected);
                     }
                 }

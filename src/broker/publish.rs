@@ -1,7 +1,7 @@
 //! Messages on their way from one client's read to the queues and the log.
 //!
-//! Consecutive messages with the same queues are a run: each queue is entered once for all of them, and
-//! everything that one read brought goes to the log as one batch.
+//! Consecutive messages with the same queues are a run: each queue is entered once for all of them,
+//! and everything that one read brought goes to the log as one batch.
 
 use std::sync::Arc;
 

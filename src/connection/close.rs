@@ -1,5 +1,5 @@
-//! How a channel or a connection ends: every error becomes one [`Failure`], and the reply code decides
-//! what it takes down.
+//! How a channel or a connection ends: every error becomes one [`Failure`], and the reply code
+//! decides what it takes down.
 
 use crate::broker::error::Error;
 use crate::protocol::error::DecodeError;

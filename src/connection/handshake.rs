@@ -214,7 +214,8 @@ impl<'a> Handshake<'a> {
         })
     }
 
-    /// Rule: a client may lower what the broker offers, not raise it; 0 means no limit, which is more.
+    /// Rule: a client may lower what the broker offers, not raise it; 0 means no limit, which is
+    /// more.
     fn check_tune(&self, tune_ok: &ConnectionTuneOk) -> Result<(), Failure> {
         let refuse = |name: &str, value: u32, word: &str, bound: u32| {
             let text = format!("negotiated {name} = {value} is {word} allowed value ({bound})");
@@ -314,7 +315,14 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
 
-/// What the broker says of itself.
+/// The version of RabbitMQ that clients may take this broker for: the last one whose
+/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
+const BEHAVES_AS_VERSION: &str = "3.13.7";
+
+/// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour:
+/// for any other product, or from version 4 on, Celery's library does without a shared prefetch
+/// limit, and workers with many delayed tasks stand still. So these two say what is behaved like,
+/// and `platform` what it is.
 fn server_properties() -> FieldTable {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
@@ -337,8 +345,8 @@ fn server_properties() -> FieldTable {
         (ShortStr::from_static("cluster_name"), text("ferrymq@localhost")),
         (ShortStr::from_static("copyright"), text("The FerryMQ authors")),
         (ShortStr::from_static("information"), text("Licensed under the Apache License 2.0")),
-        (ShortStr::from_static("platform"), text("Rust")),
-        (ShortStr::from_static("product"), text("FerryMQ")),
-        (ShortStr::from_static("version"), text(env!("CARGO_PKG_VERSION"))),
+        (ShortStr::from_static("platform"), text(concat!("FerryMQ ", env!("CARGO_PKG_VERSION")))),
+        (ShortStr::from_static("product"), text("RabbitMQ")),
+        (ShortStr::from_static("version"), text(BEHAVES_AS_VERSION)),
     ])
 }

@@ -1,7 +1,8 @@
 //! One AMQP client: handshake, session, goodbye. The only place where frames meet the broker.
 //!
-//! Two tasks a connection: the reader, which owns the channels and calls the broker, and the writer,
-//! which owns the socket's other half. Between them, and between queues and writer, is the outbox.
+//! Two tasks a connection: the reader, which owns the channels and calls the broker, and the
+//! writer, which owns the socket's other half. Between them, and between queues and writer, is the
+//! outbox.
 
 #![cfg_attr(
     not(test),
@@ -47,13 +48,20 @@ use crate::protocol::generated::{ConnectionCloseOk, Method};
 use crate::protocol::reply::ReplyCode;
 use crate::store::StoreState;
 
-/// How long a client may take to answer the broker's close, and to read what is still to be written.
+/// How long the socket is left to a client that has closed its connection. Rule of courtesy:
+/// whoever asked for the end closes first, so that no client takes the end of the stream for a
+/// failure.
+const HANG_UP_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a client may take to answer the broker's close, and to read what is still to be
+/// written.
 const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
 /// Limits and offers of every connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// Largest frame, in bytes with its head and end; offered to clients, which may lower it to 4096.
+    /// Largest frame, in bytes with its head and end; offered to clients, which may lower it to
+    /// 4096.
     pub frame_max_bytes: u32,
     /// Most channels of a connection.
     pub channel_max: u16,
@@ -78,7 +86,8 @@ impl Default for ConnectionSettings {
     }
 }
 
-/// Serves one client until it is gone, or until `stop` becomes true: then it is told 320 and let go.
+/// Serves one client until it is gone, or until `stop` becomes true: then it is told 320 and let
+/// go.
 pub async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
@@ -148,7 +157,8 @@ impl Connection<tokio::net::tcp::OwnedReadHalf> {
             seconds => Some(Duration::from_secs(u64::from(seconds))),
         };
         let (reader, write_half) = reader.into_split();
-        // Rule: one is sent after half the interval of silence; two intervals of silence are the end.
+        // Rule: one is sent after half the interval of silence; two intervals of silence are the
+        // end.
         let half = heartbeat.and_then(|interval| interval.checked_div(2));
         let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
         let actor = Actor { user: agreed.user, connection: id };
@@ -183,6 +193,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             Ended::ByClient => {
                 tracing::info!("connection closed by the client");
                 self.outbox.put_method(0, ConnectionCloseOk);
+                let _ = timeout(HANG_UP_WAIT, self.wait_for_hang_up()).await;
             }
             Ended::Failed { failure, lost } => {
                 tracing::warn!("connection closed: {}", failure.text);
@@ -224,8 +235,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
     }
 
-    /// Rests while the client doesn't read its replies or the store has more than it can write: what
-    /// isn't read here is held back by TCP at the client.
+    /// Rests while the client doesn't read its replies or the store has more than it can write:
+    /// what isn't read here is held back by TCP at the client.
     async fn wait_for_room(&mut self) -> Option<Ended> {
         let room = async {
             self.outbox.wait_for_room().await;
@@ -262,6 +273,12 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 tracing::warn!("missed heartbeats from the client");
                 Some(Ended::Gone)
             }
+        }
+    }
+
+    async fn wait_for_hang_up(&mut self) {
+        while self.reader.fill().await.unwrap_or(false) {
+            self.reader.discard();
         }
     }
 

@@ -1,9 +1,9 @@
 //! The lane from everybody who has something for a client to the one who writes it.
 //!
-//! What is put here leaves in this order. Deliveries are bounded by [`Outbox::reserve`]: a full outbox
-//! makes the consumer rest until the writer has caught up. Replies are bounded by their cause: the
-//! reader takes no more requests while too many replies wait.
-//! Owner of the waiting items, under a lock that is held for a push or a swap only.
+//! What is put here leaves in this order. Deliveries are bounded by [`Outbox::reserve`]: a full
+//! outbox makes the consumer rest until the writer has caught up. Replies are bounded by their
+//! cause: the reader takes no more requests while too many replies wait. Owner of the waiting
+//! items, under a lock that is held for a push or a swap only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ use crate::protocol::generated::Method;
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
 
-/// Bytes of deliveries on their way to one client, beyond which its consumers rest. Large enough for a
-/// full write, small enough that a slow client holds little.
+/// Bytes of deliveries on their way to one client, beyond which its consumers rest. Large enough
+/// for a full write, small enough that a slow client holds little.
 const DELIVERY_BYTES_MAX: usize = 512 * 1024;
 
 /// Resting consumers are rung when no more than this is left.
@@ -144,8 +144,8 @@ impl Outbox {
         }
     }
 
-    /// After the end: gives deliveries that nobody will write back to their queues. Their channels are
-    /// closed, and so refuse to record them.
+    /// After the end: gives deliveries that nobody will write back to their queues. Their channels
+    /// are closed, and so refuse to record them.
     pub(super) fn give_back(&self) {
         for item in self.take().items {
             match item {

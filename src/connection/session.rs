@@ -172,8 +172,8 @@ impl Session {
         }
     }
 
-    /// Rule: a new secret is checked against what the user may do now. Passwords don't expire here, so
-    /// that the user and its vhost are what there is to check.
+    /// Rule: a new secret is checked against what the user may do now. Passwords don't expire here,
+    /// so that the user and its vhost are what there is to check.
     fn connection_update_secret(&self) -> Result<Step, Failure> {
         let Peer { broker, vhost, actor, outbox, .. } = &self.peer;
         broker.open_vhost(&vhost.name, &actor.user)?;

@@ -1,5 +1,5 @@
-//! The one who writes to a client's socket: takes what is in the outbox, gives deliveries their tags,
-//! encodes all of it and writes it in one go.
+//! The one who writes to a client's socket: takes what is in the outbox, gives deliveries their
+//! tags, encodes all of it and writes it in one go.
 //!
 //! ```text
 //!   outbox ──take──▶ encode (tags, ledger) ──▶ vectored write ──▶ room for the resting
@@ -73,7 +73,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let _ = self.socket.shutdown().await;
     }
 
-    /// Waits for something to write; a heartbeat when it takes long. False when there is nothing more.
+    /// Waits for something to write; a heartbeat when it takes long. False when there is nothing
+    /// more.
     async fn wait(&mut self, last_write: Instant) -> bool {
         let Some(due) = self.heartbeat.and_then(|silence| last_write.checked_add(silence)) else {
             self.outbox.filled().await;
@@ -157,7 +158,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         cost
     }
 
-    /// A method with its content: header and as many body frames as the client's frame_max asks for.
+    /// A method with its content: header and as many body frames as the client's frame_max asks
+    /// for.
     fn encode_content(&mut self, channel: u16, method: &Method, message: &Message) {
         encode_method(channel, method, self.gather.buffer());
         let (len, properties) = (message.body.len(), &message.properties);

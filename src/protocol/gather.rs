@@ -6,8 +6,8 @@ use std::io::{self, IoSlice, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Pieces from this length on are shared, not copied: from here on a copy costs more than a place in a
-/// vectored write.
+/// Pieces from this length on are shared, not copied: from here on a copy costs more than a place
+/// in a vectored write.
 const SHARE_MIN: usize = 8 * 1024;
 
 /// Pieces in one vectored write; the kernel takes 1024.

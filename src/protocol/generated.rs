@@ -1,7 +1,7 @@
 //! GENERATED from `protocol-spec/` by `cargo test --test protocol_spec`: change it there.
 //!
-//! The methods of AMQP 0-9-1 and of RabbitMQ's extensions, the properties of a message, the constants.
-//! Reserved fields are left out; they are written as zero and not looked at.
+//! The methods of AMQP 0-9-1 and of RabbitMQ's extensions, the properties of a message, the
+//! constants. Reserved fields are left out; they are written as zero and not looked at.
 
 #![allow(clippy::too_many_lines)] // one arm for each method
 

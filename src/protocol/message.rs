@@ -16,8 +16,8 @@ pub struct Message {
     pub routing_key: ShortStr,
     pub properties: Properties,
     pub body: Body,
-    /// Whether the broker itself moved it here from a queue that it died in: only then is its x-death
-    /// header the broker's own word.
+    /// Whether the broker itself moved it here from a queue that it died in: only then is its
+    /// x-death header the broker's own word.
     pub dead_lettered: bool,
 }
 

@@ -5,7 +5,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::error::DecodeError;
 use super::wire::{Fields, ShortStr, put_longstr, put_shortstr, put_sized};
 
-/// How deep tables and arrays may stand in one another, so that a few bytes can't exhaust the stack.
+/// How deep tables and arrays may stand in one another, so that a few bytes can't exhaust the
+/// stack.
 const DEPTH_MAX: u32 = 32;
 
 /// One value of a field table, with the exact wire type it came in, so that it leaves as it came.
@@ -377,7 +378,9 @@ mod tests {
         }
 
         #[test]
-        fn checking_and_decoding_agree_on_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn checking_and_decoding_agree_on_arbitrary_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 0..64)
+        ) {
             let bytes = Bytes::from(bytes);
             let checked = FieldTable::check(&mut Fields::new(&bytes)).is_ok();
             prop_assert_eq!(checked, FieldTable::decode(&mut Fields::new(&bytes)).is_ok());

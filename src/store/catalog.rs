@@ -1,8 +1,8 @@
 //! The state in sled: definitions and each durable queue's ledger as of a position of the log.
 //!
-//! It lets a start skip what the log says again and again; it is never the only copy of anything. One
-//! tree, keys with a prefix, values in pieces that stay far below what sled would put into files that it
-//! never syncs:
+//! It lets a start skip what the log says again and again; it is never the only copy of anything.
+//! One tree, keys with a prefix, values in pieces that stay far below what sled would put into
+//! files that it never syncs:
 //!
 //! ```text
 //! m                          → position u64 | epoch u32
@@ -62,8 +62,8 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// Opens sled's directory and reads all of it. sled may panic on a damaged one: that is an error
-    /// like any other.
+    /// Opens sled's directory and reads all of it. sled may panic on a damaged one: that is an
+    /// error like any other.
     pub(super) fn open(directory: &Path) -> Result<(Self, Kept), String> {
         let directory = PathBuf::from(directory);
         let opened = catch_unwind(AssertUnwindSafe(|| {

@@ -1,7 +1,7 @@
 //! The thread that commits what comes in at the store's door, and its end.
 //!
-//! It outlives the commits: after the store was closed or has failed it answers appends until nobody is
-//! left who could append. So that every append is answered, and never on its own stack.
+//! It outlives the commits: after the store was closed or has failed it answers appends until
+//! nobody is left who could append. So every append is answered, and never on its own stack.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

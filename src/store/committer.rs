@@ -1,12 +1,12 @@
-//! Group commit: one thread writes windows of batches, makes each durable with one fdatasync and tells
-//! everybody in it.
+//! Group commit: one thread writes windows of batches, makes each durable with one fdatasync and
+//! tells everybody in it.
 //!
 //! ```text
-//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ on_commit of each ──▶ fold ──▶ next window
+//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ on_commit ──▶ fold ──▶ next window
 //! ```
 //!
-//! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what was
-//! on its way has an unknown outcome, and nothing more is taken.
+//! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what
+//! was on its way has an unknown outcome, and nothing more is taken.
 
 use std::io;
 use std::path::PathBuf;
@@ -109,8 +109,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Begins a segment. It begins with all that the segments before it say, but for the messages, so
-    /// that those without messages can go.
+    /// Begins a segment. It begins with all that the segments before it say, but for the messages,
+    /// so that those without messages can go.
     fn roll(&mut self) -> io::Result<()> {
         let number = self.segment.number.saturating_add(1);
         let next = Segment::create(&self.directory, number, self.epoch.0)?;

@@ -4,12 +4,12 @@
 //! batch:   payload length u64 | position u64 | payload CRC u32 | head CRC u32 | payload
 //! payload: record | record | ...
 //! record:  tag u8 | fields, by tag
-//! message: flags u8 | exchange | routing key (short strings) | properties u32 + bytes | body u32 + bytes
+//! message: flags u8 | exchange | routing key | properties u32 + bytes | body u32 + bytes
 //! ```
 //!
-//! Integers are big-endian. Both CRCs begin with the salt of the segment, which no client knows: bytes
-//! in a message's body can't pass for a batch. Reading arbitrary bytes never panics and never yields a
-//! record whose CRC doesn't hold.
+//! Integers are big-endian. Both CRCs begin with the salt of the segment, which no client knows:
+//! bytes in a message's body can't pass for a batch. Reading arbitrary bytes never panics and never
+//! yields a record whose CRC doesn't hold.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The store's door: batches wait here for the thread that commits them.
 //!
-//! What arrives while one window is on its way to the disk is the next window: no timer, and at low load
-//! nothing waits. Batches that only settle messages are worth no fsync of their own: they wait for
-//! others, or for a moment.
+//! What arrives while one window is on its way to the disk is the next window: no timer, and at low
+//! load nothing waits. Batches that only settle messages are worth no fsync of their own: they wait
+//! for others, or for a moment.
 //!
 //! ```text
 //!   serving ──close()──▶ closing ──last window──▶ refused ──abandon()──▶ (the thread ends)

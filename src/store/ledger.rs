@@ -1,5 +1,5 @@
-//! One queue's durable state: which of its sequence numbers are settled, what may have been delivered,
-//! and in which segments the others are.
+//! One queue's durable state: which of its sequence numbers are settled, what may have been
+//! delivered, and in which segments the others are.
 //!
 //! Pure. The fold is commutative: a settle may come before the enqueue it belongs to.
 
@@ -172,8 +172,8 @@ mod tests {
             for number in 0..80 {
                 prop_assert_eq!(set.contains(number), model.contains(&number));
             }
-            let apart = set.0.iter().zip(set.0.iter().skip(1)).all(|((_, end), (start, _))| end + 1 < *start);
-            prop_assert!(apart);
+            let mut pairs = set.0.iter().zip(set.0.iter().skip(1));
+            prop_assert!(pairs.all(|((_, end), (start, _))| end + 1 < *start));
         }
 
         #[test]
@@ -186,7 +186,8 @@ mod tests {
             for (is_enqueue, seq, extra) in steps {
                 if is_enqueue {
                     // Every number is enqueued once, in the segment of its tens.
-                    if enqueued.insert(seq, seq / 10).is_none() && ledger.enqueue(Seq(seq), seq / 10) {
+                    let is_new = enqueued.insert(seq, seq / 10).is_none();
+                    if is_new && ledger.enqueue(Seq(seq), seq / 10) {
                         *live.entry(seq / 10).or_default() += 1;
                     }
                 } else {

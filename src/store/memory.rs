@@ -1,7 +1,7 @@
 //! A store without a disk, with faults by script: what the broker is tested on.
 //!
-//! The same contract: commits come later and from another thread, in call order, and the fold is the
-//! disk's. What was not committed is gone after [`MemoryStore::reopen`].
+//! The same contract: commits come later and from another thread, in call order, and the fold is
+//! the disk's. What was not committed is gone after [`MemoryStore::reopen`].
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ const IN_FLIGHT_BYTES_MAX: u64 = 1 << 30;
 /// What goes wrong, and when.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
-    /// The batch with this number, counted from 1, fails: its outcome is unknown and the store is closed.
+    /// The batch with this number, counted from 1, fails: its outcome is unknown and the store is
+    /// closed.
     pub fail_at: Option<u64>,
     /// Whether the failed batch is there after a restart all the same.
     pub failed_is_kept: bool,

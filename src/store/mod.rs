@@ -1,9 +1,9 @@
 //! Bytes that survive: what the broker may ask of durable storage, and nothing of how it is done.
 //!
 //! Everything durable goes through one door, [`Store::append`]: a batch of [`Record`]s is appended
-//! in call order, all or nothing, and resolves to a commit or to an error. Queue state is a fold over
-//! records with no clock in it, and the fold is commutative: a settle that reaches the log before the
-//! enqueue it belongs to still wins, because sequence numbers are never used twice.
+//! in call order, all or nothing, and resolves to a commit or to an error. Queue state is a fold
+//! over records with no clock in it, and the fold is commutative: a settle that reaches the log
+//! before the enqueue it belongs to still wins, because sequence numbers are never used twice.
 //!
 //! This folder is the only user of `std::fs` (beside the configuration file) and of sled.
 
@@ -44,8 +44,8 @@ pub use record::{Batch, QueueId, Record, Seq, SeqRange};
 
 use crate::protocol::message::Message;
 
-/// Counts the openings of a data directory; +1 at each, durable before anything is served. New queue
-/// ids and sequence numbers carry it, so that none is ever used twice.
+/// Counts the openings of a data directory; +1 at each, durable before anything is served. New
+/// queue ids and sequence numbers carry it, so that none is ever used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
@@ -56,8 +56,8 @@ pub struct Position(pub u64);
 /// Why a batch was not committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendError {
-    /// A write or an fsync failed while the batch was on its way: it may or may not be there after a
-    /// restart. The store is closed from here on.
+    /// A write or an fsync failed while the batch was on its way: it may or may not be there after
+    /// a restart. The store is closed from here on.
     Unknown(Arc<str>),
     /// The store had failed or was closed before: the batch was certainly not written.
     Closed(Arc<str>),
@@ -124,15 +124,15 @@ impl std::error::Error for OpenError {}
 
 /// Durable storage of one node.
 pub trait Store: Send + Sync + 'static {
-    /// Appends a batch. Never blocks; call order is log order; all or nothing. `on_commit` hears of it
-    /// only after the batch is fsynced together with all batches before it.
+    /// Appends a batch. Never blocks; call order is log order; all or nothing. `on_commit` hears of
+    /// it only after the batch is fsynced together with all batches before it.
     fn append(&self, batch: Batch, on_commit: OnCommit);
 
     /// The state, and its changes.
     fn state(&self) -> watch::Receiver<StoreState>;
 
-    /// Writes out what was appended, notes a clean end and closes. Blocks until done; appends after it
-    /// resolve to [`AppendError::Closed`].
+    /// Writes out what was appended, notes a clean end and closes. Blocks until done; appends after
+    /// it resolve to [`AppendError::Closed`].
     fn close(&self);
 }
 

@@ -14,8 +14,8 @@ use crate::protocol::message::Message;
 )]
 pub struct QueueId(pub u64);
 
-/// A message's place in its queue, from low to high. The high 24 bits are the epoch it was enqueued in,
-/// so that a number is never used twice, whatever a crash took away.
+/// A message's place in its queue, from low to high. The high 24 bits are the epoch it was enqueued
+/// in, so that a number is never used twice, whatever a crash took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
@@ -56,7 +56,8 @@ pub enum Record {
     DeliverMark { queue: QueueId, upto: Seq },
     /// All messages up to and including `upto` left the queue for good.
     Purge { queue: QueueId, upto: Seq },
-    /// The queue and all its messages are gone. Its definition goes by a `Catalog` record beside it.
+    /// The queue and all its messages are gone. Its definition goes by a `Catalog` record beside
+    /// it.
     DeleteQueue { queue: QueueId },
     /// A definition changed.
     Catalog(CatalogChange),

@@ -1,7 +1,7 @@
 //! What a run left, read back: sled's state, then the log behind it.
 //!
-//! A torn tail is cut off at the last good batch. Damage elsewhere is reported with file and offset, and
-//! what stands behind it is still read.
+//! A torn tail is cut off at the last good batch. Damage elsewhere is reported with file and
+//! offset, and what stands behind it is still read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
@@ -78,8 +78,8 @@ impl Replay {
         }
     }
 
-    /// Lets go of messages that turn out to be settled, so that a long log with few of them left takes
-    /// little memory.
+    /// Lets go of messages that turn out to be settled, so that a long log with few of them left
+    /// takes little memory.
     fn forget_settled(&mut self, record: &LogRecord) {
         let all_upto = |last: Seq| SeqRange { first: Seq(0), last };
         match record {

@@ -141,7 +141,8 @@ pub(super) fn read(
     parse(&Bytes::from(std::fs::read(path)?), each)
 }
 
-/// Reads the bytes of a segment. A batch that doesn't hold is passed over to the next one that does.
+/// Reads the bytes of a segment. A batch that doesn't hold is passed over to the next one that
+/// does.
 pub(super) fn parse(
     bytes: &Bytes,
     mut each: impl FnMut(ReadBatch),

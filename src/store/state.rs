@@ -1,7 +1,8 @@
-//! The fold over the log: definitions, each queue's ledger, and how many messages live in each segment.
+//! The fold over the log: definitions, each queue's ledger, and how many messages live in each
+//! segment.
 //!
-//! Pure. Owned by the committer, which applies what it has written, and by recovery, which applies what
-//! it reads.
+//! Pure. Owned by the committer, which applies what it has written, and by recovery, which applies
+//! what it reads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,8 +19,8 @@ pub(super) struct LogState {
     pub(super) catalog: HashMap<CatalogKey, Definition>,
     pub(super) ledgers: HashMap<QueueId, QueueLedger>,
     live_in: BTreeMap<SegmentNumber, u64>,
-    /// While the log is read, queues are taken up as they are met: which of them are left is known at
-    /// its end.
+    /// While the log is read, queues are taken up as they are met: which of them are left is known
+    /// at its end.
     recovering: bool,
     /// What changed since the last checkpoint.
     changed_definitions: HashSet<CatalogKey>,
@@ -39,8 +40,8 @@ impl LogState {
         Self { recovering: true, ..Self::default() }
     }
 
-    /// Applies a record that stands in `segment`. `arrived` hears of messages that it brought and that
-    /// live.
+    /// Applies a record that stands in `segment`. `arrived` hears of messages that it brought and
+    /// that live.
     pub(super) fn apply(
         &mut self,
         record: &LogRecord,

@@ -1,7 +1,7 @@
 //! What can be done beside the confirms: sled kept up to date, segments without messages removed.
 //!
-//! One thread, one piece of work at a time; while it is busy, changes gather in the fold. Owner of sled
-//! and of the directory's lock, because it is the last to write in it.
+//! One thread, one piece of work at a time; while it is busy, changes gather in the fold. Owner of
+//! sled and of the directory's lock, because it is the last to write in it.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
-//! Passwords as salted hashes, in the form that RabbitMQ's definitions carry: base64 of a 4-byte salt
-//! followed by the digest of salt and password.
+//! Passwords as salted hashes, in the form that RabbitMQ's definitions carry: base64 of a 4-byte
+//! salt followed by the digest of salt and password.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -23,8 +23,8 @@ impl Access {
     }
 }
 
-/// A pattern over names, unanchored; the empty one matches nothing. The two that nearly every user has
-/// need no regular expression.
+/// A pattern over names, unanchored; the empty one matches nothing. The two that nearly every user
+/// has need no regular expression.
 #[derive(Debug, Clone)]
 enum Pattern {
     Nothing,

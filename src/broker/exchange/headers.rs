@@ -1,8 +1,8 @@
 //! Headers: a message follows the bindings whose arguments its headers carry.
 //!
-//! Indexed by header and value. A binding that needs all of its pairs stands under one of them, the one
-//! that fewest others stand under; a binding that needs any stands under each. A message looks up the
-//! headers that it carries, so that bindings which share nothing with it cost nothing.
+//! Indexed by header and value. A binding that needs all of its pairs stands under one of them, the
+//! one that fewest others stand under; a binding that needs any stands under each. A message looks
+//! up the headers that it carries, so that bindings which share nothing with it cost nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ enum Wanted {
     Value(Comparable),
 }
 
-/// A value as it is compared: by meaning, not by its width on the wire. 1 is 1 in every integer type,
-/// but neither 1.0 nor "1".
+/// A value as it is compared: by meaning, not by its width on the wire. 1 is 1 in every integer
+/// type, but neither 1.0 nor "1".
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Comparable {
     Integer(i64),

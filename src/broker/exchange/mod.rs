@@ -1,7 +1,7 @@
 //! An exchange: its kind, its bindings, and which of them a message follows.
 //!
-//! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one at
-//! a time.
+//! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one
+//! at a time.
 
 mod direct;
 mod fanout;
@@ -211,7 +211,8 @@ impl Exchange {
         Some(binding)
     }
 
-    /// Calls `visit` for each destination that the message reaches from here; perhaps twice for one.
+    /// Calls `visit` for each destination that the message reaches from here; perhaps twice for
+    /// one.
     pub(super) fn route(
         &self,
         routing_key: &ShortStr,

@@ -1,8 +1,8 @@
 //! Topic: a message follows the bindings whose pattern fits its routing key, word by word.
 //!
-//! Words are separated by dots; `*` fits one word, `#` any number of them. An empty key is one empty
-//! word. The patterns are a trie, so that a message's cost follows the words of its key and the
-//! patterns that fit it, not the patterns that don't:
+//! Words are separated by dots; `*` fits one word, `#` any number of them. An empty key is one
+//! empty word. The patterns are a trie, so that a message's cost follows the words of its key and
+//! the patterns that fit it, not the patterns that don't:
 //!
 //! ```text
 //!   root ─ "stock" ─ "*" ─ "nyse" ●        ● bindings end here
@@ -137,8 +137,8 @@ impl Router for Topic {
 struct Walk<'a> {
     nodes: &'a [Node],
     words: &'a [&'a str],
-    /// Places reached below a second `#`: without them, patterns with many `#` would be walked again
-    /// and again over the same words.
+    /// Places reached below a second `#`: without them, patterns with many `#` would be walked
+    /// again and again over the same words.
     seen: HashSet<(NodeIndex, usize)>,
     visit: &'a mut dyn FnMut(&Destination),
 }
@@ -164,7 +164,8 @@ impl Walk<'_> {
         }
     }
 
-    /// `node` is at the end of a `#`, which takes none, some or all of the words from `position` on.
+    /// `node` is at the end of a `#`, which takes none, some or all of the words from `position`
+    /// on.
     fn skip_words(&mut self, node: NodeIndex, position: usize, below_hash: bool) {
         let nodes = self.nodes;
         if nodes[node].words.is_empty() && nodes[node].star.is_none() {

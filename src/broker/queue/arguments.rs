@@ -43,8 +43,8 @@ const KNOWN: &[(&str, Shape)] = &[
     ("x-single-active-consumer", Shape::Boolean),
 ];
 
-/// The arguments in which a queue declared again must agree. The queue type is not among them: there
-/// is one kind of queue, whatever it is called.
+/// The arguments in which a queue declared again must agree. The queue type is not among them:
+/// there is one kind of queue, whatever it is called.
 pub const COMPARED: &[&str] = &[
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",

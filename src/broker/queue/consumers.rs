@@ -1,8 +1,8 @@
 //! Who is next: a queue's consumers, by priority and in turn, as long as they have credit and room.
 //!
-//! A consumer that can take nothing leaves the ring of the willing and comes back when its credit or
-//! its connection's outbox says so; choosing the next one therefore never walks over the unwilling.
-//! Owned by the queue, under its lock.
+//! A consumer that can take nothing leaves the ring of the willing and comes back when its credit
+//! or its connection's outbox says so; choosing the next one therefore never walks over the
+//! unwilling. Owned by the queue, under its lock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,8 +17,8 @@ use crate::protocol::wire::ShortStr;
 /// The way from a queue to a client: one for each channel, implemented where the sockets are.
 /// Nothing here may wait, nor call back into a queue.
 pub trait Lane: Send + Sync {
-    /// Reserves room for one delivery with a body of `bytes`. When there is none it is remembered that
-    /// the consumer rests, and [`Queue::wake`] is called when there is.
+    /// Reserves room for one delivery with a body of `bytes`. When there is none it is remembered
+    /// that the consumer rests, and [`Queue::wake`] is called when there is.
     fn reserve(&self, bytes: u64, consumer: &Arc<Consumer>) -> bool;
 
     /// Takes deliveries to one consumer, all of them reserved.
@@ -147,7 +147,8 @@ impl Consumers {
         }
     }
 
-    /// How many messages the willing could take now by their own limits; bounded, for the delivery mark.
+    /// How many messages the willing could take now by their own limits; bounded, for the delivery
+    /// mark.
     pub fn credit(&self) -> u64 {
         let willing = self.willing.values().flatten().filter_map(|id| self.slots.get(id));
         willing.take(64).fold(0, |sum: u64, slot| {

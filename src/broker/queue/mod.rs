@@ -1,7 +1,7 @@
 //! A queue, and everything others may ask of it.
 //!
-//! Owner of its messages and consumers, under one short lock that is never held over a wait. Whoever
-//! brings a message, credit or room delivers in the same step: there is no task to wake.
+//! Owner of its messages and consumers, under one short lock that is never held over a wait.
+//! Whoever brings a message, credit or room delivers in the same step: there is no task to wake.
 //! Lock order: queue, then a connection's outbox, then the store's door. No queue's lock is taken
 //! while another's is held.
 
@@ -142,8 +142,8 @@ impl Queue {
     }
 
     /// Adds messages in order and delivers what can be delivered. Answers the first one's sequence
-    /// number (the others follow without a gap), or nothing when the queue is gone. What the log has to
-    /// know beside the messages themselves is added to `batch`, which must bring them, too.
+    /// number (the others follow without a gap), or nothing when the queue is gone. What the log
+    /// has to know beside the messages themselves is added to `batch`, which must bring them, too.
     pub fn enqueue(self: &Arc<Self>, messages: &[Arc<Message>], batch: &mut Batch) -> Option<Seq> {
         let mut inner = self.inner.lock();
         if inner.deleted {
@@ -176,8 +176,8 @@ impl Queue {
         settled
     }
 
-    /// Takes a message back that its consumer refused, to be moved elsewhere. The queue has settled it;
-    /// the log is told by the caller.
+    /// Takes a message back that its consumer refused, to be moved elsewhere. The queue has settled
+    /// it; the log is told by the caller.
     pub fn take_back(self: &Arc<Self>, seq: Seq, batch: &mut Batch) -> Option<Entry> {
         let mut inner = self.inner.lock();
         let (entry, consumer) = inner.state.settle(seq)?;
@@ -234,8 +234,8 @@ impl Queue {
         )
     }
 
-    /// Adds a consumer. `announce` runs when it is certain that there will be one and before the first
-    /// delivery to it.
+    /// Adds a consumer. `announce` runs when it is certain that there will be one and before the
+    /// first delivery to it.
     pub fn add_consumer(
         self: &Arc<Self>,
         consumer: Arc<Consumer>,
@@ -290,8 +290,8 @@ impl Queue {
         count
     }
 
-    /// Marks the queue as gone, if the conditions hold, and answers the number of ready messages that
-    /// go with it and its consumers, who have to be told.
+    /// Marks the queue as gone, if the conditions hold, and answers the number of ready messages
+    /// that go with it and its consumers, who have to be told.
     pub fn delete(
         &self,
         if_unused: bool,
@@ -314,8 +314,8 @@ impl Queue {
         self.inner.lock().deleted
     }
 
-    /// Gives ready messages to willing consumers. Messages from `fresh_from` on are brought to the log
-    /// by `batch` itself, so that their delivery mark goes with them.
+    /// Gives ready messages to willing consumers. Messages from `fresh_from` on are brought to the
+    /// log by `batch` itself, so that their delivery mark goes with them.
     fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, fresh_from: Seq, batch: &mut Batch) {
         let mut deliveries: SmallVec<[(Arc<Consumer>, Vec<Entry>); 1]> = SmallVec::new();
         let mut mark = None;
@@ -355,8 +355,9 @@ impl Queue {
         }
     }
 
-    /// Tells the log which stored messages are gone. What is gone from the front on is one range from 0,
-    /// so that numbers of messages that the log never saw leave no gaps in what it remembers.
+    /// Tells the log which stored messages are gone. What is gone from the front on is one range
+    /// from 0, so that numbers of messages that the log never saw leave no gaps in what it
+    /// remembers.
     fn note_settled(&self, state: &State, seqs: &mut [Seq], batch: &mut Batch) {
         if seqs.is_empty() {
             return;

@@ -10,9 +10,9 @@
 //!                        └──── requeue ─────┘
 //! ```
 //!
-//! Invariants: a sequence number is in exactly one of `returned`, `fresh` and `unacked`; every number in
-//! `returned` is smaller than every number in `fresh`, because only what was taken can come back and
-//! what is taken is always the smallest.
+//! Invariants: a sequence number is in exactly one of `returned`, `fresh` and `unacked`; every
+//! number in `returned` is smaller than every number in `fresh`, because only what was taken can
+//! come back and what is taken is always the smallest.
 //!
 //! The delivery mark: a stored message may only be taken once the log says that it may have been
 //! delivered (or says so in the batch that brings the message itself), so that after a crash no
@@ -123,8 +123,8 @@ impl State {
         seq
     }
 
-    /// Whether a message can be taken. Those from `fresh_from` on need no mark: the caller writes the
-    /// mark with the messages themselves.
+    /// Whether a message can be taken. Those from `fresh_from` on need no mark: the caller writes
+    /// the mark with the messages themselves.
     pub fn peek(&self, fresh_from: Seq) -> Next {
         if !self.returned.is_empty() {
             return Next::Ready;
@@ -172,7 +172,8 @@ impl State {
         self.unacked.contains(seq.0)
     }
 
-    /// A message came back to be delivered again, to its old place. Answers the consumer that had it.
+    /// A message came back to be delivered again, to its old place. Answers the consumer that had
+    /// it.
     pub fn requeue(&mut self, seq: Seq) -> Option<u64> {
         let Unacked { mut entry, consumer } = self.unacked.remove(seq.0)?;
         entry.redelivered = true;
@@ -181,8 +182,8 @@ impl State {
         Some(consumer)
     }
 
-    /// Drops all ready messages. Answers how many, the number up to which every message is now gone, and
-    /// the ranges that are gone above it, between what is unacked.
+    /// Drops all ready messages. Answers how many, the number up to which every message is now
+    /// gone, and the ranges that are gone above it, between what is unacked.
     pub fn purge(&mut self) -> (usize, Seq, Ranges) {
         let count = self.ready_count();
         self.returned.clear();
@@ -216,9 +217,9 @@ impl State {
         self.marked = self.marked.max(upto);
     }
 
-    /// The mark to write so that `wanted` more messages can be delivered; none while one is on its way.
-    /// What is asked for beyond that doubles while a queue is being drained, so that a long drain does
-    /// not wait for the disk each time, and a single delivery marks nothing but itself.
+    /// The mark to write so that `wanted` more messages can be delivered; none while one is on its
+    /// way. What is asked for beyond that doubles while a queue is being drained, so that a long
+    /// drain does not wait for the disk each time, and a single delivery marks nothing but itself.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
         if self.mark_asked.is_some() {
             return None;

@@ -124,7 +124,8 @@ impl Vhost {
         self.exchanges.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has one.
+    /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has
+    /// one.
     pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Batch) {
         if queue.properties.options.dead_letter_exchange.is_none() {
             queue.ack(seqs, batch);

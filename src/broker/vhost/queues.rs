@@ -34,7 +34,8 @@ impl Deleted {
         Self { message_count: 0, durable: Durable::already(), consumers: Vec::new() }
     }
 
-    /// Tells the queue's consumers. Rule: whoever deletes its own queue hears of the deletion first.
+    /// Tells the queue's consumers. Rule: whoever deletes its own queue hears of the deletion
+    /// first.
     pub fn tell_consumers(consumers: Vec<Arc<Consumer>>) {
         for consumer in consumers {
             Arc::clone(&consumer.lane).cancelled(&consumer);
@@ -228,8 +229,8 @@ impl Vhost {
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
         let owned = self.topology.lock().exclusive.remove(&owner).unwrap_or_default();
         for queue in owned {
-            // Exclusive queues are not durable: there is nothing to wait for. Their consumers are the
-            // owner's, and it is gone.
+            // Exclusive queues are not durable: there is nothing to wait for. Their consumers are
+            // the owner's, and it is gone.
             drop(self.remove_queue(&queue, false, false));
         }
     }

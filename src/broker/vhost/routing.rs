@@ -46,8 +46,8 @@ impl<T> Distinct<T> {
 }
 
 impl Vhost {
-    /// The exchange that a client publishes to, if it is there and the client may. `last` is the one it
-    /// published to before, which spares the look-up.
+    /// The exchange that a client publishes to, if it is there and the client may. `last` is the
+    /// one it published to before, which spares the look-up.
     pub fn publish_target(
         &self,
         name: &ShortStr,

@@ -1,7 +1,8 @@
 //! The confirms a channel owes its publisher.
 //!
 //! Numbers complete in any order; what all lower numbers have completed for goes out as one
-//! basic.ack with `multiple`. One path for all of them, under one lock, so that none overtakes another.
+//! basic.ack with `multiple`. One path for all of them, under one lock, so that none overtakes
+//! another.
 
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::generated::{BasicAck, BasicNack, Method};
@@ -20,8 +21,8 @@ impl Confirms {
         self.last
     }
 
-    /// These publishes are taken care of, or (`stored` is false) may be lost. Answers what the publisher
-    /// is told. `numbers` are in ascending order.
+    /// These publishes are taken care of, or (`stored` is false) may be lost. Answers what the
+    /// publisher is told. `numbers` are in ascending order.
     pub(super) fn complete(&mut self, numbers: &[u64], stored: bool) -> Vec<Method> {
         for number in numbers {
             self.pending.remove(*number);

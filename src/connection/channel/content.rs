@@ -4,8 +4,8 @@
 //!   method ──▶ Header ──▶ Body(remaining) ──▶ … ──▶ complete
 //! ```
 //!
-//! Anything in another order is 505, too many body bytes are 501. The body is not copied: its chunks
-//! share the read buffer, but for a small one, which would pin a large buffer.
+//! Anything in another order is 505, too many body bytes are 501. The body is not copied: its
+//! chunks share the read buffer, but for a small one, which would pin a large buffer.
 
 use bytes::{Bytes, BytesMut};
 

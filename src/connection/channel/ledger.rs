@@ -1,7 +1,7 @@
 //! What a channel's client holds: its deliveries by tag, until they are settled.
 //!
-//! Tags are given in the order in which deliveries are written. Shared by the writer, who records, and
-//! the reader, who settles.
+//! Tags are given in the order in which deliveries are written. Shared by the writer, who records,
+//! and the reader, who settles.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl Ledger {
         }
     }
 
-    /// Takes out what an ack, nack or reject means. Rule: tag 0 with `multiple` is all; otherwise the
-    /// tag must be outstanding itself.
+    /// Takes out what an ack, nack or reject means. Rule: tag 0 with `multiple` is all; otherwise
+    /// the tag must be outstanding itself.
     pub(super) fn settle(&mut self, tag: u64, multiple: bool) -> Option<Vec<(u64, Held)>> {
         match (tag, multiple) {
             (0, true) => Some(self.held.drain().collect()),

@@ -160,8 +160,8 @@ impl Channel {
         }
     }
 
-    /// Ends the channel: its consumers go, what its client holds goes back. Auto-delete queues go with
-    /// their last consumer.
+    /// Ends the channel: its consumers go, what its client holds goes back. Auto-delete queues go
+    /// with their last consumer.
     pub(super) fn close(&mut self, peer: &mut Peer) {
         let consumers = std::mem::take(&mut *self.shared.consumers.lock());
         let mut unused: Vec<Arc<Queue>> = Vec::new();

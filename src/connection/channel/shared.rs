@@ -1,7 +1,7 @@
 //! The part of a channel that its reader, its writer, the queues and the store all hold.
 //!
-//! It is the [`Lane`] by which queues reach the channel's consumers. Lock order: `ledger`, `confirms`
-//! and `resting` are each taken alone or before the outbox's own.
+//! It is the [`Lane`] by which queues reach the channel's consumers. Lock order: `ledger`,
+//! `confirms` and `resting` are each taken alone or before the outbox's own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl ChannelShared {
         })
     }
 
-    /// Gives tags to deliveries that are about to be written. What a closed channel's client will not
-    /// get any more goes back to its queue.
+    /// Gives tags to deliveries that are about to be written. What a closed channel's client will
+    /// not get any more goes back to its queue.
     pub(crate) fn record(
         &self,
         queue: &Arc<Queue>,
@@ -146,8 +146,8 @@ impl ChannelShared {
         self.confirms.lock().open()
     }
 
-    /// Tells the publisher about these publishes, in ascending order. The lock spans the outbox's, so
-    /// that what was decided first is said first.
+    /// Tells the publisher about these publishes, in ascending order. The lock spans the outbox's,
+    /// so that what was decided first is said first.
     pub(crate) fn complete_confirms(&self, numbers: &[u64], stored: bool) {
         let mut confirms = self.confirms.lock();
         for method in confirms.complete(numbers, stored) {

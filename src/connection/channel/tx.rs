@@ -1,8 +1,8 @@
 //! Class tx: publishes and settlements that take effect together.
 //!
-//! Until the commit a transaction's publishes are with the channel only, and what it settles is out of
-//! the ledger but still out in its queues. The commit goes to the log as one batch: after a crash all
-//! of it holds or none.
+//! Until the commit a transaction's publishes are with the channel only, and what it settles is out
+//! of the ledger but still out in its queues. The commit goes to the log as one batch: after a
+//! crash all of it holds or none.
 
 use std::sync::Arc;
 

@@ -1,0 +1,169 @@
+//! Who may import whom, and the other rules that a program can hold people to.
+//!
+//! The law is one table. Each rule is proved to be able to fail on a snippet that breaks it.
+
+use std::path::{Path, PathBuf};
+
+/// A module (by the beginning of its path under src/) and the modules of ours that it may use.
+const LAW: &[(&str, &[&str])] = &[
+    ("protocol/", &["protocol"]),
+    ("store/", &["store", "protocol"]),
+    ("broker/", &["broker", "store", "protocol"]),
+    ("connection/", &["connection", "broker", "store", "protocol"]),
+    ("http/", &["http", "broker"]),
+    ("listener.rs", &[]),
+    ("server.rs", &["broker", "config", "connection", "http", "listener", "store"]),
+    ("config/", &["config"]),
+    ("telemetry.rs", &[]),
+    ("lib.rs", &[]),
+    ("bin/", &[]),
+];
+
+/// Words that only these places may use.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("sled::", &["store/catalog.rs"]),
+    ("std::fs", &["store/", "config/file.rs"]),
+    ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
+    ("Instant::now", &["connection/", "bin/ferrymq.rs"]),
+    ("SystemTime::now", &["broker/vhost/mod.rs"]),
+    ("protocol::frame", &["protocol/", "connection/"]),
+    ("protocol::generated", &["protocol/", "connection/"]),
+];
+
+/// Words that no source file has.
+const BANNED: &[&str] =
+    &[concat!("TO", "DO"), concat!("FIX", "ME"), "unbounded_channel", "unbounded("];
+
+const FILE_LINES_MAX: usize = 500;
+const LINE_LEN_MAX: usize = 100;
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).expect("src/ can be read") {
+            let path = entry.expect("src/ can be read").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    assert!(paths.len() > 50, "the sources were not found");
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a source can be read");
+            let name = path.strip_prefix(&root).expect("under src/");
+            (name.to_str().expect("UTF-8").to_owned(), text)
+        })
+        .collect()
+}
+
+/// The part of a file that is built into the programs.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn breaks_law(name: &str, text: &str) -> Vec<String> {
+    let law = LAW.iter().find(|(module, _)| name.starts_with(module));
+    let Some((_, allowed)) = law else { return vec![format!("{name} has no place in the law")] };
+    let mut broken = Vec::new();
+    for line in code_lines(text) {
+        for used in line.split("crate::").skip(1) {
+            let module: String =
+                used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !module.is_empty() && !allowed.contains(&module.as_str()) {
+                broken.push(format!("{name} may not use crate::{module}"));
+            }
+        }
+    }
+    broken
+}
+
+fn breaks_reservation(name: &str, text: &str) -> Vec<String> {
+    let text = without_tests(text);
+    RESERVED
+        .iter()
+        .filter(|(word, places)| {
+            !places.iter().any(|place| name.starts_with(place))
+                && code_lines(text).any(|line| line.contains(word))
+        })
+        .map(|(word, _)| format!("{name} may not use {word}"))
+        .collect()
+}
+
+fn breaks_house_rules(name: &str, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    if !text.starts_with("//!") {
+        broken.push(format!("{name} doesn't say what it is for"));
+    }
+    let is_generated = text.starts_with("//! GENERATED");
+    if text.lines().count() > FILE_LINES_MAX && !is_generated {
+        broken.push(format!("{name} has more than {FILE_LINES_MAX} lines"));
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        // What rustfmt leaves long is a sentence in quotes.
+        let is_long = line.chars().count() > LINE_LEN_MAX && !line.contains('"');
+        if is_long && !is_generated {
+            broken.push(format!("{name}:{number} is longer than {LINE_LEN_MAX}"));
+        }
+        if BANNED.iter().any(|word| line.contains(word)) {
+            broken.push(format!("{name}:{number} has a banned word"));
+        }
+    }
+    broken
+}
+
+fn check(rule: impl Fn(&str, &str) -> Vec<String>) {
+    let broken: Vec<String> = sources().iter().flat_map(|(name, text)| rule(name, text)).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn modules_import_only_what_the_law_allows() {
+    check(breaks_law);
+    let forbidden = [
+        ("protocol/x.rs", "use crate::broker::Broker;"),
+        ("store/x.rs", "use crate::broker::queue::Queue;"),
+        ("broker/x.rs", "    crate::connection::serve();"),
+        ("http/x.rs", "use crate::connection::ConnectionSettings;"),
+        ("config/x.rs", "use crate::server::Server;"),
+        ("nowhere.rs", ""),
+    ];
+    for (name, text) in forbidden {
+        assert!(!breaks_law(name, text).is_empty(), "{name}: {text}");
+    }
+}
+
+#[test]
+fn reserved_words_stay_in_their_places() {
+    check(breaks_reservation);
+    let forbidden = [
+        ("store/disk.rs", "sled::open()"),
+        ("broker/x.rs", "std::fs::read()"),
+        ("broker/x.rs", "tokio::net::TcpStream"),
+        ("broker/queue/state.rs", "Instant::now()"),
+        ("broker/x.rs", "use crate::protocol::frame::Frame;"),
+    ];
+    for (name, text) in forbidden {
+        assert!(!breaks_reservation(name, text).is_empty(), "{name}: {text}");
+    }
+}
+
+#[test]
+fn files_keep_the_house_rules() {
+    check(breaks_house_rules);
+    let long = "//! x\n".to_owned() + &"x\n".repeat(FILE_LINES_MAX);
+    let wide = "//! x\n".to_owned() + &"x".repeat(LINE_LEN_MAX + 1);
+    let banned = format!("//! x\n// {}", BANNED[0]);
+    for text in ["use std::fmt;", &long, &wide, &banned] {
+        assert!(!breaks_house_rules("x.rs", text).is_empty());
+    }
+}
