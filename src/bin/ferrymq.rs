@@ -30,6 +30,8 @@ fn run(flags: &Flags, started: Instant) -> Result<(), Box<dyn std::error::Error>
     telemetry::begin(&config.log.level, config.log.format == LogFormat::Json)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let server = Server::start(&config).await?;
+        // Before the line that says so: whoever reads it may send a signal at once.
+        let stop = stop_signal()?;
         tracing::info!(
             amqp = ?server.amqp_addresses(),
             http = %server.http_address(),
@@ -38,7 +40,7 @@ fn run(flags: &Flags, started: Instant) -> Result<(), Box<dyn std::error::Error>
             "FerryMQ {} is ready",
             env!("CARGO_PKG_VERSION")
         );
-        server.run_until(stop_signal()?).await;
+        server.run_until(stop).await;
         Ok(())
     })
 }

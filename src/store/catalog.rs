@@ -82,6 +82,11 @@ impl Catalog {
 
     /// Writes a checkpoint, all of it or nothing, and makes it durable.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.apply(checkpoint)))
+            .unwrap_or_else(|_| Err(io::Error::other("sled panicked while it wrote")))
+    }
+
+    fn apply(&self, checkpoint: &Checkpoint) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         for (key, definition) in &checkpoint.changes.definitions {
             let prefix = [&[PREFIX_DEFINITION], key.as_slice()].concat();

@@ -2,7 +2,7 @@
 //! tells everybody in it.
 //!
 //! ```text
-//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ fold ──▶ on_commit ──▶ next window
+//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ on_commit ──▶ fold ──▶ next window
 //! ```
 //!
 //! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what
@@ -11,15 +11,15 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
 
 use super::catalog::Checkpoint;
 use super::encoding::{LogRecord, put_batch};
-use super::inbox::{Inbox, Pending};
+use super::inbox::{Inbox, Pending, tell};
 use super::ledger::SegmentNumber;
-use super::segment::{self, Segment};
+use super::segment::Segment;
 use super::state::LogState;
-use super::{AppendError, Epoch, Position, StoreState};
+use super::upkeep::{Orders, Work};
+use super::{AppendError, Epoch, OnCommit, Position, StoreState};
 use crate::protocol::gather::Gather;
 
 /// The write buffer that is kept between windows.
@@ -35,8 +35,7 @@ pub(super) struct Committer {
     pub(super) sealed: Vec<SegmentNumber>,
     pub(super) state: LogState,
     pub(super) next_position: u64,
-    /// To the thread that keeps sled up to date.
-    pub(super) checkpoints: SyncSender<Checkpoint>,
+    pub(super) orders: Orders,
 }
 
 impl Committer {
@@ -53,16 +52,16 @@ impl Committer {
                 })
                 .unzip();
             let first_position = self.next_position;
-            if !batches.is_empty() {
-                if let Err(error) = self.write(&batches, &mut out, &mut scratch) {
-                    self.fail(&error, callbacks);
-                    return;
-                }
-                self.fold(&batches);
+            if !batches.is_empty()
+                && let Err(error) = self.write(&batches, &mut out, &mut scratch)
+            {
+                self.fail(&error, callbacks);
+                return;
             }
             for (position, on_commit) in (first_position..).zip(callbacks) {
-                on_commit(Ok(Position(position)));
+                tell(on_commit, Ok(Position(position)));
             }
+            self.fold(&batches);
             out.shrink(BUFFER_KEPT_MAX);
             if let Err(error) = self.tidy(window.last) {
                 self.fail(&error, Vec::new());
@@ -95,16 +94,17 @@ impl Committer {
         }
     }
 
-    /// After a window: a new segment when this one is full, no segments without messages, and sled
-    /// not too far behind.
+    /// After a window: a new segment when this one is full, and work for the upkeep.
     fn tidy(&mut self, last: bool) -> io::Result<()> {
         let full = self.segment.len >= self.segment_size_bytes;
         if full && !last {
             self.roll()?;
         }
-        self.remove_empty_segments()?;
-        if full || last || self.state.has_changed_definitions() {
-            self.checkpoint(last);
+        let state = &self.state;
+        let has_empty = self.sealed.iter().any(|number| !state.lives_in(*number));
+        let is_due = full || has_empty || state.has_changed_definitions();
+        if last || (is_due && !self.orders.is_busy()) {
+            self.give_work();
         }
         Ok(())
     }
@@ -120,43 +120,24 @@ impl Committer {
         self.write(&[snapshot], &mut Gather::default(), &mut Gather::default())
     }
 
-    fn remove_empty_segments(&mut self) -> io::Result<()> {
+    /// Has sled told what has changed and segments without messages removed. Their settles are in the
+    /// window that was just synced, all else they say is at the head of the active segment.
+    fn give_work(&mut self) {
         let state = &self.state;
         let (empty, sealed): (Vec<_>, Vec<_>) =
             self.sealed.drain(..).partition(|number| !state.lives_in(*number));
         self.sealed = sealed;
-        for number in empty {
-            std::fs::remove_file(segment::path_of(&self.directory, number))?;
-        }
-        Ok(())
-    }
-
-    /// Hands sled what has changed. While it is busy the changes gather here; at the end it is
-    /// waited for.
-    fn checkpoint(&mut self, last: bool) {
-        let changes = self.state.take_changes();
         let position = self.next_position.saturating_sub(1);
+        let changes = self.state.take_changes();
         let checkpoint = Checkpoint { position, epoch: self.epoch, changes };
-        let refused = match last {
-            true => self.checkpoints.send(checkpoint).err().map(|unsent| unsent.0),
-            false => match self.checkpoints.try_send(checkpoint) {
-                Ok(()) => None,
-                Err(TrySendError::Full(checkpoint) | TrySendError::Disconnected(checkpoint)) => {
-                    Some(checkpoint)
-                }
-            },
-        };
-        if let Some(checkpoint) = refused {
-            self.state.put_changes_back(&checkpoint.changes);
-        }
+        self.orders.give(Work { checkpoint, empty });
     }
 
     fn end(self) {
-        let why: Arc<str> = Arc::from("it was closed");
-        refuse_all(self.inbox.refuse(StoreState::Closed, Arc::clone(&why)), &why);
+        self.inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
     }
 
-    fn fail(self, error: &io::Error, callbacks: Vec<super::OnCommit>) {
+    fn fail(self, error: &io::Error, callbacks: Vec<OnCommit>) {
         let why: Arc<str> = Arc::from(format!("writing the log failed: {error}"));
         tracing::error!(
             segment = self.segment.number,
@@ -164,16 +145,9 @@ impl Committer {
             %error,
             "the log can't be written: nothing is confirmed any more; restart after the cause is mended"
         );
-        let waiting = self.inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
+        self.inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
         for on_commit in callbacks {
-            on_commit(Err(AppendError::Unknown(Arc::clone(&why))));
+            tell(on_commit, Err(AppendError::Unknown(Arc::clone(&why))));
         }
-        refuse_all(waiting, &why);
-    }
-}
-
-fn refuse_all(pending: Vec<Pending>, why: &Arc<str>) {
-    for Pending { on_commit, .. } in pending {
-        on_commit(Err(AppendError::Closed(Arc::clone(why))));
     }
 }

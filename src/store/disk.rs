@@ -7,36 +7,29 @@
 //! ```
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::catalog::{Catalog, Checkpoint, Kept};
+use super::catalog::{Catalog, Kept};
+use super::commit_thread::CommitThread;
 use super::committer::Committer;
 use super::encoding::put_batch;
 use super::inbox::Inbox;
 use super::recovery::{Recovered, recover};
-use super::segment::Segment;
+use super::segment::{Segment, sync_directory};
+use super::upkeep::Upkeep;
 use super::{Batch, Epoch, OnCommit, OpenError, Opened, Store, StoreSettings, StoreState};
 use crate::protocol::gather::Gather;
 
-/// Checkpoints on their way to sled; while one is, changes gather in the fold.
-const CHECKPOINTS_WAITING_MAX: usize = 1;
-
 pub(super) struct DiskStore {
-    inbox: Arc<Inbox>,
-    running: Mutex<Option<Running>>,
-}
-
-/// What ends with the store.
-struct Running {
-    threads: Vec<JoinHandle<()>>,
-    /// Unlocked when it is dropped.
-    _lock: File,
+    thread: CommitThread,
+    /// Ends after the last commit, and with it the lock of the directory.
+    upkeep: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Opens a data directory, which is created when it isn't there. Blocks until it is read and can be
@@ -50,11 +43,28 @@ pub fn open(directory: &Path, settings: &StoreSettings) -> Result<Opened, OpenEr
             directory.display()
         ))
     })?;
+    sync_names(directory).map_err(|error| {
+        OpenError::new(format!(
+            "cannot make the data directory {} durable: {error}; choose another one with --data-dir",
+            directory.display()
+        ))
+    })?;
     let lock = lock(directory)?;
     let (catalog, kept) = open_catalog(directory)?;
     let recovered = recover(&log, kept)?;
     let epoch = Epoch(recovered.last_epoch.saturating_add(1));
     begin(log, settings, catalog, recovered, epoch, lock)
+}
+
+/// Makes the names durable that lead to what is written: those in the directory and its own.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    let directory = directory.canonicalize()?;
+    sync_directory(&directory)?;
+    match directory.parent().map(sync_directory) {
+        // It may be somebody else's, who made the directory for us.
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
@@ -94,7 +104,7 @@ fn open_catalog(directory: &Path) -> Result<(Catalog, Kept), OpenError> {
         "the catalog can't be opened: it is put aside and rebuilt from the log"
     );
     let moved = match std::fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => std::fs::rename(&path, &aside),
     };
     moved.map_err(|error| {
@@ -125,7 +135,7 @@ fn begin(
         })?;
     let definitions = state.catalog.values().cloned().collect();
     let inbox = Arc::new(Inbox::new(settings.in_flight_bytes_max));
-    let (checkpoints, waiting) = sync_channel(CHECKPOINTS_WAITING_MAX);
+    let (orders, upkeep) = Upkeep::new(catalog, log.clone(), lock);
     let committer = Committer {
         inbox: Arc::clone(&inbox),
         directory: log,
@@ -135,14 +145,15 @@ fn begin(
         sealed: segments,
         state,
         next_position: position.saturating_add(1),
-        checkpoints,
+        orders,
     };
-    let threads = vec![
-        spawn("store-commit", move || committer.run())?,
-        spawn("store-checkpoint", move || write_checkpoints(&catalog, &waiting))?,
-    ];
-    let running = Mutex::new(Some(Running { threads, _lock: lock }));
-    let store = Arc::new(DiskStore { inbox, running });
+    let no_thread = |error| OpenError::new(format!("cannot start a thread: {error}"));
+    let upkeep = std::thread::Builder::new()
+        .name("store-upkeep".to_owned())
+        .spawn(move || upkeep.run())
+        .map_err(no_thread)?;
+    let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
+    let store = Arc::new(DiskStore { thread, upkeep: Mutex::new(Some(upkeep)) });
     Ok(Opened { store, epoch, catalog: definitions, queues })
 }
 
@@ -153,7 +164,7 @@ fn begin_segment(
     epoch: Epoch,
     position: u64,
     snapshot: &[super::encoding::LogRecord],
-) -> std::io::Result<Segment> {
+) -> io::Result<Segment> {
     let mut segment = Segment::create(log, number, epoch.0)?;
     let mut out = Gather::default();
     put_batch(&mut out, &mut Gather::default(), segment.salt, position, snapshot);
@@ -162,48 +173,29 @@ fn begin_segment(
     Ok(segment)
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map_err(|error| OpenError::new(format!("cannot start the thread {name}: {error}")))
-}
-
-/// Keeps sled up to date. It is never the only copy: when it fails, the log goes on without it.
-fn write_checkpoints(catalog: &Catalog, waiting: &Receiver<Checkpoint>) {
-    let mut failed = false;
-    for checkpoint in waiting {
-        if failed {
-            continue;
-        }
-        if let Err(error) = catalog.write(&checkpoint) {
-            failed = true;
-            tracing::error!(%error, "the catalog can't be written; the next start reads more of the log");
-        }
-    }
-}
-
 impl Store for DiskStore {
     fn append(&self, batch: Batch, on_commit: OnCommit) {
-        self.inbox.append(batch, on_commit);
+        self.thread.inbox().append(batch, on_commit);
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {
-        self.inbox.state()
+        self.thread.inbox().state()
     }
 
     fn close(&self) {
-        let Some(running) = self.running.lock().take() else { return };
-        self.inbox.close();
-        for thread in running.threads {
-            // A thread that panicked has said so; there is nothing left to close in it.
-            let _ = thread.join();
+        self.thread.inbox().close();
+        if let Some(upkeep) = self.upkeep.lock().take() {
+            // When sled has panicked it said so; the log is whole without it.
+            let _ = upkeep.join();
         }
     }
 }
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        self.close();
+        // A callback that held the last reference can't wait for itself; the thread ends on its own.
+        if !self.thread.is_current() {
+            self.close();
+        }
     }
 }

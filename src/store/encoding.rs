@@ -1,7 +1,7 @@
 //! Batches as bytes of a segment.
 //!
 //! ```text
-//! batch:   payload length u32 | position u64 | payload CRC u32 | head CRC u32 | payload
+//! batch:   payload length u64 | position u64 | payload CRC u32 | head CRC u32 | payload
 //! payload: record | record | ...
 //! record:  tag u8 | fields, by tag
 //! message: flags u8 | exchange | routing key | properties u32 + bytes | body u32 + bytes
@@ -24,10 +24,7 @@ use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
 use crate::protocol::wire::{Fields, put_longstr, put_shortstr};
 
-pub(super) const BATCH_HEAD_LEN: usize = 20;
-
-/// Bodies up to this length are copied out of what was read, so that one doesn't pin all of it.
-const COPY_MAX: usize = 1024 * 1024;
+pub(super) const BATCH_HEAD_LEN: usize = 24;
 
 const TAG_ENQUEUE: u8 = 1;
 const TAG_SETTLE: u8 = 2;
@@ -78,7 +75,7 @@ pub(super) fn put_batch<'a>(
     payload.pieces().for_each(|piece| payload_crc.update(piece));
     let mut head = [0; BATCH_HEAD_LEN];
     let mut place = head.as_mut_slice();
-    place.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    place.put_u64(payload.len() as u64);
     place.put_u64(position);
     place.put_u32(payload_crc.finalize());
     let (checked, head_crc) = head.split_at_mut(BATCH_HEAD_LEN.saturating_sub(4));
@@ -190,7 +187,7 @@ impl BatchHead {
         }
         let owner = Bytes::copy_from_slice(checked);
         let mut fields = Fields::new(&owner);
-        let (len, position) = (fields.long().ok()?, fields.longlong().ok()?);
+        let (len, position) = (fields.longlong().ok()?, fields.longlong().ok()?);
         let payload_crc = fields.long().ok()?;
         Some(Self { payload_len: usize::try_from(len).ok()?, position, payload_crc })
     }
@@ -263,15 +260,14 @@ pub(super) fn ranges(fields: &mut Fields<'_>) -> Result<Ranges, DecodeError> {
     (0..count).map(|_| Ok(SeqRange { first: seq(fields)?, last: seq(fields)? })).collect()
 }
 
+/// Everything is copied, so that no message pins the segment it was read from.
 fn message(fields: &mut Fields<'_>) -> Result<Arc<Message>, DecodeError> {
     let flags = fields.octet()?;
     let exchange = fields.shortstr()?.detached();
     let routing_key = fields.shortstr()?.detached();
     let properties = Properties::parse(fields.longstr()?)?.detached();
-    let body = fields.longstr()?;
-    let body = if body.len() <= COPY_MAX { Bytes::copy_from_slice(&body) } else { body };
+    let body = Body::from(Bytes::copy_from_slice(&fields.longstr()?));
     let dead_lettered = flags & FLAG_DEAD_LETTERED != 0;
-    let body = Body::from(body);
     Ok(Arc::new(Message { exchange, routing_key, properties, body, dead_lettered }))
 }
 

@@ -3,15 +3,22 @@
 //! What arrives while one window is on its way to the disk is the next window: no timer, and at low
 //! load nothing waits. Batches that only settle messages are worth no fsync of their own: they wait
 //! for others, or for a moment.
+//!
+//! ```text
+//!   serving ──close()──▶ closing ──last window──▶ refused ──abandon()──▶ (the thread ends)
+//!      └──────────── a write failed ─────────────▶ │  ▲ appends are answered: closed
+//!                                                  └──┘
+//! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::record::{Batch, Record};
-use super::{AppendError, OnCommit, StoreState};
+use super::{AppendError, OnCommit, Position, StoreState};
 
 /// How long settlements wait for company. What is lost with them in a crash is delivered once more.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
@@ -25,6 +32,20 @@ pub(super) struct Pending {
     pub(super) on_commit: OnCommit,
 }
 
+/// Tells one who waits. A panic of theirs ends neither the thread nor the confirms of others.
+pub(super) fn tell(on_commit: OnCommit, outcome: Result<Position, AppendError>) {
+    if catch_unwind(AssertUnwindSafe(|| on_commit(outcome))).is_err() {
+        tracing::error!("what was to be told of a commit panicked; the store goes on");
+    }
+}
+
+/// Tells that these batches were certainly not written.
+pub(super) fn tell_closed(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
+    for Pending { on_commit, .. } in pending {
+        tell(on_commit, Err(AppendError::Closed(Arc::clone(why))));
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     pending: Vec<Pending>,
@@ -34,13 +55,16 @@ struct Inner {
     /// Somebody waits for a batch to be on disk.
     urgent: bool,
     closing: bool,
-    /// Set when nothing more is taken, with the reason.
+    /// Set when nothing more is written, with the reason.
     refused: Option<Arc<str>>,
+    /// Nobody is left who could append.
+    abandoned: bool,
 }
 
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
     arrived: Condvar,
+    ended: Condvar,
     state: watch::Sender<StoreState>,
     bytes_max: u64,
 }
@@ -57,6 +81,7 @@ impl Inbox {
         Self {
             inner: Mutex::default(),
             arrived: Condvar::new(),
+            ended: Condvar::new(),
             state: watch::Sender::new(StoreState::Open),
             bytes_max,
         }
@@ -66,27 +91,21 @@ impl Inbox {
         self.state.subscribe()
     }
 
-    /// Takes a batch. One that comes after the end is answered from a thread of its own: never on
-    /// the caller's stack.
+    /// Takes a batch.
     pub(super) fn append(&self, batch: Batch, on_commit: OnCommit) {
         let urgent = !batch.iter().all(|record| matches!(record, Record::Settle { .. }));
-        let cost = batch.iter().map(cost_of).sum();
+        let cost = batch.iter().map(cost_of).fold(0, u64::saturating_add);
         let mut inner = self.inner.lock();
-        if let Some(why) = inner.refused.clone() {
-            drop(inner);
-            std::thread::spawn(move || on_commit(Err(AppendError::Closed(why))));
-            return;
-        }
         inner.bytes = inner.bytes.saturating_add(cost);
         let first_urgent = urgent && !inner.urgent;
         inner.urgent |= urgent;
         let first = inner.pending.is_empty();
         inner.pending.push(Pending { batch, on_commit });
-        let congested = inner.bytes.saturating_add(inner.bytes_in_window) > self.bytes_max;
-        drop(inner);
-        if congested {
+        if inner.bytes.saturating_add(inner.bytes_in_window) > self.bytes_max {
+            // Under the lock: the committer, too, changes the state by what it sees under it.
             self.change_state(&StoreState::Open, StoreState::Congested);
         }
+        drop(inner);
         if first || first_urgent {
             self.arrived.notify_one();
         }
@@ -111,20 +130,50 @@ impl Inbox {
         Window { pending: std::mem::take(&mut inner.pending), last: inner.closing }
     }
 
-    /// Nothing more will be appended: the window after this is the last.
+    /// What waits is the last window. Returns when it is done.
     pub(super) fn close(&self) {
-        self.inner.lock().closing = true;
+        let mut inner = self.inner.lock();
+        inner.closing = true;
         self.arrived.notify_one();
+        while inner.refused.is_none() {
+            self.ended.wait(&mut inner);
+        }
     }
 
-    /// Refuses what comes from now on; answers what waited.
-    pub(super) fn refuse(&self, state: StoreState, why: Arc<str>) -> Vec<Pending> {
+    /// Nothing more is written: what waits and what still comes is answered by
+    /// [`Inbox::answer_rest`]. A second reason doesn't replace the first.
+    pub(super) fn refuse(&self, state: StoreState, why: Arc<str>) {
         let mut inner = self.inner.lock();
-        inner.refused = Some(why);
-        let pending = std::mem::take(&mut inner.pending);
-        drop(inner);
-        self.state.send_replace(state);
-        pending
+        if inner.refused.is_none() {
+            inner.refused = Some(why);
+            self.state.send_replace(state);
+            self.ended.notify_all();
+        }
+    }
+
+    /// After [`Inbox::refuse`]: answers what waits and what comes, until nobody is left who could
+    /// append.
+    pub(super) fn answer_rest(&self) {
+        let mut inner = self.inner.lock();
+        loop {
+            let pending = std::mem::take(&mut inner.pending);
+            if pending.is_empty() {
+                if inner.abandoned {
+                    return;
+                }
+                self.arrived.wait(&mut inner);
+                continue;
+            }
+            let why = inner.refused.clone().unwrap_or_default();
+            MutexGuard::unlocked(&mut inner, || tell_closed(pending, &why));
+        }
+    }
+
+    /// Nobody is left who could append: what waits is the last window, and then the thread ends.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.inner.lock();
+        (inner.closing, inner.abandoned) = (true, true);
+        self.arrived.notify_one();
     }
 
     fn change_state(&self, from: &StoreState, to: StoreState) {
@@ -141,8 +190,58 @@ impl Inbox {
 fn cost_of(record: &Record) -> u64 {
     match record {
         Record::Enqueue { message, .. } | Record::Move { message, .. } => {
-            message.body.len().saturating_add(RECORD_COST)
+            let properties = message.properties.as_bytes().len() as u64;
+            message.body.len().saturating_add(properties).saturating_add(RECORD_COST)
         }
         _ => RECORD_COST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::{QueueId, Seq};
+
+    const BYTES_MAX: u64 = 10 * RECORD_COST;
+
+    fn append(inbox: &Inbox, count: usize) {
+        let record = Record::DeliverMark { queue: QueueId(1), upto: Seq(1) };
+        inbox.append(vec![record; count], Box::new(|_| {}));
+    }
+
+    #[test]
+    fn congestion_ends_when_half_of_the_limit_is_free_again() {
+        let inbox = Inbox::new(BYTES_MAX);
+        let state = inbox.state();
+        append(&inbox, 10);
+        assert_eq!(*state.borrow(), StoreState::Open);
+        append(&inbox, 1);
+        assert_eq!(*state.borrow(), StoreState::Congested);
+        assert_eq!(inbox.next_window().pending.len(), 2);
+        append(&inbox, 6);
+        assert_eq!(*state.borrow(), StoreState::Congested, "a window is on its way");
+        inbox.next_window();
+        assert_eq!(*state.borrow(), StoreState::Congested, "more than half waited");
+        append(&inbox, 1);
+        inbox.next_window();
+        assert_eq!(*state.borrow(), StoreState::Open);
+    }
+
+    #[test]
+    fn what_is_in_the_window_counts_until_it_is_written() {
+        let inbox = Inbox::new(BYTES_MAX);
+        append(&inbox, 8);
+        inbox.next_window();
+        append(&inbox, 3);
+        assert_eq!(*inbox.state().borrow(), StoreState::Congested);
+    }
+
+    #[test]
+    fn the_first_reason_to_refuse_stays() {
+        let inbox = Inbox::new(BYTES_MAX);
+        let failed = StoreState::Failed(Arc::from("the disk"));
+        inbox.refuse(failed.clone(), Arc::from("the disk"));
+        inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
+        assert_eq!(*inbox.state().borrow(), failed);
     }
 }

@@ -80,10 +80,6 @@ impl QueueLedger {
         self.settled.ranges()
     }
 
-    pub(super) fn is_settled(&self, seq: Seq) -> bool {
-        self.settled.contains(seq.0)
-    }
-
     pub(super) fn delivered_upto(&self) -> Seq {
         self.delivered_upto
     }

@@ -4,14 +4,14 @@
 //! the disk's. What was not committed is gone after [`MemoryStore::reopen`].
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::catalog::Kept;
+use super::commit_thread::CommitThread;
 use super::encoding::LogRecord;
-use super::inbox::{Inbox, Pending};
+use super::inbox::{Inbox, Pending, tell, tell_closed};
 use super::recovery::Replay;
 use super::segment::ReadBatch;
 use super::{AppendError, Batch, Epoch, OnCommit, Opened, Position, Store, StoreState};
@@ -32,9 +32,8 @@ pub struct Faults {
 }
 
 pub struct MemoryStore {
-    inbox: Arc<Inbox>,
     log: Arc<Log>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: CommitThread,
 }
 
 /// What is committed.
@@ -68,12 +67,11 @@ impl MemoryStore {
             released: Condvar::new(),
         });
         let inbox = Arc::new(Inbox::new(IN_FLIGHT_BYTES_MAX));
-        let thread = std::thread::spawn({
-            let (inbox, log) = (Arc::clone(&inbox), Arc::clone(&log));
+        let thread = CommitThread::start(Arc::clone(&inbox), {
+            let log = Arc::clone(&log);
             move || commit(&inbox, &log, faults)
         });
-        let thread = Mutex::new(Some(thread));
-        let store = Arc::new(Self { inbox, log, thread });
+        let store = Arc::new(Self { log, thread: thread.expect("a thread can be started") });
         let catalog = state.catalog.into_values().collect();
         let opened = Opened { store: Arc::clone(&store) as Arc<dyn Store>, epoch, catalog, queues };
         (store, opened)
@@ -112,11 +110,10 @@ fn commit(inbox: &Inbox, log: &Log, faults: Faults) {
                 return;
             }
             log.batches.lock().push(batch);
-            on_commit(Ok(Position(number)));
+            tell(on_commit, Ok(Position(number)));
         }
         if window.last {
-            let why = Arc::from("it was closed");
-            answer_closed(inbox.refuse(StoreState::Closed, Arc::clone(&why)), &why);
+            inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
             return;
         }
     }
@@ -124,38 +121,92 @@ fn commit(inbox: &Inbox, log: &Log, faults: Faults) {
 
 fn fail(inbox: &Inbox, failed: OnCommit, rest: impl Iterator<Item = Pending>) {
     let why: Arc<str> = Arc::from("a fault was scripted");
-    let waiting = inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
-    failed(Err(AppendError::Unknown(Arc::clone(&why))));
-    answer_closed(rest.chain(waiting), &why);
-}
-
-fn answer_closed(pending: impl IntoIterator<Item = Pending>, why: &Arc<str>) {
-    for Pending { on_commit, .. } in pending {
-        on_commit(Err(AppendError::Closed(Arc::clone(why))));
-    }
+    inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
+    tell(failed, Err(AppendError::Unknown(Arc::clone(&why))));
+    tell_closed(rest, &why);
 }
 
 impl Store for MemoryStore {
     fn append(&self, batch: Batch, on_commit: OnCommit) {
-        self.inbox.append(batch, on_commit);
+        self.thread.inbox().append(batch, on_commit);
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {
-        self.inbox.state()
+        self.thread.inbox().state()
     }
 
     fn close(&self) {
         self.release();
-        self.inbox.close();
-        if let Some(thread) = self.thread.lock().take() {
-            // It has nothing to say but that it ended.
-            let _ = thread.join();
-        }
+        self.thread.inbox().close();
     }
 }
 
 impl Drop for MemoryStore {
     fn drop(&mut self) {
-        self.close();
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::definition::{CatalogChange, Definition, VhostDefinition};
+    use crate::store::record::Record;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn append(store: &MemoryStore, name: &str) -> Receiver<Result<Position, AppendError>> {
+        let vhost = Definition::Vhost(VhostDefinition { name: name.to_owned() });
+        let (sender, receiver) = channel();
+        let answer = move |outcome| sender.send(outcome).expect("the test listens");
+        store.append(vec![Record::Catalog(CatalogChange::Put(vhost))], Box::new(answer));
+        receiver
+    }
+
+    fn outcome(answer: &Receiver<Result<Position, AppendError>>) -> Result<Position, AppendError> {
+        answer.recv_timeout(DEADLINE).expect("an answer in time")
+    }
+
+    fn vhosts(opened: &Opened) -> Vec<&str> {
+        let mut names: Vec<&str> = opened
+            .catalog
+            .iter()
+            .filter_map(|definition| match definition {
+                Definition::Vhost(vhost) => Some(vhost.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn the_scripted_append_fails_and_all_after_it_are_refused() {
+        for failed_is_kept in [false, true] {
+            let faults = Faults { fail_at: Some(2), failed_is_kept, ..Faults::default() };
+            let (store, _) = MemoryStore::open(faults);
+            let answers = ["a", "b", "c"].map(|name| append(&store, name));
+            assert!(outcome(&answers[0]).is_ok());
+            assert!(matches!(outcome(&answers[1]), Err(AppendError::Unknown(_))));
+            assert!(matches!(outcome(&answers[2]), Err(AppendError::Closed(_))));
+            assert!(matches!(*store.state().borrow(), StoreState::Failed(_)));
+            let (_, opened) = store.reopen(Epoch(2), Faults::default());
+            let expected: &[&str] = if failed_is_kept { &["a", "b"] } else { &["a"] };
+            assert_eq!(vhosts(&opened), expected);
+        }
+    }
+
+    #[test]
+    fn held_appends_are_lost_until_they_are_released() {
+        let (store, _) = MemoryStore::open(Faults { hold: true, ..Faults::default() });
+        let answer = append(&store, "a");
+        assert!(answer.try_recv().is_err());
+        assert!(vhosts(&store.reopen(Epoch(2), Faults::default()).1).is_empty());
+        store.release();
+        assert!(outcome(&answer).is_ok());
+        assert_eq!(vhosts(&store.reopen(Epoch(2), Faults::default()).1), ["a"]);
     }
 }

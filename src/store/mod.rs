@@ -18,6 +18,7 @@
 )]
 
 mod catalog;
+mod commit_thread;
 mod committer;
 pub mod definition;
 mod disk;
@@ -29,6 +30,7 @@ pub mod record;
 mod recovery;
 mod segment;
 mod state;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;

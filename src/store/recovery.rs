@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::catalog::Kept;
 use super::encoding::LogRecord;
 use super::ledger::SegmentNumber;
-use super::record::{QueueId, Record, Seq};
+use super::record::{QueueId, Record, Seq, SeqRange};
 use super::segment::{self, ReadBatch, SegmentContent, SegmentError};
 use super::state::LogState;
 use super::{OpenError, RecoveredQueue};
@@ -35,9 +35,10 @@ pub(super) struct Recovered {
 pub(super) struct Replay {
     state: LogState,
     messages: Messages,
-    /// Definitions up to here are in the state already.
+    /// Up to here batches were committed, and their definitions are in the state already.
     known_position: u64,
-    last_position: u64,
+    /// The highest that was read.
+    read_position: u64,
 }
 
 impl Replay {
@@ -50,14 +51,14 @@ impl Replay {
         for (queue, ledger) in kept.ledgers {
             state.restore_ledger(queue, ledger);
         }
-        let position = kept.position;
-        Self { state, messages: Messages::new(), known_position: position, last_position: position }
+        let known_position = kept.position;
+        Self { state, messages: Messages::new(), known_position, read_position: 0 }
     }
 
     /// Applies a batch of a segment.
     pub(super) fn batch(&mut self, segment: SegmentNumber, batch: &ReadBatch) {
         let known = batch.position <= self.known_position;
-        self.last_position = self.last_position.max(batch.position);
+        self.read_position = self.read_position.max(batch.position);
         for record in &batch.records {
             let is_definition =
                 matches!(record, LogRecord::Snapshot | LogRecord::Broker(Record::Catalog(_)));
@@ -73,6 +74,37 @@ impl Replay {
                     messages.entry(queue).or_default().insert(seq, Arc::clone(message));
                 }
             });
+            self.forget_settled(record);
+        }
+    }
+
+    /// Lets go of messages that turn out to be settled, so that a long log with few of them left
+    /// takes little memory.
+    fn forget_settled(&mut self, record: &LogRecord) {
+        let all_upto = |last: Seq| SeqRange { first: Seq(0), last };
+        match record {
+            LogRecord::QueueState { queue, settled, .. } => self.forget(*queue, settled),
+            LogRecord::Broker(Record::Settle { queue, ranges }) => self.forget(*queue, ranges),
+            LogRecord::Broker(Record::Purge { queue, upto }) => {
+                self.forget(*queue, &[all_upto(*upto)]);
+            }
+            LogRecord::Broker(Record::Move { from: (queue, seq), .. }) => {
+                self.forget(*queue, &[SeqRange { first: *seq, last: *seq }]);
+            }
+            LogRecord::Broker(Record::DeleteQueue { queue }) => {
+                self.messages.remove(queue);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, queue: QueueId, ranges: &[SeqRange]) {
+        let Some(messages) = self.messages.get_mut(&queue) else { return };
+        for range in ranges.iter().filter(|range| range.first <= range.last) {
+            while let Some((seq, _)) = messages.range(range.first..=range.last).next() {
+                let seq = *seq;
+                messages.remove(&seq);
+            }
         }
     }
 
@@ -81,13 +113,11 @@ impl Replay {
         self.state.end_recovery();
         let mut queues = Vec::new();
         for (id, ledger) in &self.state.ledgers {
-            let messages = self.messages.remove(id).unwrap_or_default();
-            let messages =
-                messages.into_iter().filter(|(seq, _)| !ledger.is_settled(*seq)).collect();
+            let messages = self.messages.remove(id).unwrap_or_default().into_iter().collect();
             let delivered_upto = ledger.delivered_upto();
             queues.push(RecoveredQueue { id: *id, messages, delivered_upto });
         }
-        (self.state, queues, self.last_position)
+        (self.state, queues, self.read_position.max(self.known_position))
     }
 }
 
@@ -124,18 +154,30 @@ pub(super) fn recover(directory: &Path, kept: Kept) -> Result<Recovered, OpenErr
             Err(SegmentError::Io(error)) => {
                 return Err(OpenError::new(format!("cannot read {}: {error}", path.display())));
             }
-            // Created and not yet written when the last run ended: nothing is lost with it.
-            Err(SegmentError::NotASegment) if is_last => {
+            Err(SegmentError::Unfinished) => {
                 tracing::warn!(file = %path.display(), "an unfinished segment is removed");
                 std::fs::remove_file(&path)
                     .map_err(|error| cannot("remove a segment of", error))?;
             }
-            Err(SegmentError::NotASegment) => tracing::error!(
-                file = %path.display(),
-                offset = 0,
-                "the head of a segment is damaged: its messages can't be read; the file is left alone"
-            ),
+            Err(SegmentError::DamagedHead) => {
+                // It may have begun an epoch, and none may be used again.
+                last_epoch = last_epoch.saturating_add(1);
+                tracing::error!(
+                    file = %path.display(),
+                    offset = 0,
+                    "the head of a segment is damaged: its messages can't be read; the file is left \
+                     alone"
+                );
+            }
         }
+    }
+    if replay.read_position < replay.known_position {
+        tracing::error!(
+            log = %directory.display(),
+            found = replay.read_position,
+            committed = replay.known_position,
+            "the log ends before what was committed: confirmed messages are missing"
+        );
     }
     let (state, queues, last_position) = replay.finish();
     Ok(Recovered { state, queues, segments, last_segment, last_position, last_epoch })

@@ -201,12 +201,6 @@ impl LogState {
         }
     }
 
-    /// What was taken could not be written: it is taken again next time.
-    pub(super) fn put_changes_back(&mut self, changes: &Changes) {
-        self.changed_definitions.extend(changes.definitions.iter().map(|(key, _)| *key));
-        self.changed_queues.extend(changes.ledgers.iter().map(|(queue, _)| *queue));
-    }
-
     pub(super) fn has_changed_definitions(&self) -> bool {
         !self.changed_definitions.is_empty()
     }

@@ -1,0 +1,205 @@
+//! What the store costs: messages appended, settled and found again, with the processor time of it all.
+//!
+//! `cargo bench --bench store`; the directory to write in is `FERRYMQ_BENCH_DIR` (the system's directory
+//! for temporary files without it), which has to be on a disk for the figures to mean anything.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ferrymq::protocol::message::{Body, Message};
+use ferrymq::protocol::properties::Properties;
+use ferrymq::protocol::table::FieldTable;
+use ferrymq::protocol::wire::ShortStr;
+use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
+use ferrymq::store::record::{QueueId, Record, Seq, SeqRange};
+use ferrymq::store::{self, CatalogChange, Definition, Epoch, Opened, StoreSettings};
+
+const QUEUE: QueueId = QueueId(1);
+
+/// Messages that wait for their confirm at any time.
+const WINDOW: usize = 20_000;
+
+/// Messages in a batch, as one read of a busy socket brings them.
+const BATCH: usize = 100;
+
+fn main() {
+    for (count, body_len) in [(2_000_000, 16), (1_000_000, 1024), (20_000, 64 * 1024)] {
+        let directory = Directory::new();
+        run(&directory.0, count, body_len);
+    }
+    let directory = Directory::new();
+    reopen(&directory.0, 1_000_000, 100);
+}
+
+/// Enqueues and settles `count` messages.
+fn run(directory: &Path, count: usize, body_len: usize) {
+    let opened = open(directory);
+    let body = Bytes::from(vec![b'x'; body_len]);
+    let batch = BATCH.min(WINDOW * 1024 / body_len.max(1) / 4).max(1);
+    measure(&format!("enqueue {body_len} B"), count, || {
+        enqueue(&opened, count, batch, &body);
+    });
+    measure(&format!("settle  {body_len} B"), count, || {
+        let window = Window::default();
+        for first in (0..count).step_by(batch) {
+            window.enter(batch);
+            let last = first + batch - 1;
+            let ranges =
+                [SeqRange { first: seq(opened.epoch, first), last: seq(opened.epoch, last) }];
+            let record = Record::Settle { queue: QUEUE, ranges: ranges.into_iter().collect() };
+            window.append(&opened, vec![record], batch);
+        }
+        window.wait_empty();
+    });
+    opened.store.close();
+}
+
+/// Opens a directory with a backlog.
+fn reopen(directory: &Path, count: usize, body_len: usize) {
+    let opened = open(directory);
+    let body = Bytes::from(vec![b'x'; body_len]);
+    measure(&format!("backlog {body_len} B"), count, || enqueue(&opened, count, BATCH, &body));
+    opened.store.close();
+    drop(opened);
+    measure(&format!("reopen  {body_len} B"), count, || {
+        let opened = open(directory);
+        let found: usize = opened.queues.iter().map(|queue| queue.messages.len()).sum();
+        assert_eq!(found, count);
+    });
+}
+
+fn open(directory: &Path) -> Opened {
+    let opened = store::open(directory, &StoreSettings::default()).expect("an empty directory");
+    if opened.catalog.is_empty() {
+        let vhost = Definition::Vhost(VhostDefinition { name: "/".to_owned() });
+        let queue = Definition::Queue(QueueDefinition {
+            vhost: "/".to_owned(),
+            name: "q".to_owned(),
+            id: QUEUE,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+        });
+        let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
+        let window = Window::default();
+        window.enter(1);
+        window.append(&opened, records.into(), 1);
+        window.wait_empty();
+    }
+    opened
+}
+
+fn enqueue(opened: &Opened, count: usize, batch: usize, body: &Bytes) {
+    let window = Window::default();
+    for first in (0..count).step_by(batch) {
+        window.enter(batch);
+        // As they come from a socket: a buffer for the read, shared by its messages.
+        let mut read = BytesMut::with_capacity(batch * body.len());
+        (0..batch).for_each(|_| read.extend_from_slice(body));
+        let mut read = read.freeze();
+        let records = (first..first + batch)
+            .map(|number| {
+                let message = Message {
+                    exchange: ShortStr::from_static(""),
+                    routing_key: ShortStr::from_static("q"),
+                    properties: Properties::default(),
+                    body: Body::from(read.split_to(body.len())),
+                    dead_lettered: false,
+                };
+                let queues = [(QUEUE, seq(opened.epoch, number))].into_iter().collect();
+                Record::Enqueue { message: Arc::new(message), queues }
+            })
+            .collect();
+        window.append(opened, records, batch);
+    }
+    window.wait_empty();
+}
+
+fn seq(epoch: Epoch, number: usize) -> Seq {
+    Seq(u64::from(epoch.0) << 40 | (number as u64 + 1))
+}
+
+/// What is on its way.
+#[derive(Default, Clone)]
+struct Window(Arc<(Mutex<usize>, Condvar)>);
+
+impl Window {
+    fn enter(&self, count: usize) {
+        let (waiting, left) = &*self.0;
+        let mut waiting = waiting.lock().expect("nobody panics");
+        while *waiting + count > WINDOW {
+            waiting = left.wait(waiting).expect("nobody panics");
+        }
+        *waiting += count;
+    }
+
+    fn append(&self, opened: &Opened, batch: Vec<Record>, count: usize) {
+        let window = Self::clone(self);
+        opened.store.append(
+            batch,
+            Box::new(move |outcome| {
+                outcome.expect("the disk works");
+                let (waiting, left) = &*window.0;
+                *waiting.lock().expect("nobody panics") -= count;
+                left.notify_all();
+            }),
+        );
+    }
+
+    fn wait_empty(&self) {
+        let (waiting, left) = &*self.0;
+        let mut waiting = waiting.lock().expect("nobody panics");
+        while *waiting > 0 {
+            waiting = left.wait(waiting).expect("nobody panics");
+        }
+    }
+}
+
+fn measure(what: &str, count: usize, run: impl FnOnce()) {
+    let (start, before) = (Instant::now(), processor_seconds());
+    run();
+    let (elapsed, used) = (start.elapsed().as_secs_f64(), processor_seconds() - before);
+    let millions = count as f64 / 1e6;
+    println!(
+        "{what:>16}: {:>9.0} messages/s, {:>5.2} CPU s per million, {:>6.1} ms, {:>5} MiB resident",
+        count as f64 / elapsed,
+        used / millions,
+        elapsed * 1e3,
+        resident_mib(),
+    );
+}
+
+/// User and system time of this process; Linux counts it in hundredths of a second.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
+    (ticks(12) + ticks(13)) / 100.0
+}
+
+fn resident_mib() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    pages * 4096 / (1024 * 1024)
+}
+
+/// A directory that goes with its value.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let parent =
+            std::env::var_os("FERRYMQ_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = parent.join(format!("ferrymq-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a writable directory");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What is left of a bench is no reason to fail.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

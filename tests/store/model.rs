@@ -1,0 +1,257 @@
+//! Random operations and ends against a naive model. A case that fails is printed, made as small as it
+//! gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ferrymq::store::record::{QueueId, Record, Seq};
+use ferrymq::store::{Batch, Opened};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+/// What happens in a batch. Small numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Declare,
+    Delete(usize),
+    Enqueue {
+        queues: Vec<usize>,
+        len: usize,
+    },
+    /// From this many before the next number, so many; some of them may not be there yet.
+    Settle {
+        queue: usize,
+        back: u64,
+        count: u64,
+    },
+    Purge {
+        queue: usize,
+        back: u64,
+    },
+    Mark {
+        queue: usize,
+        back: u64,
+    },
+    Move {
+        from: usize,
+        back: u64,
+        to: Vec<usize>,
+        len: usize,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum End {
+    Clean,
+    Crash,
+    /// And sled's directory is lost.
+    CrashWithoutCatalog,
+    /// And sled's directory is that of the start.
+    CrashWithOldCatalog,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let queues = || prop::collection::vec(0..4usize, 1..4);
+    prop_oneof![
+        2 => Just(Step::Declare),
+        1 => (0..4usize).prop_map(Step::Delete),
+        9 => (queues(), 0..1500usize).prop_map(|(queues, len)| Step::Enqueue { queues, len }),
+        6 => (0..4usize, 0..20u64, 1..12u64)
+            .prop_map(|(queue, back, count)| Step::Settle { queue, back, count }),
+        1 => (0..4usize, 0..9u64).prop_map(|(queue, back)| Step::Purge { queue, back }),
+        2 => (0..4usize, 0..9u64).prop_map(|(queue, back)| Step::Mark { queue, back }),
+        2 => (0..4usize, 0..9u64, queues(), 0..900usize)
+            .prop_map(|(from, back, to, len)| Step::Move { from, back, to, len }),
+    ]
+}
+
+fn run() -> impl Strategy<Value = (Vec<Vec<Step>>, End)> {
+    let batches = prop::collection::vec(prop::collection::vec(step(), 1..5), 1..25);
+    let end = prop_oneof![
+        Just(End::Clean),
+        Just(End::Crash),
+        Just(End::CrashWithoutCatalog),
+        Just(End::CrashWithOldCatalog)
+    ];
+    (batches, end)
+}
+
+#[derive(Default)]
+struct QueueModel {
+    messages: BTreeMap<u64, Vec<u8>>,
+    settled: BTreeSet<u64>,
+    delivered_upto: u64,
+    next_seq: u64,
+}
+
+impl QueueModel {
+    fn enqueue(&mut self, body: &[u8]) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if !self.settled.contains(&seq) {
+            self.messages.insert(seq, body.to_vec());
+        }
+        seq
+    }
+
+    fn settle(&mut self, seqs: impl Iterator<Item = u64>) {
+        for seq in seqs {
+            self.messages.remove(&seq);
+            self.settled.insert(seq);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    queues: BTreeMap<u64, QueueModel>,
+    next_queue: u64,
+    bodies: u32,
+}
+
+impl Model {
+    /// New ids and numbers begin with the epoch, as the broker has it.
+    fn begin(&mut self, opened: &Opened) {
+        self.next_queue = u64::from(opened.epoch.0) << 32;
+        for queue in self.queues.values_mut() {
+            queue.next_seq = first_seq(opened);
+        }
+    }
+
+    fn body(&mut self, len: usize) -> Vec<u8> {
+        self.bodies += 1;
+        format!("{:len$}", self.bodies).into_bytes()
+    }
+
+    fn choose(&self, number: usize) -> Option<u64> {
+        self.queues.keys().nth(number % self.queues.len().max(1)).copied()
+    }
+
+    fn places(&mut self, numbers: &[usize], body: &[u8]) -> Vec<(u64, u64)> {
+        let ids: BTreeSet<u64> = numbers.iter().filter_map(|number| self.choose(*number)).collect();
+        let enqueue = |id| Some((id, self.queues.get_mut(&id)?.enqueue(body)));
+        ids.into_iter().filter_map(enqueue).collect()
+    }
+
+    /// Takes a step, and says it in records.
+    fn take(&mut self, step: &Step, opened: &Opened) -> Batch {
+        match step {
+            Step::Declare if self.queues.len() < 4 => {
+                let id = self.next_queue;
+                self.next_queue += 1;
+                let queue = QueueModel { next_seq: first_seq(opened), ..QueueModel::default() };
+                self.queues.insert(id, queue);
+                vec![declare(id)]
+            }
+            Step::Declare => Batch::new(),
+            Step::Enqueue { queues, len } => {
+                let body = self.body(*len);
+                let places = self.places(queues, &body);
+                vec![enqueue(&places, body)]
+            }
+            Step::Delete(number)
+            | Step::Settle { queue: number, .. }
+            | Step::Purge { queue: number, .. }
+            | Step::Mark { queue: number, .. }
+            | Step::Move { from: number, .. } => match self.choose(*number) {
+                Some(id) => self.take_in(id, step),
+                None => Batch::new(),
+            },
+        }
+    }
+
+    fn take_in(&mut self, id: u64, step: &Step) -> Batch {
+        let Some(queue) = self.queues.get_mut(&id) else { return Batch::new() };
+        match step {
+            Step::Settle { back, count, .. } => {
+                let first = queue.next_seq - back;
+                queue.settle(first..first + count);
+                vec![settle(id, first, first + count - 1)]
+            }
+            Step::Purge { back, .. } => {
+                let upto = queue.next_seq - back;
+                let below: Vec<u64> = queue.messages.range(..=upto).map(|(seq, _)| *seq).collect();
+                // Numbers of this run that are not given yet are purged, too, when they come.
+                queue.settle(below.into_iter().chain(upto.saturating_sub(100)..=upto));
+                vec![Record::Purge { queue: QueueId(id), upto: Seq(upto) }]
+            }
+            Step::Mark { back, .. } => {
+                let upto = queue.next_seq - back;
+                queue.delivered_upto = queue.delivered_upto.max(upto);
+                vec![mark(id, upto)]
+            }
+            Step::Move { back, to, len, .. } => {
+                let seq = queue.next_seq - back;
+                queue.settle(seq..=seq);
+                let body = self.body(*len);
+                let to = self.places(to, &body).into_iter();
+                vec![Record::Move {
+                    from: (QueueId(id), Seq(seq)),
+                    message: message(body),
+                    to: to.map(|(queue, seq)| (QueueId(queue), Seq(seq))).collect(),
+                }]
+            }
+            _ => {
+                self.queues.remove(&id);
+                delete(id)
+            }
+        }
+    }
+
+    fn content(&self) -> Content {
+        let definition = |id| format!("queue q{id} {id}");
+        let mut definitions: Vec<String> = self.queues.keys().map(definition).collect();
+        definitions.sort_unstable();
+        let queues = self.queues.iter();
+        let queues =
+            queues.map(|(id, queue)| (*id, (queue.messages.clone(), queue.delivered_upto)));
+        Content { definitions, queues: queues.collect() }
+    }
+}
+
+fn first_seq(opened: &Opened) -> u64 {
+    // Some way into the epoch, so that steps back stay inside of it.
+    (u64::from(opened.epoch.0) << 40) + 1000
+}
+
+fn end(opened: Opened, directory: TempDir, old: &TempDir, end: &End) -> TempDir {
+    if matches!(end, End::Clean) {
+        opened.store.close();
+        return directory;
+    }
+    let left = crashed(directory.path());
+    let catalog = |directory: &Path| directory.join("catalog");
+    if !matches!(end, End::Crash) {
+        std::fs::remove_dir_all(catalog(left.path())).expect("sled's directory");
+    }
+    if matches!(end, End::CrashWithOldCatalog) {
+        std::fs::rename(catalog(old.path()), catalog(left.path())).expect("sled's directory");
+    }
+    left
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_content_is_that_of_the_model_after_every_end(
+        runs in prop::collection::vec(run(), 1..5)
+    ) {
+        let mut model = Model::default();
+        let mut directory = directory();
+        for (batches, how) in runs {
+            let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+            prop_assert_eq!(Content::of(&opened), model.content());
+            let old = crashed(directory.path());
+            model.begin(&opened);
+            for steps in batches {
+                let batch = steps.iter().flat_map(|step| model.take(step, &opened)).collect();
+                commit(&opened, batch);
+            }
+            directory = end(opened, directory, &old, &how);
+        }
+        prop_assert_eq!(content(directory.path()), model.content());
+    }
+}
