@@ -55,7 +55,7 @@ async fn serve(config: &Config, started: Instant) -> Result<(), Box<dyn Error>> 
         amqp = amqp.join(","),
         http = %server.http_address(),
         data_dir = %config.data_dir.display(),
-        milliseconds = started.elapsed().as_millis(),
+        milliseconds = u64::try_from(started.elapsed().as_millis())?,
         "FerryMQ {} is ready",
         env!("CARGO_PKG_VERSION")
     );
