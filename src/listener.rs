@@ -1,5 +1,5 @@
-//! Lets connections in: one set of [`Listeners`] for each protocol, which owns its sockets, counts who
-//! is in and sees everybody out.
+//! Lets connections in: one set of [`Listeners`] for each protocol, which owns its sockets, counts
+//! who is in and sees everybody out.
 //!
 //! ```text
 //! claim ──▶ Claimed ──▶ open ──▶ accept loop ──▶ serve (a task each) ──▶ close
@@ -106,8 +106,8 @@ impl Listeners {
         self.stop.subscribe()
     }
 
-    /// Lets clients in from now on; each is served in a task of its own. Returns the address with the
-    /// port that was given for port 0.
+    /// Lets clients in from now on; each is served in a task of its own. Returns the address with
+    /// the port that was given for port 0.
     pub fn open<F, S>(&mut self, claimed: Claimed, serve: F) -> Result<SocketAddr, BindError>
     where
         F: Fn(TcpStream, SocketAddr) -> S + Send + 'static,
@@ -134,8 +134,8 @@ impl Listeners {
         Ok(local_address)
     }
 
-    /// Lets nobody in, tells those who are in to go and waits for them; who is still there after `wait`
-    /// is cut off.
+    /// Lets nobody in, tells those who are in to go and waits for them; who is still there after
+    /// `wait` is cut off.
     pub async fn close(mut self, wait: Duration) {
         self.stop.send_replace(true);
         let all_gone = async { while self.accepting.join_next().await.is_some() {} };
@@ -177,8 +177,8 @@ impl Door {
         while self.served.join_next().await.is_some() {}
     }
 
-    /// Serves the client, or hangs up at once when the limit is reached: a client that is refused can
-    /// try elsewhere, one that is left in the backlog waits for nothing.
+    /// Serves the client, or hangs up at once when the limit is reached: a client that is refused
+    /// can try elsewhere, one that is left in the backlog waits for nothing.
     fn let_in<F, S>(&mut self, socket: TcpStream, peer: SocketAddr, serve: &F)
     where
         F: Fn(TcpStream, SocketAddr) -> S,

@@ -1,12 +1,13 @@
 //! The daemon from start to stop, in order; owns everything that runs.
 //!
 //! ```text
-//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ take up the broker ─▶ let clients in
-//! stop:  let nobody in, tell clients 320, wait for them ─▶ close the store ─▶ end the health checks
+//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ let clients in
+//! stop:  let nobody in, tell clients 320, wait ─▶ close the store ─▶ end the health checks
 //! ```
 //!
-//! Ports come first because that they are taken shows at once; they are opened last, so that nobody
-//! waits for a broker that is still reading its data. No globals: one process may hold many servers.
+//! Ports come first because that they are taken shows at once; they are opened last, so that
+//! nobody waits for a broker that is still reading its data. No globals: one process may hold
+//! many servers.
 
 use std::fmt;
 use std::future::Future;
@@ -154,8 +155,8 @@ async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
     opened.await.unwrap_or_else(|error| Err(StartError::Ended(error.to_string())))
 }
 
-/// A store that fails makes the health check fail. The broker goes on: what isn't durable still works,
-/// and whether to start again is the operator's choice.
+/// A store that fails makes the health check fail. The broker goes on: what isn't durable still
+/// works, and whether to start again is the operator's choice.
 fn watch_store(broker: &Broker, health: &watch::Sender<Health>) -> JoinSet<()> {
     let (mut state, health) = (broker.store_state(), health.clone());
     let mut watcher = JoinSet::new();

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn quiet_flags(directory: &Path) -> Vec<String> {
 /// A daemon that says it is ready. Dropped, it is killed.
 struct Daemon {
     child: Child,
-    directory: TempDir,
+    directory: Rc<TempDir>,
     /// Lines of its log, in JSON.
     log: Receiver<String>,
     amqp: String,
@@ -58,11 +59,10 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
-        Self::spawn(ferrymq())
+        Self::spawn(ferrymq(), Rc::new(tempfile::tempdir().expect("a directory")))
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+    fn spawn(mut command: Command, directory: Rc<TempDir>) -> Self {
         command.args(quiet_flags(directory.path())).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let stderr = child.stderr.take().expect("piped");
@@ -289,6 +289,8 @@ fn sigterm_tells_clients_320_and_ends_with_exit_code_0() {
         assert!(String::from_utf8_lossy(&close).contains("CONNECTION_FORCED"));
         client.send([10, 51], b"");
         assert_eq!(daemon.wait_for_end().code(), Some(0));
+        // What it held is free again.
+        Daemon::spawn(ferrymq(), Rc::clone(&daemon.directory));
         let refused = TcpStream::connect(&daemon.amqp).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
@@ -336,7 +338,8 @@ fn a_second_signal_ends_the_daemon_at_once() {
 fn a_daemon_without_descriptors_accepts_again_when_there_are_some() {
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ferrymq")]);
-    let daemon = Daemon::spawn(limited);
+    let directory = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::spawn(limited, Rc::new(directory));
     let crowd: Vec<TcpStream> = (0..60).map(|_| connect(&daemon.amqp)).collect();
     daemon.wait_for_line("cannot accept connections for now");
     drop(crowd);

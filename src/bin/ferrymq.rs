@@ -39,7 +39,7 @@ fn run(flags: &Flags, started: Instant) -> Result<(), Box<dyn Error>> {
     }
     telemetry::begin(&config.log.level, config.log.format == LogFormat::Json)?;
     let served = runtime.block_on(serve(&config, started));
-    // A start that a signal broke off may still read the data directory; nothing is lost by leaving it.
+    // A start that a signal broke off may still read the data directory; nothing is lost by that.
     runtime.shutdown_background();
     served
 }
@@ -70,7 +70,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async move {
         tracing::info!("{}: stopping", first.await);
         tokio::spawn(async move {
-            // `timeout` and some supervisors send one signal twice: to the process and to its group.
+            // `timeout` and some supervisors send a signal twice: to the process and to its group.
             tokio::time::sleep(SAME_SIGNAL).await;
             let Ok(second) = next_signal() else { return };
             eprintln!("ferrymq: {} again: ended without an orderly stop", second.await);

@@ -13,7 +13,7 @@ const ALIKE_MIN: f64 = 0.6;
 pub(super) fn read(path: &Path) -> Result<Given, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         ConfigError(format!(
-            "cannot read the configuration file {}: {error}; name another one with --config, or none",
+            "cannot read the configuration file {}: {error}; name another one with --config",
             path.display()
         ))
     })?;
@@ -37,8 +37,8 @@ fn parse(text: &str) -> Result<Given, String> {
     Ok(given)
 }
 
-/// The values of a table and of the tables in it, with their dotted keys. An empty section that exists
-/// says nothing; one that doesn't exist is a leaf, so that it is found out.
+/// The values of a table and of the tables in it, with their dotted keys. An empty section that
+/// exists says nothing; one that doesn't exist is a leaf, so that it is found out.
 fn leaves(prefix: &str, table: Table) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     for (name, value) in table {
@@ -55,9 +55,12 @@ fn leaves(prefix: &str, table: Table) -> Vec<(String, Value)> {
 }
 
 fn unknown_key(key: &str) -> String {
+    let sections = SETTINGS.iter().filter_map(Setting::section);
     let nearest = SETTINGS
         .iter()
-        .map(|setting| (likeness(key, setting), setting.key))
+        .map(|setting| setting.key)
+        .chain(sections)
+        .map(|known| (likeness(key, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(alike, _)| *alike >= ALIKE_MIN);
     match nearest {
@@ -66,11 +69,12 @@ fn unknown_key(key: &str) -> String {
     }
 }
 
-/// The whole keys count as much as the names without a section: a right name may stand in a wrong one.
-fn likeness(key: &str, setting: &Setting) -> f64 {
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let whole = strsim::normalized_damerau_levenshtein(key, setting.key);
-    (whole + strsim::normalized_damerau_levenshtein(name, setting.name())) / 2.0
+/// The whole keys count as much as the names without a section: a right name may stand in a wrong
+/// one.
+fn likeness(key: &str, known: &str) -> f64 {
+    let name = |key| str::rsplit(key, '.').next().unwrap_or_default();
+    let of_names = strsim::normalized_damerau_levenshtein(name(key), name(known));
+    (strsim::normalized_damerau_levenshtein(key, known) + of_names) / 2.0
 }
 
 #[cfg(test)]
@@ -99,6 +103,7 @@ mod tests {
             neighbour("[ampq]\nlisten = [\"a:1\"]\n"),
             "unknown key ampq.listen; did you mean amqp.listen?"
         );
+        assert_eq!(neighbour("[stoer]\n"), "unknown key stoer; did you mean store?");
         assert_eq!(
             neighbour("[clustering]\n"),
             "unknown key clustering; `ferrymq --print-config` shows all keys"

@@ -10,8 +10,8 @@ use super::setting::{SETTINGS, Setting};
 
 const ABOUT: &str = "FerryMQ, a durable AMQP 0-9-1 message broker.\n\n\
     Every setting can be given as a flag, as an environment variable or in a TOML file; a flag is \
-    stronger than the variable, and the variable than the file. `ferrymq --print-config` prints all \
-    of them as such a file.";
+    stronger than the variable, and the variable than the file. `ferrymq --print-config` prints \
+    all of them as such a file.";
 
 /// What the command line says.
 #[derive(Debug)]

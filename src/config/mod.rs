@@ -1,5 +1,6 @@
-//! The daemon's settings: defaults, one TOML file, environment variables and flags, each stronger than
-//! the one before. Imports nothing of ours; what it hands out never changes while the daemon runs.
+//! The daemon's settings: defaults, one TOML file, environment variables and flags, each stronger
+//! than the one before. Imports nothing of ours; what it hands out never changes while the daemon
+//! runs.
 //!
 //! ```text
 //! setting.rs  the table ──▶ defaults ┐

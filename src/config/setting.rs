@@ -1,6 +1,7 @@
 //! Every setting of the daemon, once: its key, what it is for, its default and what is allowed.
 //!
-//! The key gives the other two names, and `--help`, `--print-config` and the checks read this table.
+//! The key gives the other two names, and `--help`, `--print-config` and the checks read this
+//! table.
 //!
 //! ```text
 //! file:         [amqp] heartbeat_seconds = 20
@@ -219,8 +220,8 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// A level for everything or `module=level`, separated by commas. A lone word that is no level would
-/// be taken for a module to trace, so it is refused here.
+/// A level for everything or `module=level`, separated by commas. A lone word that is no level
+/// would be taken for a module to trace, so it is refused here.
 fn is_log_filter(text: &str) -> bool {
     text.split(',').map(str::trim).all(|directive| {
         let level = match directive.split_once('=') {

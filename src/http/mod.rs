@@ -29,7 +29,8 @@ pub fn router(health: watch::Receiver<Health>) -> Router {
         .with_state(health)
 }
 
-/// Serves one client until it is gone; when `stop` becomes true, until its present request is answered.
+/// Serves one client until it is gone; when `stop` becomes true, until its present request is
+/// answered.
 pub async fn serve(socket: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
