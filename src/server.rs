@@ -142,7 +142,7 @@ async fn open_http(
 
 /// Opens the data directory and takes up what it holds, which blocks.
 async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
-    let directory = config.data_dir.clone();
+    let directory = config.store.data_dir.clone();
     let settings = StoreSettings {
         segment_size_bytes: config.store.segment_size_bytes,
         in_flight_bytes_max: config.store.in_flight_bytes_max,

@@ -54,7 +54,7 @@ async fn serve(config: &Config, started: Instant) -> Result<(), Box<dyn Error>> 
     tracing::info!(
         amqp = amqp.join(","),
         http = %server.http_address(),
-        data_dir = %config.data_dir.display(),
+        data_dir = %config.store.data_dir.display(),
         milliseconds = u64::try_from(started.elapsed().as_millis())?,
         "FerryMQ {} is ready",
         env!("CARGO_PKG_VERSION")

@@ -47,7 +47,7 @@ fn leaves(prefix: &str, table: Table) -> Vec<(String, Value)> {
             Value::Table(inner) if !inner.is_empty() => {
                 leaves.extend(self::leaves(&format!("{key}."), inner));
             }
-            Value::Table(_) if SETTINGS.iter().any(|s| s.section() == Some(&key)) => {}
+            Value::Table(_) if SETTINGS.iter().any(|s| s.section() == key) => {}
             value => leaves.push((key, value)),
         }
     }
@@ -55,7 +55,7 @@ fn leaves(prefix: &str, table: Table) -> Vec<(String, Value)> {
 }
 
 fn unknown_key(key: &str) -> String {
-    let sections = SETTINGS.iter().filter_map(Setting::section);
+    let sections = SETTINGS.iter().map(Setting::section);
     let nearest = SETTINGS
         .iter()
         .map(|setting| setting.key)
@@ -96,8 +96,8 @@ mod tests {
             "unknown key amqp.heartbeat_second; did you mean amqp.heartbeat_seconds?"
         );
         assert_eq!(
-            neighbour("[store]\ndata_dir = \"x\"\n"),
-            "unknown key store.data_dir; did you mean data_dir?"
+            neighbour("data_dir = \"x\"\n"),
+            "unknown key data_dir; did you mean store.data_dir?"
         );
         assert_eq!(
             neighbour("[ampq]\nlisten = [\"a:1\"]\n"),

@@ -35,7 +35,6 @@ type Given = BTreeMap<&'static str, Value>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    pub data_dir: PathBuf,
     pub amqp: Amqp,
     pub http: Http,
     pub store: Store,
@@ -64,10 +63,11 @@ pub struct Http {
     pub listen: String,
 }
 
-/// Sizes of the store.
+/// The data directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    pub data_dir: PathBuf,
     pub segment_size_bytes: u64,
     pub in_flight_bytes_max: u64,
 }
@@ -131,14 +131,13 @@ impl Config {
     /// All settings as a file would say them, each with what it is for.
     pub fn to_toml(&self) -> String {
         let table = Table::try_from(self).unwrap_or_default();
-        let (mut text, mut section) = (String::new(), None);
+        let (mut text, mut section) = (String::new(), "");
         for setting in SETTINGS {
             if setting.section() != section {
                 section = setting.section();
-                let _ = writeln!(text, "[{}]", section.unwrap_or_default());
+                let _ = writeln!(text, "[{section}]");
             }
-            let holder = section.map_or(Some(&table), |section| table.get(section)?.as_table());
-            let Some(value) = holder.and_then(|holder| holder.get(setting.name())) else {
+            let Some(value) = table.get(section).and_then(|held| held.get(setting.name())) else {
                 continue;
             };
             let _ = writeln!(text, "# {}: {}.", setting.purpose, setting.allowed());
@@ -153,15 +152,12 @@ impl Config {
         for setting in SETTINGS {
             let given = strongest_first.iter().find_map(|source| source.get(setting.key));
             let value = given.cloned().unwrap_or_else(|| setting.default());
-            let holder = match setting.section() {
-                None => &mut table,
-                Some(section) => table
-                    .entry(section)
-                    .or_insert_with(|| Value::Table(Table::new()))
-                    .as_table_mut()
-                    .expect("a section is never a key of its own"),
-            };
-            holder.insert(setting.name().to_owned(), value);
+            table
+                .entry(setting.section())
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .expect("a section is a table")
+                .insert(setting.name().to_owned(), value);
         }
         table.try_into().expect("the table of settings and the fields of Config are the same")
     }
@@ -202,10 +198,11 @@ mod tests {
 
     #[test]
     fn flag_beats_environment_beats_file_beats_default() {
-        let file = "data_dir = \"f\"\n[http]\nlisten = \"f:1\"\n[log]\nlevel = \"debug\"\n";
+        let file =
+            "[store]\ndata_dir = \"f\"\n[http]\nlisten = \"f:1\"\n[log]\nlevel = \"debug\"\n";
         let variables = [("FERRYMQ_DATA_DIR", "e"), ("FERRYMQ_HTTP_LISTEN", "e:1")];
         let config = load(&["--data-dir", "g"], &variables, file).expect("valid");
-        assert_eq!(config.data_dir, PathBuf::from("g"));
+        assert_eq!(config.store.data_dir, PathBuf::from("g"));
         assert_eq!(config.http.listen, "e:1");
         assert_eq!(config.log.level, "debug");
         assert_eq!(config.amqp, Config::default().amqp);
@@ -235,7 +232,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read_again() {
-        let config = load(&["--amqp-listen", "a:1,b:2"], &[], "").expect("valid");
+        let flags = ["--amqp-listen", "a:1,b:2", "--data-dir", "x"];
+        let config = load(&flags, &[], "").expect("valid");
         assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
     }
 

@@ -29,6 +29,9 @@ pub(super) enum Kind {
     LogFilter { default: &'static str },
 }
 
+/// Its flag and its variable go without the section: people type them every day.
+const DATA_DIR: &str = "store.data_dir";
+
 const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
 
@@ -36,11 +39,6 @@ const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"]
 
 /// In the order of `--help`: settings of one section stand together.
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting {
-        key: "data_dir",
-        purpose: "Where everything durable is kept; it belongs to one process",
-        kind: Kind::Path { default: "./ferrymq-data" },
-    },
     Setting {
         key: "amqp.listen",
         purpose: "Addresses for AMQP clients",
@@ -87,6 +85,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Address { default: "0.0.0.0:15672" },
     },
     Setting {
+        key: DATA_DIR,
+        purpose: "Where everything durable is kept; it belongs to one process",
+        kind: Kind::Path { default: "./ferrymq-data" },
+    },
+    Setting {
         key: "store.segment_size_bytes",
         purpose: "Length at which one segment of the log is followed by the next",
         kind: Kind::Whole { default: 64 * MIB, min: 64 * KIB, max: 2048 * MIB, unit: "bytes" },
@@ -115,16 +118,20 @@ pub(super) const SETTINGS: &[Setting] = &[
 
 impl Setting {
     pub fn flag(&self) -> String {
-        self.key.replace(['.', '_'], "-")
+        self.spoken().replace(['.', '_'], "-")
     }
 
     pub fn environment_variable(&self) -> String {
-        format!("FERRYMQ_{}", self.key.replace('.', "_").to_uppercase())
+        format!("FERRYMQ_{}", self.spoken().replace('.', "_").to_uppercase())
     }
 
-    /// `amqp` of `amqp.listen`; a key without a section has none.
-    pub fn section(&self) -> Option<&'static str> {
-        self.key.split_once('.').map(|(section, _)| section)
+    fn spoken(&self) -> &'static str {
+        if self.key == DATA_DIR { self.name() } else { self.key }
+    }
+
+    /// `amqp` of `amqp.listen`.
+    pub fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(section, _)| section)
     }
 
     /// `listen` of `amqp.listen`.
@@ -253,7 +260,8 @@ mod tests {
         let setting = setting("amqp.heartbeat_seconds");
         assert_eq!(setting.flag(), "amqp-heartbeat-seconds");
         assert_eq!(setting.environment_variable(), "FERRYMQ_AMQP_HEARTBEAT_SECONDS");
-        assert_eq!((setting.section(), setting.name()), (Some("amqp"), "heartbeat_seconds"));
+        assert_eq!((setting.section(), setting.name()), ("amqp", "heartbeat_seconds"));
+        assert_eq!(self::setting(DATA_DIR).environment_variable(), "FERRYMQ_DATA_DIR");
     }
 
     #[test]
