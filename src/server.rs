@@ -85,7 +85,7 @@ impl Server {
         let health = watch::Sender::new(Health::Starting);
         let (http, http_address) = open_http(config, &health).await?;
         let broker = open_broker(config).await?;
-        let watcher = watch_store(&broker, &health);
+        let watcher = watch_store(broker.store_state(), &health);
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         health.send_if_modified(|health| {
             let is_starting = *health == Health::Starting;
@@ -157,9 +157,11 @@ async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
 
 /// A store that fails makes the health check fail. The broker goes on: what isn't durable still
 /// works, and whether to start again is the operator's choice.
-fn watch_store(broker: &Broker, health: &watch::Sender<Health>) -> JoinSet<()> {
-    let (mut state, health) = (broker.store_state(), health.clone());
-    let mut watcher = JoinSet::new();
+fn watch_store(
+    mut state: watch::Receiver<StoreState>,
+    health: &watch::Sender<Health>,
+) -> JoinSet<()> {
+    let (health, mut watcher) = (health.clone(), JoinSet::new());
     watcher.spawn(async move {
         let failed = state.wait_for(|state| matches!(state, StoreState::Failed(_))).await;
         if let Ok(StoreState::Failed(why)) = failed.as_deref() {
@@ -199,5 +201,48 @@ fn connection_settings(config: &Config) -> ConnectionSettings {
         handshake_timeout_seconds: amqp.handshake_timeout_seconds,
         message_size_max_bytes: amqp.message_size_max_bytes,
         consumers_per_channel_max: amqp.consumers_per_channel_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    fn config(directory: &tempfile::TempDir) -> Config {
+        let mut config = Config::default();
+        config.store.data_dir = directory.path().to_owned();
+        config.amqp.listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()];
+        config.http.listen = "127.0.0.1:0".to_owned();
+        config
+    }
+
+    #[tokio::test]
+    async fn many_servers_live_in_one_process_each_with_its_own_directory() {
+        let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let first = Server::start(&config(&directories[0])).await.expect("the first starts");
+        let second = Server::start(&config(&directories[1])).await.expect("the second starts");
+        assert_eq!(first.amqp_addresses().len(), 2);
+        assert_ne!(first.amqp_addresses(), second.amqp_addresses());
+        http::health::ask(&first.http_address().to_string()).await.expect("healthy");
+        let same = Server::start(&config(&directories[0])).await.err().expect("it is in use");
+        assert!(matches!(same, StartError::Store(_)), "{same}");
+        first.stop().await;
+        Server::start(&config(&directories[0])).await.expect("it is free again").stop().await;
+        http::health::ask(&second.http_address().to_string()).await.expect("unharmed");
+        second.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_fails_the_health_check() {
+        let store = watch::Sender::new(StoreState::Open);
+        let health = watch::Sender::new(Health::Serving);
+        let _watcher = watch_store(store.subscribe(), &health);
+        let mut told = health.subscribe();
+        store.send_replace(StoreState::Failed("no space".into()));
+        let failed = Health::Failed("the store failed: no space".to_owned());
+        let failed = told.wait_for(|health| *health == failed);
+        tokio::time::timeout(WAIT, failed).await.expect("in time").expect("the sender lives");
     }
 }
