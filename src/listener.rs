@@ -285,7 +285,7 @@ mod tests {
     async fn a_host_without_an_address_is_an_error_that_says_what_to_do() {
         let error = claim("host.invalid:1", "test.listen").await.err().expect("no such host");
         assert!(error.to_string().contains("check the host name"), "{error}");
-        let error = claim("192.0.2.1:1", "test.listen").await.err().expect("not ours");
+        let error = claim("240.0.0.1:1", "test.listen").await.err().expect("not ours");
         assert!(error.to_string().contains("no interface of this machine"), "{error}");
     }
 }
