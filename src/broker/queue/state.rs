@@ -29,8 +29,8 @@ use crate::store::record::{Ranges, Seq, SeqRange};
 /// Most messages that one delivery mark covers beyond what can be delivered now.
 const MARK_AHEAD_MAX: u64 = 16_384;
 
-/// So many marks in a row cover nothing but what is delivered: only a queue that is really being drained
-/// pays for its speed with flags on messages that nobody has seen.
+/// So many marks in a row cover nothing but what is delivered: only a queue that is really being
+/// drained pays for its speed with flags on messages that nobody has seen.
 const MARKS_EXACT: u32 = 8;
 
 /// A message in a queue.
@@ -222,9 +222,9 @@ impl State {
         self.marked = self.marked.max(upto);
     }
 
-    /// The mark to write so that `wanted` more messages can be delivered; none while one is on its way.
-    /// While a queue is being drained, marks reach further and further ahead, so that a long drain does
-    /// not wait for the disk each time.
+    /// The mark to write so that `wanted` more messages can be delivered; none while one is on its
+    /// way. While a queue is being drained, marks reach further and further ahead, so that a long
+    /// drain does not wait for the disk each time.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
         if self.mark_asked.is_some() {
             return None;
