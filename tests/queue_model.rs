@@ -1,5 +1,5 @@
-//! A queue's state against a naive model: random operations, the same answers. A failing run prints the
-//! operations that lead to it.
+//! A queue's state against a naive model: random operations, the same answers. A failing run prints
+//! the operations that lead to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
