@@ -115,7 +115,9 @@ async fn check(name: &str, scenario: impl AsyncFnOnce(&Connection) -> Outcome) -
     let run = async {
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         scenario(&connection).await?;
-        Outcome::Ok(connection.close(200, "".into()).await?)
+        // The scenario's channels are still closing themselves: the connection may say so.
+        connection.close(200, "".into()).await.ok();
+        Outcome::Ok(())
     };
     let outcome: Outcome = match timeout(run).await {
         Some(outcome) => outcome,
