@@ -103,7 +103,6 @@ pub async fn serve(
     broker.registry.add(info);
     let served = Connection::begin(id, agreed, reader, &broker, &settings, stop);
     served.run().instrument(span).await;
-    broker.registry.remove(id);
 }
 
 fn info_of(id: ConnectionId, peer: SocketAddr, agreed: &Agreed) -> ConnectionInfo {
@@ -202,10 +201,10 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             }
         }
         self.outbox.end();
-        if timeout(GOODBYE_WAIT, &mut self.writer).await.is_err() {
+        // It may have ended before, and been waited for: then there is nothing to wait for again.
+        if !self.writer.is_finished() && timeout(GOODBYE_WAIT, &mut self.writer).await.is_err() {
             self.writer.abort();
         }
-        self.outbox.give_back();
     }
 
     async fn read_until_end(&mut self) -> Ended {
@@ -304,6 +303,17 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 return;
             }
         }
+    }
+}
+
+/// However a connection ends, its queues get back what it held: also when its task is torn down.
+impl<R> Drop for Connection<R> {
+    fn drop(&mut self) {
+        self.writer.abort();
+        self.session.close();
+        self.outbox.give_back();
+        let Peer { broker, actor, .. } = &self.session.peer;
+        broker.registry.remove(actor.connection);
     }
 }
 

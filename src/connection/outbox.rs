@@ -24,8 +24,8 @@ const DELIVERY_BYTES_MAX: usize = 512 * 1024;
 /// Resting consumers are rung when no more than this is left.
 const DELIVERY_BYTES_LOW: usize = DELIVERY_BYTES_MAX / 2;
 
-/// Replies waiting to be written, beyond which no more requests are read.
-const REPLIES_MAX: usize = 16 * 1024;
+/// Bytes of replies waiting to be written, beyond which no more requests are read.
+const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a delivery costs beside its body: frames, names, properties. An estimate for the limit.
 const DELIVERY_OVERHEAD: usize = 256;
@@ -51,7 +51,7 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct Inner {
     items: Vec<Outgoing>,
-    replies: usize,
+    reply_bytes: usize,
     resting: Vec<Arc<Consumer>>,
     /// Nothing comes after what is in here.
     ended: bool,
@@ -68,12 +68,23 @@ pub(super) fn delivery_cost(body_len: u64) -> usize {
     usize::try_from(body_len).unwrap_or(usize::MAX).saturating_add(DELIVERY_OVERHEAD)
 }
 
+impl Outgoing {
+    /// Bytes that a reply takes of its limit.
+    fn reply_cost(&self) -> usize {
+        match self {
+            Self::GetOk { got, .. } => delivery_cost(got.entry.message.body.len()),
+            Self::Return { message, .. } => delivery_cost(message.body.len()),
+            Self::Method { .. } | Self::Deliveries { .. } => DELIVERY_OVERHEAD,
+        }
+    }
+}
+
 impl Outbox {
     /// Puts a reply at the end.
     pub(super) fn put(&self, item: Outgoing) {
         {
             let mut inner = self.inner.lock();
-            inner.replies = inner.replies.saturating_add(1);
+            inner.reply_bytes = inner.reply_bytes.saturating_add(item.reply_cost());
             inner.items.push(item);
         }
         self.filled.notify_one();
@@ -125,7 +136,7 @@ impl Outbox {
     /// Takes out what there is.
     pub(super) fn take(&self) -> Taken {
         let mut inner = self.inner.lock();
-        inner.replies = 0;
+        inner.reply_bytes = 0;
         let taken = Taken { items: std::mem::take(&mut inner.items), ended: inner.ended };
         drop(inner);
         self.caught_up.notify_one();
@@ -168,7 +179,7 @@ impl Outbox {
 
     /// Waits while too many replies wait to be written.
     pub(super) async fn wait_for_room(&self) {
-        while self.inner.lock().replies > REPLIES_MAX {
+        while self.inner.lock().reply_bytes > REPLY_BYTES_MAX {
             self.caught_up.notified().await;
         }
     }

@@ -313,3 +313,22 @@ fn a_prefetch_in_bytes_is_540() {
     peer.send(1, BasicQos { prefetch_size: 10, ..BasicQos::default() });
     assert_eq!(peer.expect_connection_close().0, 540);
 }
+
+#[test]
+fn a_client_that_vanishes_while_it_is_written_to_gives_back_what_it_had() {
+    // The writer meets the broken socket before the reader does.
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    let body = "x".repeat(100_000);
+    (0..100).for_each(|_| peer.publish(1, "", "q", &body));
+    peer.sync(1);
+    for _ in 0..10 {
+        let mut lost = broker.channel();
+        lost.send(1, BasicConsume { queue: short("q"), ..BasicConsume::default() });
+        lost.receive(1);
+        drop(lost);
+        peer.wait_for_ready(1, "q", 100);
+    }
+    assert_eq!(broker.broker().registry.len(), 1);
+}
