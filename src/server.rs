@@ -1,7 +1,13 @@
-//! The daemon from start to stop, in order.
+//! The daemon from start to stop, in order; owns everything that runs.
 //!
-//! Start: listen (nobody is accepted yet), open the store, take up the broker, accept.
-//! Stop: accept nobody, tell clients 320, wait for them, close the store.
+//! ```text
+//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ let clients in
+//! stop:  let nobody in, tell clients 320, wait ─▶ close the store ─▶ end the health checks
+//! ```
+//!
+//! Ports come first because that they are taken shows at once; they are opened last, so that
+//! nobody waits for a broker that is still reading its data. No globals: one process may hold
+//! many servers.
 
 use std::fmt;
 use std::future::Future;
@@ -9,19 +15,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio_util::task::TaskTracker;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::Config;
 use crate::connection::{self, ConnectionSettings};
 use crate::http::{self, health::Health};
-use crate::listener::{self, BindError};
+use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, StoreSettings, StoreState};
 
-/// How long clients may take to go when the broker stops.
-const GOODBYE_WAIT: Duration = Duration::from_secs(8);
+/// How long AMQP clients may take to go when the broker stops; a connection needs 3 s at most.
+const CLIENTS_WAIT: Duration = Duration::from_secs(8);
+
+/// How long an HTTP request in progress may take when the broker stops.
+const REQUESTS_WAIT: Duration = Duration::from_secs(1);
+
+/// Most HTTP connections at a time: a few operators, probes and scrapers.
+const HTTP_CONNECTIONS_MAX: usize = 1024;
 
 /// Why the daemon can't start.
 #[derive(Debug)]
@@ -29,6 +40,7 @@ pub enum StartError {
     Bind(BindError),
     Store(store::OpenError),
     Broker(broker::OpenError),
+    /// Opening the data directory ended without an answer.
     Ended(String),
 }
 
@@ -38,55 +50,51 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Broker(error) => error.fmt(f),
-            Self::Ended(why) => f.write_str(why),
+            Self::Ended(why) => write!(f, "opening the data directory failed: {why}"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
 /// A daemon that serves.
 pub struct Server {
     broker: Arc<Broker>,
-    amqp_addresses: Vec<SocketAddr>,
-    http_address: SocketAddr,
-    stop: watch::Sender<bool>,
     health: watch::Sender<Health>,
-    connections: TaskTracker,
-    services: TaskTracker,
+    amqp: Listeners,
+    amqp_addresses: Vec<SocketAddr>,
+    http: Listeners,
+    http_address: SocketAddr,
+    /// Ends with the server.
+    _watcher: JoinSet<()>,
 }
 
 impl Server {
     /// Starts all of it; when it returns, clients are served.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let mut amqp = Vec::new();
+        let mut claimed = Vec::new();
         for address in &config.amqp.listen {
-            let bound = listener::bind(address, "amqp.listen, --amqp-listen").await;
-            amqp.push(bound.map_err(StartError::Bind)?);
+            claimed.push(listener::claim(address, "amqp.listen").await?);
         }
-        let http = listener::bind(&config.http.listen, "http.listen, --http-listen").await;
-        let http = http.map_err(StartError::Bind)?;
+        let health = watch::Sender::new(Health::Starting);
+        let (http, http_address) = open_http(config, &health).await?;
         let broker = open_broker(config).await?;
-        let mut server = Self {
-            broker,
-            amqp_addresses: Vec::new(),
-            http_address: local_address(&http)?,
-            stop: watch::Sender::new(false),
-            health: watch::Sender::new(Health::Starting),
-            connections: TaskTracker::new(),
-            services: TaskTracker::new(),
-        };
-        let served = http::serve(http, server.health.subscribe(), server.stop.subscribe());
-        server.services.spawn(served);
-        server.watch_store();
-        let settings = Arc::new(connection_settings(config));
-        let permits = Arc::new(Semaphore::new(config.amqp.connections_max));
-        for listener in amqp {
-            server.amqp_addresses.push(local_address(&listener)?);
-            server.accept(listener, Arc::clone(&settings), Arc::clone(&permits));
-        }
-        server.health.send_replace(Health::Serving);
-        Ok(server)
+        let watcher = watch_store(broker.store_state(), &health);
+        let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
+        health.send_if_modified(|health| {
+            let is_starting = *health == Health::Starting;
+            if is_starting {
+                *health = Health::Serving;
+            }
+            is_starting
+        });
+        Ok(Self { broker, health, amqp, amqp_addresses, http, http_address, _watcher: watcher })
     }
 
     /// The addresses that AMQP clients find, with the ports that were given for port 0.
@@ -111,51 +119,25 @@ impl Server {
     /// Stops in order; when it returns, everything is on disk.
     pub async fn stop(self) {
         self.health.send_replace(Health::Stopping);
-        self.stop.send_replace(true);
-        self.connections.close();
-        if tokio::time::timeout(GOODBYE_WAIT, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "some clients did not go in time");
-        }
-        self.services.close();
+        self.amqp.close(CLIENTS_WAIT).await;
         let store = Arc::clone(self.broker.store());
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
-            tracing::error!("closing the store failed");
+            tracing::error!("closing the store failed; the next start recovers it");
         }
-        tracing::info!("stopped");
+        self.http.close(REQUESTS_WAIT).await;
     }
+}
 
-    fn accept(
-        &self,
-        listener: TcpListener,
-        settings: Arc<ConnectionSettings>,
-        permits: Arc<Semaphore>,
-    ) {
-        let (broker, connections) = (Arc::clone(&self.broker), self.connections.clone());
-        let stop = self.stop.subscribe();
-        let serve = {
-            let stop = stop.clone();
-            move |socket, peer, permit| {
-                let (broker, settings) = (Arc::clone(&broker), Arc::clone(&settings));
-                let stop = stop.clone();
-                connections.spawn(async move {
-                    connection::serve(socket, peer, broker, settings, stop).await;
-                    drop(permit);
-                });
-            }
-        };
-        self.services.spawn(listener::accept(listener, permits, stop, serve));
-    }
-
-    /// A store that fails makes the health check fail.
-    fn watch_store(&self) {
-        let (mut state, health) = (self.broker.store_state(), self.health.clone());
-        self.services.spawn(async move {
-            let failed = state.wait_for(|state| matches!(state, StoreState::Failed(_))).await;
-            if let Ok(StoreState::Failed(why)) = failed.as_deref() {
-                health.send_replace(Health::Failed(why.to_string()));
-            }
-        });
-    }
+async fn open_http(
+    config: &Config,
+    health: &watch::Sender<Health>,
+) -> Result<(Listeners, SocketAddr), StartError> {
+    let claimed = listener::claim(&config.http.listen, "http.listen").await?;
+    let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
+    let (router, stop) = (http::router(health.subscribe()), listeners.stopping());
+    let serve = move |socket, _| http::serve(socket, router.clone(), stop.clone());
+    let address = listeners.open(claimed, serve)?;
+    Ok((listeners, address))
 }
 
 /// Opens the data directory and takes up what it holds, which blocks.
@@ -173,8 +155,41 @@ async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
     opened.await.unwrap_or_else(|error| Err(StartError::Ended(error.to_string())))
 }
 
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Ended(error.to_string()))
+/// A store that fails makes the health check fail. The broker goes on: what isn't durable still
+/// works, and whether to start again is the operator's choice.
+fn watch_store(
+    mut state: watch::Receiver<StoreState>,
+    health: &watch::Sender<Health>,
+) -> JoinSet<()> {
+    let (health, mut watcher) = (health.clone(), JoinSet::new());
+    watcher.spawn(async move {
+        let failed = state.wait_for(|state| matches!(state, StoreState::Failed(_))).await;
+        if let Ok(StoreState::Failed(why)) = failed.as_deref() {
+            tracing::error!(%why, "the store failed: nothing durable is accepted until a restart");
+            health.send_replace(Health::Failed(format!("the store failed: {why}")));
+        }
+    });
+    watcher
+}
+
+fn open_amqp(
+    claimed: Vec<Claimed>,
+    config: &Config,
+    broker: &Arc<Broker>,
+) -> Result<(Listeners, Vec<SocketAddr>), StartError> {
+    let settings = Arc::new(connection_settings(config));
+    let mut listeners = Listeners::new("amqp", config.amqp.connections_max);
+    let mut addresses = Vec::new();
+    for claimed in claimed {
+        let (broker, settings) = (Arc::clone(broker), Arc::clone(&settings));
+        let stop = listeners.stopping();
+        let serve = move |socket, peer| {
+            let (broker, settings) = (Arc::clone(&broker), Arc::clone(&settings));
+            connection::serve(socket, peer, broker, settings, stop.clone())
+        };
+        addresses.push(listeners.open(claimed, serve)?);
+    }
+    Ok((listeners, addresses))
 }
 
 fn connection_settings(config: &Config) -> ConnectionSettings {
@@ -186,5 +201,48 @@ fn connection_settings(config: &Config) -> ConnectionSettings {
         handshake_timeout_seconds: amqp.handshake_timeout_seconds,
         message_size_max_bytes: amqp.message_size_max_bytes,
         consumers_per_channel_max: amqp.consumers_per_channel_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    fn config(directory: &tempfile::TempDir) -> Config {
+        let mut config = Config::default();
+        config.store.data_dir = directory.path().to_owned();
+        config.amqp.listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()];
+        config.http.listen = "127.0.0.1:0".to_owned();
+        config
+    }
+
+    #[tokio::test]
+    async fn many_servers_live_in_one_process_each_with_its_own_directory() {
+        let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let first = Server::start(&config(&directories[0])).await.expect("the first starts");
+        let second = Server::start(&config(&directories[1])).await.expect("the second starts");
+        assert_eq!(first.amqp_addresses().len(), 2);
+        assert_ne!(first.amqp_addresses(), second.amqp_addresses());
+        http::health::ask(&first.http_address().to_string()).await.expect("healthy");
+        let same = Server::start(&config(&directories[0])).await.err().expect("it is in use");
+        assert!(matches!(same, StartError::Store(_)), "{same}");
+        first.stop().await;
+        Server::start(&config(&directories[0])).await.expect("it is free again").stop().await;
+        http::health::ask(&second.http_address().to_string()).await.expect("unharmed");
+        second.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_fails_the_health_check() {
+        let store = watch::Sender::new(StoreState::Open);
+        let health = watch::Sender::new(Health::Serving);
+        let _watcher = watch_store(store.subscribe(), &health);
+        let mut told = health.subscribe();
+        store.send_replace(StoreState::Failed("no space".into()));
+        let failed = Health::Failed("the store failed: no space".to_owned());
+        let failed = told.wait_for(|health| *health == failed);
+        tokio::time::timeout(WAIT, failed).await.expect("in time").expect("the sender lives");
     }
 }

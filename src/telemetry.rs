@@ -1,4 +1,6 @@
 //! What the daemon says: `tracing` to stderr, as lines for people or as JSON.
+//!
+//! Belongs to the process, so only the program begins it; a server that a test starts says nothing.
 
 use std::io::IsTerminal;
 
@@ -15,5 +17,6 @@ pub fn begin(level: &str, json: bool) -> Result<(), String> {
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).init();
     }
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect: a task has ended")));
     Ok(())
 }

@@ -1,17 +1,23 @@
 //! The broker daemon: reads its settings, starts the server, waits for a signal.
+//!
+//! Exit codes: 0 in order, 1 it could not do what it was asked to, 2 wrong usage.
 
+use std::error::Error;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clap::Parser;
 use ferrymq::config::{Config, Flags, LogFormat};
+use ferrymq::http::health;
 use ferrymq::server::Server;
 use ferrymq::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A signal so soon after the first is the first once more.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
+
 fn main() -> ExitCode {
     let started = Instant::now();
-    let flags = Flags::parse();
+    let flags = Flags::parse(std::env::args_os()).unwrap_or_else(|usage| usage.exit());
     match run(&flags, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -21,46 +27,66 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: &Flags, started: Instant) -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::load(flags)?;
+fn run(flags: &Flags, started: Instant) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(flags, |name| std::env::var_os(name))?;
     if flags.print_config {
         print!("{}", config.to_toml());
         return Ok(());
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if flags.check_health {
+        return Ok(runtime.block_on(health::ask(&config.http.listen))?);
+    }
     telemetry::begin(&config.log.level, config.log.format == LogFormat::Json)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let server = Server::start(&config).await?;
-        // Before the line that says so: whoever reads it may send a signal at once.
-        let stop = stop_signal()?;
-        tracing::info!(
-            amqp = ?server.amqp_addresses(),
-            http = %server.http_address(),
-            data_dir = %config.store.data_dir.display(),
-            milliseconds = started.elapsed().as_millis(),
-            "FerryMQ {} is ready",
-            env!("CARGO_PKG_VERSION")
-        );
-        server.run_until(stop).await;
-        Ok(())
+    let served = runtime.block_on(serve(&config, started));
+    // A start that a signal broke off may still read the data directory; nothing is lost by that.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: &Config, started: Instant) -> Result<(), Box<dyn Error>> {
+    let mut stop = Box::pin(stop_signal()?);
+    let server = tokio::select! {
+        server = Server::start(config) => server?,
+        () = &mut stop => return Ok(()),
+    };
+    let amqp: Vec<String> = server.amqp_addresses().iter().map(ToString::to_string).collect();
+    tracing::info!(
+        amqp = amqp.join(","),
+        http = %server.http_address(),
+        data_dir = %config.store.data_dir.display(),
+        milliseconds = u64::try_from(started.elapsed().as_millis())?,
+        "FerryMQ {} is ready",
+        env!("CARGO_PKG_VERSION")
+    );
+    server.run_until(stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT; a later one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let first = next_signal()?;
+    Ok(async move {
+        tracing::info!("{}: stopping", first.await);
+        tokio::spawn(async move {
+            // `timeout` and some supervisors send a signal twice: to the process and to its group.
+            tokio::time::sleep(SAME_SIGNAL).await;
+            let Ok(second) = next_signal() else { return };
+            eprintln!("ferrymq: {} again: ended without an orderly stop", second.await);
+            std::process::exit(1);
+        });
     })
 }
 
-/// Resolves at the first SIGTERM or SIGINT; the second one ends the process at once.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// The name of the next SIGTERM or SIGINT, counted from the call.
+fn next_signal() -> std::io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            eprintln!("ferrymq: a second signal: ended without an orderly stop");
-            std::process::exit(1);
-        });
     })
 }

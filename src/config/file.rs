@@ -4,52 +4,77 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError};
+use super::setting::{SETTINGS, Setting};
+use super::{ConfigError, Given};
 
 /// How alike two keys have to be for one to be suggested for the other, 0 to 1.
-const ALIKE_MIN: f64 = 0.7;
+const ALIKE_MIN: f64 = 0.6;
 
-pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<Given, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError(format!("cannot read the configuration file {}: {error}", path.display()))
+        ConfigError(format!(
+            "cannot read the configuration file {}: {error}; name another one with --config",
+            path.display()
+        ))
     })?;
     parse(&text).map_err(|why| ConfigError(format!("{}: {why}", path.display())))
 }
 
-fn parse(text: &str) -> Result<Config, String> {
+fn parse(text: &str) -> Result<Given, String> {
     let table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
-    let known = Table::try_from(Config::default()).map_err(|error| error.to_string())?;
-    check_keys("", &table, &known)?;
-    toml::from_str(text).map_err(|error| error.to_string())
+    let mut given = Given::new();
+    for (key, value) in leaves("", table) {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key);
+        let setting = setting.ok_or_else(|| unknown_key(&key))?;
+        if !setting.allows(&value) {
+            return Err(format!(
+                "{key} = {value} is not allowed; allowed is {}",
+                setting.allowed()
+            ));
+        }
+        given.insert(setting.key, value);
+    }
+    Ok(given)
 }
 
-fn check_keys(prefix: &str, table: &Table, known: &Table) -> Result<(), String> {
-    for (key, value) in table {
-        let Some(expected) = known.get(key) else {
-            return Err(unknown_key(prefix, key, known));
-        };
-        if let (Value::Table(inner), Value::Table(known)) = (value, expected) {
-            check_keys(&format!("{prefix}{key}."), inner, known)?;
+/// The values of a table and of the tables in it, with their dotted keys. An empty section that
+/// exists says nothing; one that doesn't exist is a leaf, so that it is found out.
+fn leaves(prefix: &str, table: Table) -> Vec<(String, Value)> {
+    let mut leaves = Vec::new();
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(inner) if !inner.is_empty() => {
+                leaves.extend(self::leaves(&format!("{key}."), inner));
+            }
+            Value::Table(_) if SETTINGS.iter().any(|s| s.section() == key) => {}
+            value => leaves.push((key, value)),
         }
     }
-    Ok(())
+    leaves
 }
 
-fn unknown_key(prefix: &str, key: &str, known: &Table) -> String {
-    let nearest = known
-        .keys()
-        .map(|candidate| (strsim::jaro_winkler(key, candidate), candidate))
+fn unknown_key(key: &str) -> String {
+    let sections = SETTINGS.iter().map(Setting::section);
+    let nearest = SETTINGS
+        .iter()
+        .map(|setting| setting.key)
+        .chain(sections)
+        .map(|known| (likeness(key, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(alike, _)| *alike >= ALIKE_MIN);
     match nearest {
-        Some((_, nearest)) => {
-            format!("unknown key {prefix}{key}; did you mean {prefix}{nearest}?")
-        }
-        None => {
-            let all: Vec<&str> = known.keys().map(String::as_str).collect();
-            format!("unknown key {prefix}{key}; the keys here are {}", all.join(", "))
-        }
+        Some((_, nearest)) => format!("unknown key {key}; did you mean {nearest}?"),
+        None => format!("unknown key {key}; `ferrymq --print-config` shows all keys"),
     }
+}
+
+/// The whole keys count as much as the names without a section: a right name may stand in a wrong
+/// one.
+fn likeness(key: &str, known: &str) -> f64 {
+    let name = |key| str::rsplit(key, '.').next().unwrap_or_default();
+    let of_names = strsim::normalized_damerau_levenshtein(name(key), name(known));
+    (strsim::normalized_damerau_levenshtein(key, known) + of_names) / 2.0
 }
 
 #[cfg(test)]
@@ -57,24 +82,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_changes_what_it_names_and_nothing_else() {
-        let config = parse("[amqp]\nheartbeat_seconds = 20\n").expect("valid");
-        assert_eq!(config.amqp.heartbeat_seconds, 20);
-        assert_eq!(config.store, Config::default().store);
+    fn a_file_gives_what_it_names_and_nothing_else() {
+        let given = parse("[amqp]\nheartbeat_seconds = 20\n[store]\n").expect("valid");
+        assert_eq!(given.len(), 1);
+        assert_eq!(given.get("amqp.heartbeat_seconds"), Some(&Value::Integer(20)));
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_neighbour() {
-        let error = parse("[amqp]\nheartbeat_second = 20\n").expect_err("unknown");
+        let neighbour = |text| parse(text).expect_err("unknown");
         assert_eq!(
-            error,
+            neighbour("[amqp]\nheartbeat_second = 20\n"),
             "unknown key amqp.heartbeat_second; did you mean amqp.heartbeat_seconds?"
         );
-        assert!(parse("[qqq]\n").expect_err("unknown").contains("the keys here are"));
+        assert_eq!(
+            neighbour("data_dir = \"x\"\n"),
+            "unknown key data_dir; did you mean store.data_dir?"
+        );
+        assert_eq!(
+            neighbour("[ampq]\nlisten = [\"a:1\"]\n"),
+            "unknown key ampq.listen; did you mean amqp.listen?"
+        );
+        assert_eq!(neighbour("[stoer]\n"), "unknown key stoer; did you mean store?");
+        assert_eq!(
+            neighbour("[clustering]\n"),
+            "unknown key clustering; `ferrymq --print-config` shows all keys"
+        );
     }
 
     #[test]
-    fn a_value_of_the_wrong_type_is_refused() {
-        assert!(parse("[amqp]\nheartbeat_seconds = \"soon\"\n").is_err());
+    fn a_wrong_value_is_named_with_what_is_allowed() {
+        assert_eq!(
+            parse("[amqp]\nheartbeat_seconds = \"soon\"\n").expect_err("no number"),
+            "amqp.heartbeat_seconds = \"soon\" is not allowed; allowed is 0 to 65535 seconds"
+        );
+        assert!(parse("[amqp]\nlisten = [5672]\n").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_says_where() {
+        assert!(parse("[amqp\n").expect_err("no TOML").contains("line 1"));
     }
 }

@@ -1,29 +1,39 @@
-//! The daemon's settings: one TOML file, then environment variables, then flags, each stronger than
-//! the one before. Imports nothing of ours.
+//! The daemon's settings: defaults, one TOML file, environment variables and flags, each stronger
+//! than the one before. Imports nothing of ours; what it hands out never changes while the daemon
+//! runs.
+//!
+//! ```text
+//! setting.rs  the table ──▶ defaults ┐
+//! file.rs     --config FILE ─────────┤ given, key by key ──▶ Config
+//!             FERRYMQ_...  ──────────┤
+//! flags.rs    --...  ────────────────┘
+//! ```
 
 mod file;
 mod flags;
+mod setting;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
+use self::setting::SETTINGS;
 pub use flags::Flags;
 
-/// The least frame_max that AMQP allows, in bytes.
-const FRAME_MAX_BYTES_MIN: u32 = 4096;
+/// Names the file, as `--config` does.
+const CONFIG_VARIABLE: &str = "FERRYMQ_CONFIG";
 
-/// The most that a body may have, in bytes.
-const MESSAGE_SIZE_MAX_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Values that one source gave, by the keys of the table; all of them are allowed.
+type Given = BTreeMap<&'static str, Value>;
 
-/// Smaller segments would be all head.
-const SEGMENT_SIZE_BYTES_MIN: u64 = 64 * 1024;
-
-/// All settings. Every key has a default; the file needs only what differs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// All settings. What each is for, its default and its limits stand in the table in `setting.rs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     pub amqp: Amqp,
     pub http: Http,
@@ -34,112 +44,53 @@ pub struct Config {
 
 /// AMQP clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Amqp {
-    /// Addresses to listen on, HOST:PORT.
     pub listen: Vec<String>,
-    /// Most connections at a time; more wait to be accepted.
     pub connections_max: usize,
-    /// Most channels of a connection, 1 to 65535.
     pub channel_max: u16,
-    /// Most consumers of a channel.
     pub consumers_per_channel_max: usize,
-    /// Largest frame, in bytes, from 4096.
     pub frame_max_bytes: u32,
-    /// Largest body of a message, in bytes, to 536870912.
     pub message_size_max_bytes: u64,
-    /// Interval of heartbeats that is proposed to clients, in seconds; 0 is none.
     pub heartbeat_seconds: u16,
-    /// How long a client may take to log in, in seconds.
     pub handshake_timeout_seconds: u16,
-}
-
-impl Default for Amqp {
-    fn default() -> Self {
-        Self {
-            listen: vec!["0.0.0.0:5672".to_owned()],
-            connections_max: 65_536,
-            channel_max: 2047,
-            consumers_per_channel_max: 65_535,
-            frame_max_bytes: 131_072,
-            message_size_max_bytes: 128 * 1024 * 1024,
-            heartbeat_seconds: 60,
-            handshake_timeout_seconds: 10,
-        }
-    }
 }
 
 /// Operators and probes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Address to listen on, HOST:PORT.
     pub listen: String,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: "0.0.0.0:15672".to_owned() }
-    }
 }
 
 /// The data directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Store {
-    /// Where everything durable is kept. It belongs to one process.
     pub data_dir: PathBuf,
-    /// Length at which a segment of the log is followed by the next, in bytes.
     pub segment_size_bytes: u64,
-    /// Bytes of messages that may wait to be written; beyond it publishers rest.
     pub in_flight_bytes_max: u64,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("./ferrymq-data"),
-            segment_size_bytes: 64 * 1024 * 1024,
-            in_flight_bytes_max: 64 * 1024 * 1024,
-        }
-    }
 }
 
 /// Who may come in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// Users who may connect from this machine only.
     pub loopback_users: Vec<String>,
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self { loopback_users: vec!["guest".to_owned()] }
-    }
 }
 
 /// What is told on stderr.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
-    /// error, warn, info, debug or trace; or a filter such as `info,ferrymq::store=debug`.
     pub level: String,
     pub format: LogFormat,
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
     Text,
-    /// A JSON object a line.
     Json,
 }
 
@@ -155,69 +106,143 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_sources(&[])
+    }
+}
+
 impl Config {
-    /// Settings from defaults, file, environment and flags.
-    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        let mut config = match &flags.config {
-            Some(path) => file::read(path)?,
-            None => Self::default(),
+    /// Settings from defaults, file, environment and flags. `variable` looks up one variable of the
+    /// environment.
+    pub fn load(
+        flags: &Flags,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let path = flags.config.clone().or_else(|| variable(CONFIG_VARIABLE).map(PathBuf::from));
+        let file = match path.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => file::read(&path)?,
+            None => Given::new(),
         };
-        flags.apply(&mut config);
-        config.check()?;
-        Ok(config)
+        let environment = read_environment(variable)?;
+        Ok(Self::from_sources(&[&flags.given, &environment, &file]))
     }
 
-    /// All settings as a file would say them.
+    /// All settings as a file would say them, each with what it is for.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
+        let table = Table::try_from(self).unwrap_or_default();
+        let (mut text, mut section) = (String::new(), "");
+        for setting in SETTINGS {
+            if setting.section() != section {
+                section = setting.section();
+                let _ = writeln!(text, "[{section}]");
+            }
+            let Some(value) = table.get(section).and_then(|held| held.get(setting.name())) else {
+                continue;
+            };
+            let _ = writeln!(text, "# {}: {}.", setting.purpose, setting.allowed());
+            let _ = writeln!(text, "{} = {value}\n", setting.name());
+        }
+        text
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let between = |key: &str, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(ConfigError(format!("{key} = {value} is out of range: {low} to {high} is allowed")))
-        };
-        let Amqp { frame_max_bytes, message_size_max_bytes, .. } = self.amqp;
-        let (frame_min, frame_max) = (u64::from(FRAME_MAX_BYTES_MIN), u64::from(u32::MAX) / 2);
-        between("amqp.frame_max_bytes", u64::from(frame_max_bytes), frame_min, frame_max)?;
-        between("amqp.channel_max", u64::from(self.amqp.channel_max), 1, u64::from(u16::MAX))?;
-        let body_max = MESSAGE_SIZE_MAX_BYTES_MAX;
-        between("amqp.message_size_max_bytes", message_size_max_bytes, 1, body_max)?;
-        let handshake = u64::from(self.amqp.handshake_timeout_seconds);
-        between("amqp.handshake_timeout_seconds", handshake, 1, 3600)?;
-        between("amqp.connections_max", self.amqp.connections_max as u64, 1, 1 << 24)?;
-        let segment = self.store.segment_size_bytes;
-        between("store.segment_size_bytes", segment, SEGMENT_SIZE_BYTES_MIN, 1 << 31)?;
-        between("store.in_flight_bytes_max", self.store.in_flight_bytes_max, 1 << 16, 1 << 36)?;
-        if self.amqp.listen.is_empty() {
-            return Err(ConfigError(
-                "amqp.listen names no address: give at least one, such as 0.0.0.0:5672".to_owned(),
-            ));
+    /// The first source that gives a key wins; the default stands behind all of them.
+    fn from_sources(strongest_first: &[&Given]) -> Self {
+        let mut table = Table::new();
+        for setting in SETTINGS {
+            let given = strongest_first.iter().find_map(|source| source.get(setting.key));
+            let value = given.cloned().unwrap_or_else(|| setting.default());
+            table
+                .entry(setting.section())
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .expect("a section is a table")
+                .insert(setting.name().to_owned(), value);
         }
-        Ok(())
+        table.try_into().expect("the table of settings and the fields of Config are the same")
     }
+}
+
+/// A variable that is empty is not set: that is how a compose file passes on one that isn't.
+fn read_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Given, ConfigError> {
+    let mut given = Given::new();
+    for setting in SETTINGS {
+        let name = setting.environment_variable();
+        let Some(text) = variable(&name).filter(|text| !text.is_empty()) else { continue };
+        let text = text.to_string_lossy();
+        let value = setting.parse(&text).map_err(|allowed| {
+            let key = setting.key;
+            ConfigError(format!("environment: {name}={text} is not allowed for {key}; {allowed}"))
+        })?;
+        given.insert(setting.key, value);
+    }
+    Ok(given)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Settings from these flags, these variables and a file with this text.
+    fn load(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ferrymq.toml");
+        std::fs::write(&path, text).expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let flags = [&["ferrymq", "--config", path], flags].concat();
+        let flags = Flags::parse(flags).expect("valid flags");
+        Config::load(&flags, |name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
     #[test]
-    fn a_value_out_of_range_is_named_with_what_is_allowed() {
-        let mut config = Config::default();
-        config.amqp.frame_max_bytes = 100;
-        let error = config.check().expect_err("too small").to_string();
-        assert!(
-            error.starts_with("amqp.frame_max_bytes = 100 is out of range: 4096 to "),
-            "{error}"
+    fn flag_beats_environment_beats_file_beats_default() {
+        let file =
+            "[store]\ndata_dir = \"f\"\n[http]\nlisten = \"f:1\"\n[log]\nlevel = \"debug\"\n";
+        let variables = [("FERRYMQ_DATA_DIR", "e"), ("FERRYMQ_HTTP_LISTEN", "e:1")];
+        let config = load(&["--data-dir", "g"], &variables, file).expect("valid");
+        assert_eq!(config.store.data_dir, PathBuf::from("g"));
+        assert_eq!(config.http.listen, "e:1");
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.amqp, Config::default().amqp);
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_with_what_is_allowed() {
+        let error = load(&[], &[("FERRYMQ_AMQP_CHANNEL_MAX", "0")], "").expect_err("none allowed");
+        assert_eq!(
+            error.to_string(),
+            "environment: FERRYMQ_AMQP_CHANNEL_MAX=0 is not allowed for amqp.channel_max; \
+             allowed is 1 to 65535 channels"
         );
     }
 
     #[test]
+    fn an_empty_variable_is_not_set() {
+        let config = load(&[], &[("FERRYMQ_LOG_FORMAT", "")], "").expect("valid");
+        assert_eq!(config.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn an_error_in_the_file_names_the_file() {
+        let error = load(&[], &[], "[amqp]\nport = 1\n").expect_err("unknown").to_string();
+        assert!(error.contains("ferrymq.toml: unknown key amqp.port"), "{error}");
+    }
+
+    #[test]
     fn what_is_printed_can_be_read_again() {
-        let config = Config::default();
-        assert_eq!(toml::from_str::<Config>(&config.to_toml()).expect("own text"), config);
+        let flags = ["--amqp-listen", "a:1,b:2", "--data-dir", "x"];
+        let config = load(&flags, &[], "").expect("valid");
+        assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
+    }
+
+    #[test]
+    fn the_largest_value_of_every_setting_has_room_in_its_field() {
+        for setting in SETTINGS {
+            if let setting::Kind::Whole { max, .. } = setting.kind {
+                Config::from_sources(&[&Given::from([(setting.key, Value::Integer(max))])]);
+            }
+        }
     }
 }

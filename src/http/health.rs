@@ -1,10 +1,29 @@
-//! Health checks, in the form that RabbitMQ's have.
+//! Health checks, with the paths and bodies that RabbitMQ's have: the answer, and the asking.
+//!
+//! The server owns the [`Health`]; here it is only read.
+//!
+//! ```text
+//! Starting ──▶ Serving ──▶ Stopping
+//!                 └──▶ Failed ──▶ Stopping
+//! ```
+
+use std::io;
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+pub(super) const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
+
+/// How long the broker may take to answer when it is asked.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// Whether the broker serves, told by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,4 +47,34 @@ pub(super) async fn ready_to_serve_clients(
     };
     let body = json!({ "status": "failed", "reason": reason });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+}
+
+/// Asks the broker of this machine that listens on `address`; the error says why it isn't ready.
+pub async fn ask(address: &str) -> Result<(), String> {
+    let address = address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+    match tokio::time::timeout(ANSWER_WAIT, status_of(&address)).await {
+        Ok(Ok(StatusCode::OK)) => Ok(()),
+        Ok(Ok(status)) => Err(format!("the broker at {address} is not ready: it answers {status}")),
+        Ok(Err(error)) => Err(format!("no broker answers at {address}: {error}")),
+        Err(_) => Err(format!("the broker at {address} does not answer in {ANSWER_WAIT:?}")),
+    }
+}
+
+async fn status_of(address: &str) -> io::Result<StatusCode> {
+    let socket = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
+    let request = Request::get(READY_PATH)
+        .header(header::HOST, address)
+        .body(Body::empty())
+        .map_err(io::Error::other)?;
+    // The connection moves the bytes, and stays open after the answer.
+    tokio::select! {
+        biased;
+        answer = sender.send_request(request) => Ok(answer.map_err(io::Error::other)?.status()),
+        ended = connection => Err(ended.err().map_or_else(
+            || io::ErrorKind::UnexpectedEof.into(),
+            io::Error::other,
+        )),
+    }
 }

@@ -120,8 +120,8 @@ impl Committer {
         self.write(&[snapshot], &mut Gather::default(), &mut Gather::default())
     }
 
-    /// Has sled told what has changed and segments without messages removed. Their settles are in the
-    /// window that was just synced, all else they say is at the head of the active segment.
+    /// Has sled told what has changed and segments without messages removed. Their settles are in
+    /// the window that was just synced, all else they say is at the head of the active segment.
     fn give_work(&mut self) {
         let state = &self.state;
         let (empty, sealed): (Vec<_>, Vec<_>) =

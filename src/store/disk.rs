@@ -193,7 +193,8 @@ impl Store for DiskStore {
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        // A callback that held the last reference can't wait for itself; the thread ends on its own.
+        // A callback that held the last reference can't wait for itself; the thread ends on its
+        // own.
         if !self.thread.is_current() {
             self.close();
         }

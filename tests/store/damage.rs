@@ -9,8 +9,8 @@ use crate::support::*;
 
 const BATCHES: u64 = 6;
 
-/// A crashed directory with some batches, each of a message for two queues and one for one of them; and
-/// where the log ended after each.
+/// A crashed directory with some batches, each of a message for two queues and one for one of them;
+/// and where the log ended after each.
 fn crashed_with_batches() -> (TempDir, Vec<usize>) {
     let directory = directory();
     let opened = open(directory.path());

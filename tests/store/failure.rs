@@ -129,8 +129,8 @@ fn a_callback_may_hold_the_last_reference_to_the_store() {
     assert_eq!(content(directory.path()).definitions, ["vhost /"]);
 }
 
-/// The limit of a process on the length of its files stands in for a full disk. A process of its own
-/// is needed for that: this binary again, with one test.
+/// The limit of a process on the length of its files stands in for a full disk. A process of its
+/// own is needed for that: this binary again, with one test.
 #[test]
 fn a_failed_write_is_final_and_loses_nothing_that_was_confirmed() {
     let directory = directory();

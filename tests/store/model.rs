@@ -1,5 +1,5 @@
-//! Random operations and ends against a naive model. A case that fails is printed, made as small as it
-//! gets.
+//! Random operations and ends against a naive model. A case that fails is printed, made as small as
+//! it gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

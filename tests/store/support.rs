@@ -24,8 +24,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const SMALL_SEGMENTS: StoreSettings =
     StoreSettings { segment_size_bytes: 4096, in_flight_bytes_max: 1 << 20 };
 
-/// What a directory holds: names of definitions, and each queue's bodies by sequence number with its
-/// delivery mark.
+/// What a directory holds: names of definitions, and each queue's bodies by sequence number with
+/// its delivery mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
     pub definitions: Vec<String>,

@@ -29,6 +29,10 @@ use crate::store::record::{Ranges, Seq, SeqRange};
 /// Most messages that one delivery mark covers beyond what can be delivered now.
 const MARK_AHEAD_MAX: u64 = 16_384;
 
+/// So many marks in a row cover nothing but what is delivered: only a queue that is really being
+/// drained pays for its speed with flags on messages that nobody has seen.
+const MARKS_EXACT: u32 = 8;
+
 /// A message in a queue.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -68,7 +72,8 @@ pub struct State {
     marked: Seq,
     /// The mark that was asked for and is not yet on disk.
     mark_asked: Option<Seq>,
-    mark_ahead: u64,
+    /// Marks asked for since the queue was empty last.
+    marks_in_a_row: u32,
 }
 
 impl State {
@@ -82,7 +87,7 @@ impl State {
             ready_bytes: 0,
             marked: Seq(0),
             mark_asked: None,
-            mark_ahead: 0,
+            marks_in_a_row: 0,
         }
     }
 
@@ -218,16 +223,18 @@ impl State {
     }
 
     /// The mark to write so that `wanted` more messages can be delivered; none while one is on its
-    /// way. What is asked for beyond that doubles while a queue is being drained, so that a long
-    /// drain does not wait for the disk each time, and a single delivery marks nothing but itself.
+    /// way. While a queue is being drained, marks reach further and further ahead, so that a long
+    /// drain does not wait for the disk each time.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
         if self.mark_asked.is_some() {
             return None;
         }
-        let reach = wanted.max(1).saturating_add(self.mark_ahead).min(MARK_AHEAD_MAX);
+        let doublings = self.marks_in_a_row.saturating_sub(MARKS_EXACT).min(MARK_AHEAD_MAX.ilog2());
+        let ahead = (1 << doublings) - 1;
+        let reach = wanted.clamp(1, MARK_AHEAD_MAX) + ahead;
         let index = usize::try_from(reach).unwrap_or(usize::MAX).min(self.fresh.len());
         let upto = self.fresh.get(index.checked_sub(1)?)?.seq;
-        self.mark_ahead = (self.mark_ahead * 2).max(reach).min(MARK_AHEAD_MAX);
+        self.marks_in_a_row = self.marks_in_a_row.saturating_add(1);
         self.mark_asked = Some(upto);
         Some(upto)
     }
@@ -240,7 +247,7 @@ impl State {
             self.marked = self.marked.max(upto);
         }
         if self.fresh.is_empty() {
-            self.mark_ahead = 0;
+            self.marks_in_a_row = 0;
         }
     }
 }

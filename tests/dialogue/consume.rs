@@ -1,0 +1,315 @@
+//! Consuming: delivery, prefetch, settling, getting, cancelling.
+
+use ferrymq::protocol::generated::*;
+use ferrymq::protocol::table::FieldValue;
+
+use crate::support::*;
+
+/// A queue with messages named by their numbers.
+fn queue_of(peer: &mut Peer, name: &str, count: usize) {
+    peer.declare_queue(1, name);
+    (0..count).for_each(|number| peer.publish(1, "", name, &number.to_string()));
+    peer.sync(1);
+}
+
+fn ack(delivery_tag: u64, multiple: bool) -> BasicAck {
+    BasicAck { delivery_tag, multiple }
+}
+
+fn refused(peer: &mut Peer, method: impl Into<Method>) -> (u16, String) {
+    peer.send(1, method);
+    let answer = peer.expect_channel_close(1);
+    peer.open_channel(1);
+    answer
+}
+
+#[test]
+fn consume_ok_comes_before_the_first_delivery_and_order_is_kept() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 50);
+    peer.consume(1, "q", "c");
+    for number in 0..50 {
+        let (tag, redelivered, body) = peer.delivery(1);
+        assert_eq!((tag, redelivered, body), (number + 1, false, number.to_string()));
+    }
+}
+
+#[test]
+fn prefetch_is_per_consumer_and_for_those_that_come_after() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 10);
+    let qos = |prefetch_count, global| BasicQos { prefetch_size: 0, prefetch_count, global };
+    assert_eq!(peer.call(1, qos(3, false)), Method::from(BasicQosOk));
+    peer.consume(1, "q", "c");
+    (0..3).for_each(|_| drop(peer.delivery(1)));
+    assert_eq!(peer.ready(1, "q"), 7);
+    peer.send(1, ack(2, false));
+    assert_eq!(peer.delivery(1).2, "3");
+    peer.send(1, ack(0, true));
+    (0..3).for_each(|_| drop(peer.delivery(1)));
+    assert_eq!(peer.ready(1, "q"), 3);
+}
+
+#[test]
+fn a_global_prefetch_is_shared_by_the_channel_and_can_be_changed() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "a", 5);
+    queue_of(&mut peer, "b", 5);
+    let qos = |prefetch_count| BasicQos { prefetch_size: 0, prefetch_count, global: true };
+    peer.call(1, qos(4));
+    peer.consume(1, "a", "a");
+    (0..4).for_each(|_| drop(peer.delivery(1)));
+    peer.consume(1, "b", "b");
+    assert_eq!((peer.ready(1, "a"), peer.ready(1, "b")), (1, 5));
+    // A higher limit holds at once; what it lets through may come before its answer.
+    peer.send(1, qos(6));
+    let mut answers = 0;
+    let mut deliveries = 0;
+    while answers + deliveries < 3 {
+        let frame = peer.next_frame().expect("open");
+        let method = Method::decode(&frame.payload).expect("a method");
+        if matches!(method, Method::BasicQosOk(_)) {
+            answers += 1;
+        } else {
+            peer.waiting.push_front(frame);
+            peer.delivery(1);
+            deliveries += 1;
+        }
+    }
+    assert_eq!((answers, deliveries), (1, 2));
+}
+
+#[test]
+fn unknown_and_repeated_tags_are_406() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 1);
+    for (method, tag) in [
+        (Method::from(ack(7, false)), 7),
+        (ack(0, false).into(), 0),
+        (ack(7, true).into(), 7),
+        (BasicNack { delivery_tag: 3, ..BasicNack::default() }.into(), 3),
+        (BasicReject { delivery_tag: 4, requeue: true }.into(), 4),
+    ] {
+        let expected = format!("PRECONDITION_FAILED - unknown delivery tag {tag}");
+        assert_eq!(refused(&mut peer, method), (406, expected));
+    }
+    peer.get(1, "q", false).expect("there");
+    peer.send(1, ack(1, false));
+    assert_eq!(refused(&mut peer, ack(1, false)).0, 406);
+    // All of nothing is fine.
+    peer.send(1, ack(0, true));
+    peer.sync(1);
+}
+
+#[test]
+fn what_comes_back_goes_to_its_old_place_with_the_flag() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 5);
+    for _ in 0..3 {
+        peer.get(1, "q", false).expect("there");
+    }
+    peer.send(1, BasicNack { delivery_tag: 3, requeue: true, multiple: false });
+    peer.send(1, BasicReject { delivery_tag: 1, requeue: true });
+    peer.sync(1);
+    peer.consume(1, "q", "c");
+    let got: Vec<(bool, String)> = (0..4)
+        .map(|_| peer.delivery(1))
+        .map(|(_, redelivered, body)| (redelivered, body))
+        .collect();
+    let expected = [(true, "0"), (true, "2"), (false, "3"), (false, "4")];
+    assert_eq!(got, expected.map(|(flag, body)| (flag, body.to_owned())));
+}
+
+#[test]
+fn recover_brings_back_all_and_only_by_requeueing() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 2);
+    peer.get(1, "q", false).expect("there");
+    peer.get(1, "q", false).expect("there");
+    assert_eq!(peer.call(1, BasicRecover { requeue: true }), Method::from(BasicRecoverOk));
+    assert_eq!(peer.ready(1, "q"), 2);
+    peer.get(1, "q", false).expect("there");
+    peer.send(1, BasicRecoverAsync { requeue: true });
+    peer.sync(1);
+    assert_eq!(peer.ready(1, "q"), 2);
+    peer.send(1, BasicRecover { requeue: false });
+    assert_eq!(peer.expect_connection_close().0, 540);
+}
+
+#[test]
+fn a_closed_channel_gives_back_what_it_had() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 30);
+    peer.open_channel(2);
+    peer.consume(2, "q", "c");
+    (0..30).for_each(|_| drop(peer.delivery(2)));
+    peer.call(2, ChannelClose::default());
+    assert_eq!(peer.ready(1, "q"), 30);
+    let got = peer.get(1, "q", true).expect("there");
+    assert!(matches!(got.method, Method::BasicGetOk(BasicGetOk { redelivered: true, .. })));
+    assert_eq!(got.body, b"0");
+}
+
+#[test]
+fn a_lost_connection_gives_back_what_it_had_in_order() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 20);
+    let mut lost = broker.channel();
+    lost.consume(1, "q", "c");
+    (0..20).for_each(|_| drop(lost.delivery(1)));
+    drop(lost);
+    peer.wait_for_ready(1, "q", 20);
+    peer.consume(1, "q", "c");
+    for number in 0..20 {
+        let (_, redelivered, body) = peer.delivery(1);
+        assert_eq!((redelivered, body), (true, number.to_string()));
+    }
+}
+
+#[test]
+fn no_ack_deliveries_are_gone_and_their_tags_unknown() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 3);
+    let queue = short("q");
+    peer.call(1, BasicConsume { queue, no_ack: true, ..BasicConsume::default() });
+    (0..3).for_each(|_| drop(peer.delivery(1)));
+    assert_eq!(refused(&mut peer, ack(1, false)).0, 406);
+    assert_eq!(peer.ready(1, "q"), 0);
+}
+
+#[test]
+fn consumers_take_turns_and_priorities_go_first() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    peer.call(1, BasicQos { prefetch_count: 2, ..BasicQos::default() });
+    for (tag, priority) in [("low", -1), ("high", 5), ("high2", 5)] {
+        let arguments = table([("x-priority", FieldValue::I32(priority))]);
+        let (queue, consumer_tag) = (short("q"), short(tag));
+        let consume = BasicConsume { queue, consumer_tag, arguments, ..BasicConsume::default() };
+        assert!(matches!(peer.call(1, consume), Method::BasicConsumeOk(_)));
+    }
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        peer.publish(1, "", "q", "m");
+        let Method::BasicDeliver(deliver) = peer.receive_content(1).method else { panic!("no") };
+        order.push(deliver.consumer_tag.to_string());
+    }
+    assert_eq!(order, ["high", "high2", "high", "high2", "low", "low"]);
+    let arguments = table([("x-priority", long("first"))]);
+    let consume = BasicConsume { queue: short("q"), arguments, ..BasicConsume::default() };
+    assert_eq!(refused(&mut peer, consume).0, 406);
+}
+
+#[test]
+fn a_consumer_that_does_not_read_holds_up_nobody_else() {
+    let broker = TestBroker::start();
+    let mut slow = broker.channel();
+    slow.declare_queue(1, "q");
+    slow.consume(1, "q", "slow");
+    let mut fast = broker.channel();
+    fast.consume(1, "q", "fast");
+    let mut publisher = broker.channel();
+    let body = "x".repeat(50_000);
+    // Far more than the slow one's outbox and its socket take.
+    let producing = std::thread::spawn(move || {
+        (0..400).for_each(|_| publisher.publish(1, "", "q", &body));
+        publisher.sync(1);
+        publisher
+    });
+    let mut received = 0;
+    while received < 200 {
+        let (tag, _, _) = fast.delivery(1);
+        fast.send(1, ack(tag, false));
+        received += 1;
+    }
+    producing.join().expect("the publisher is not held up either");
+}
+
+#[test]
+fn exclusive_consumers_are_alone() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    let consume = |tag: &str, exclusive| BasicConsume {
+        queue: short("q"),
+        consumer_tag: short(tag),
+        exclusive,
+        ..BasicConsume::default()
+    };
+    peer.call(1, consume("a", true));
+    let text = "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use";
+    let mut other = broker.channel();
+    assert_eq!(refused(&mut other, consume("b", false)), (403, text.to_owned()));
+    peer.call(1, BasicCancel { consumer_tag: short("a"), no_wait: false });
+    other.call(1, consume("b", false));
+    assert_eq!(refused(&mut peer, consume("c", true)), (403, text.to_owned()));
+}
+
+#[test]
+fn a_tag_used_twice_is_530_and_cancelling_what_is_not_there_is_fine() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    let cancel = BasicCancel { consumer_tag: short("none"), no_wait: false };
+    let cancelled = BasicCancelOk { consumer_tag: short("none") };
+    assert_eq!(peer.call(1, cancel), Method::from(cancelled));
+    peer.consume(1, "q", "same");
+    let (queue, consumer_tag) = (short("q"), short("same"));
+    peer.send(1, BasicConsume { queue, consumer_tag, ..BasicConsume::default() });
+    let text = "NOT_ALLOWED - attempt to reuse consumer tag 'same'";
+    assert_eq!(peer.expect_connection_close(), (530, text.to_owned()));
+}
+
+#[test]
+fn too_many_consumers_on_a_channel_are_530() {
+    let broker = TestBroker::with(|config| config.amqp.consumers_per_channel_max = 1);
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    peer.consume(1, "q", "");
+    peer.send(1, BasicConsume { queue: short("q"), ..BasicConsume::default() });
+    assert_eq!(peer.expect_connection_close().0, 530);
+}
+
+#[test]
+fn a_consumer_hears_that_its_queue_is_gone_after_whoever_deleted_it() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    peer.consume(1, "q", "c");
+    peer.send(1, QueueDelete { queue: short("q"), ..QueueDelete::default() });
+    assert!(matches!(peer.receive(1), Method::QueueDeleteOk(_)));
+    let expected = BasicCancel { consumer_tag: short("c"), no_wait: true };
+    assert_eq!(peer.receive(1), Method::from(expected));
+    // The tag is free again.
+    peer.declare_queue(1, "q");
+    peer.consume(1, "q", "c");
+}
+
+#[test]
+fn get_counts_what_is_left_and_answers_empty() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "q", 2);
+    let got = peer.get(1, "q", true).expect("there");
+    assert!(matches!(got.method, Method::BasicGetOk(BasicGetOk { message_count: 1, .. })));
+    peer.get(1, "q", true).expect("there");
+    assert_eq!(peer.get(1, "q", true), None);
+}
+
+#[test]
+fn a_prefetch_in_bytes_is_540() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.send(1, BasicQos { prefetch_size: 10, ..BasicQos::default() });
+    assert_eq!(peer.expect_connection_close().0, 540);
+}

@@ -1,0 +1,23 @@
+//! Dialogues with the broker over a real socket, frame by frame: send this, expect that.
+//!
+//! * `handshake`: protocol header to open, and what is refused on the way
+//! * `frames`: broken, misplaced and oversized frames
+//! * `channels`: opening, closing, errors and what follows them
+//! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `publish`: confirms, returns, limits
+//! * `consume`: delivery, prefetch, settling, cancelling
+//! * `tx`: transactions
+//! * `durability`: what a restart leaves, and a store that fails
+//! * `permissions`: who may do what
+
+mod channels;
+mod consume;
+mod durability;
+mod exchanges;
+mod frames;
+mod handshake;
+mod permissions;
+mod publish;
+mod queues;
+mod support;
+mod tx;
