@@ -241,3 +241,39 @@ fn files_keep_the_house_rules() {
     }
     assert!(breaks_house_rules("x.rs", "//! x\nuse std::fmt;").is_empty());
 }
+
+/// The places that ARCHITECTURE.md names in its tables, as `file` · `function`, and those that don't
+/// exist.
+fn places_missing_in(architecture: &str, sources: &[(String, String)]) -> (usize, Vec<String>) {
+    let (mut named, mut missing) = (0, Vec::new());
+    for row in architecture.lines().filter(|line| line.starts_with('|') && line.contains(" · ")) {
+        let mut file: Option<&(String, String)> = None;
+        for word in row.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") && !word.contains('*') {
+                file = sources.iter().find(|(name, _)| name == word);
+                named += 1;
+                if file.is_none() {
+                    missing.push(word.to_owned());
+                }
+            } else if let Some((name, text)) = file {
+                let function = word.rsplit("::").next().unwrap_or(word);
+                named += 1;
+                if !text.contains(&format!("fn {function}")) {
+                    missing.push(format!("{name} · {word}"));
+                }
+            }
+        }
+    }
+    (named, missing)
+}
+
+#[test]
+fn the_paths_in_the_architecture_are_the_code_s() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
+    let (named, missing) = places_missing_in(&text, &sources());
+    assert!(named > 40, "{named} places");
+    assert!(missing.is_empty(), "{missing:#?}");
+    let stale = "| x | `server.rs` · `no_such_function` | y |\n| x | `no_such.rs` · `f` | y |";
+    assert_eq!(places_missing_in(stale, &sources()).1.len(), 2);
+}

@@ -25,9 +25,10 @@ def free_port():
 class Broker:
     """`with Broker() as broker:` leaves nothing behind, but for the log when something failed."""
 
-    def __init__(self, port=None):
+    def __init__(self, port=None, hosts=("127.0.0.1",)):
         self.directory = Path(tempfile.mkdtemp(prefix="ferrymq-test-"))
         self.port = port or free_port()
+        self.hosts = hosts
         self.http_port = free_port()
         self.process = None
         self.log = self.directory / "broker.log"
@@ -38,7 +39,8 @@ class Broker:
 
     def start(self):
         command = [BINARY, "--data-dir", self.directory / "data"]
-        command += ["--amqp-listen", f"127.0.0.1:{self.port}"]
+        for host in self.hosts:
+            command += ["--amqp-listen", f"{host}:{self.port}"]
         command += ["--http-listen", f"127.0.0.1:{self.http_port}"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
