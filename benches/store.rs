@@ -15,55 +15,62 @@ use ferrymq::protocol::wire::ShortStr;
 use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
 use ferrymq::store::record::{QueueId, Record, Seq, SeqRange};
 use ferrymq::store::{self, CatalogChange, Definition, Epoch, Opened, StoreSettings};
+use tempfile::TempDir;
 
 const QUEUE: QueueId = QueueId(1);
 
-/// Messages that wait for their confirm at any time.
+/// Messages, and bytes of them, that wait for their confirm at any time.
 const WINDOW: usize = 20_000;
+const WINDOW_BYTES: usize = 64 * 1024 * 1024;
 
-/// Messages in a batch, as one read of a busy socket brings them.
+/// Messages in a batch, as one read of a busy socket brings them, and bytes that a read brings at most.
 const BATCH: usize = 100;
+const BATCH_BYTES: usize = 256 * 1024;
 
 fn main() {
     for (count, body_len) in [(2_000_000, 16), (1_000_000, 1024), (20_000, 64 * 1024)] {
-        let directory = Directory::new();
-        run(&directory.0, count, body_len);
+        run(directory().path(), count, body_len);
     }
-    let directory = Directory::new();
-    reopen(&directory.0, 1_000_000, 100);
+    one_at_a_time(directory().path(), 5000, 1024);
+    reopen(directory().path(), 1_000_000, 100);
 }
 
 /// Enqueues and settles `count` messages.
 fn run(directory: &Path, count: usize, body_len: usize) {
     let opened = open(directory);
     let body = Bytes::from(vec![b'x'; body_len]);
-    let batch = BATCH.min(WINDOW * 1024 / body_len.max(1) / 4).max(1);
-    measure(&format!("enqueue {body_len} B"), count, || {
-        enqueue(&opened, count, batch, &body);
-    });
-    measure(&format!("settle  {body_len} B"), count, || {
-        let window = Window::default();
-        for first in (0..count).step_by(batch) {
-            window.enter(batch);
-            let last = first + batch - 1;
-            let ranges =
-                [SeqRange { first: seq(opened.epoch, first), last: seq(opened.epoch, last) }];
-            let record = Record::Settle { queue: QUEUE, ranges: ranges.into_iter().collect() };
-            window.append(&opened, vec![record], batch);
+    measure(&format!("enqueue {body_len} B"), count, || enqueue(&opened, count, &body));
+    measure(&format!("settle {body_len} B"), count, || {
+        // Settles wait for company: a window would measure how long.
+        let window = Window::new(count);
+        for first in (0..count).step_by(BATCH) {
+            window.enter(BATCH);
+            let (first, last) = (seq(opened.epoch, first), seq(opened.epoch, first + BATCH - 1));
+            let ranges = [SeqRange { first, last }].into_iter().collect();
+            window.append(&opened, vec![Record::Settle { queue: QUEUE, ranges }], BATCH);
         }
         window.wait_empty();
     });
     opened.store.close();
 }
 
+/// Each waits for the confirm of the one before it: what a confirm takes.
+fn one_at_a_time(directory: &Path, count: usize, body_len: usize) {
+    let opened = open(directory);
+    let body = Bytes::from(vec![b'x'; body_len]);
+    measure(&format!("single {body_len} B"), count, || {
+        enqueue_in(&opened, count, &body, 1, Window::new(1));
+    });
+}
+
 /// Opens a directory with a backlog.
 fn reopen(directory: &Path, count: usize, body_len: usize) {
     let opened = open(directory);
     let body = Bytes::from(vec![b'x'; body_len]);
-    measure(&format!("backlog {body_len} B"), count, || enqueue(&opened, count, BATCH, &body));
+    measure(&format!("backlog {body_len} B"), count, || enqueue(&opened, count, &body));
     opened.store.close();
     drop(opened);
-    measure(&format!("reopen  {body_len} B"), count, || {
+    measure(&format!("reopen {body_len} B"), count, || {
         let opened = open(directory);
         let found: usize = opened.queues.iter().map(|queue| queue.messages.len()).sum();
         assert_eq!(found, count);
@@ -82,7 +89,7 @@ fn open(directory: &Path) -> Opened {
             arguments: FieldTable::default(),
         });
         let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
-        let window = Window::default();
+        let window = Window::new(1);
         window.enter(1);
         window.append(&opened, records.into(), 1);
         window.wait_empty();
@@ -90,8 +97,13 @@ fn open(directory: &Path) -> Opened {
     opened
 }
 
-fn enqueue(opened: &Opened, count: usize, batch: usize, body: &Bytes) {
-    let window = Window::default();
+fn enqueue(opened: &Opened, count: usize, body: &Bytes) {
+    let batch = BATCH.min(BATCH_BYTES / body.len());
+    let window = WINDOW.min(WINDOW_BYTES / body.len());
+    enqueue_in(opened, count, body, batch, Window::new(window));
+}
+
+fn enqueue_in(opened: &Opened, count: usize, body: &Bytes, batch: usize, window: Window) {
     for first in (0..count).step_by(batch) {
         window.enter(batch);
         // As they come from a socket: a buffer for the read, shared by its messages.
@@ -120,15 +132,19 @@ fn seq(epoch: Epoch, number: usize) -> Seq {
     Seq(u64::from(epoch.0) << 40 | (number as u64 + 1))
 }
 
-/// What is on its way.
-#[derive(Default, Clone)]
-struct Window(Arc<(Mutex<usize>, Condvar)>);
+/// What is on its way, and how much of it there may be.
+#[derive(Clone)]
+struct Window(Arc<(Mutex<usize>, Condvar)>, usize);
 
 impl Window {
+    fn new(max: usize) -> Self {
+        Self(Arc::default(), max)
+    }
+
     fn enter(&self, count: usize) {
         let (waiting, left) = &*self.0;
         let mut waiting = waiting.lock().expect("nobody panics");
-        while *waiting + count > WINDOW {
+        while *waiting + count > self.1 {
             waiting = left.wait(waiting).expect("nobody panics");
         }
         *waiting += count;
@@ -184,22 +200,7 @@ fn resident_mib() -> u64 {
     pages * 4096 / (1024 * 1024)
 }
 
-/// A directory that goes with its value.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let parent =
-            std::env::var_os("FERRYMQ_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let path = parent.join(format!("ferrymq-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a writable directory");
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What is left of a bench is no reason to fail.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn directory() -> TempDir {
+    let parent = std::env::var_os("FERRYMQ_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+    tempfile::tempdir_in::<PathBuf>(parent).expect("a writable directory")
 }

@@ -317,6 +317,54 @@ mod tests {
         }
     }
 
+    /// One record of each kind.
+    fn one_of_each() -> Vec<LogRecord> {
+        let range = SeqRange { first: Seq(1), last: Seq(2) };
+        let LogRecord::Broker(Record::Enqueue { message, queues }) = enqueue(vec![7; 20]) else {
+            panic!("an enqueue");
+        };
+        let change = serde_json::from_str(r#"{"put":{"vhost":{"name":"/"}}}"#).expect("a vhost");
+        let queue = QueueId(1);
+        let records = [
+            Record::Enqueue { message: Arc::clone(&message), queues: queues.clone() },
+            Record::Settle { queue, ranges: Ranges::from_slice(&[range, range]) },
+            Record::Move { from: (queue, Seq(1)), message, to: queues },
+            Record::DeliverMark { queue, upto: Seq(3) },
+            Record::Purge { queue, upto: Seq(4) },
+            Record::DeleteQueue { queue },
+            Record::Catalog(change),
+        ];
+        let settled = Ranges::from_slice(&[range]);
+        let state = LogRecord::QueueState { queue, settled, delivered_upto: Seq(5) };
+        let records = records.into_iter().map(LogRecord::Broker);
+        records.chain([LogRecord::Snapshot, state]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn payloads_that_are_nearly_right_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = encoded(77, &one_of_each());
+            let mut payload = bytes.slice(BATCH_HEAD_LEN..).to_vec();
+            for (index, byte) in changes {
+                let place = index.index(payload.len());
+                payload[place] = byte;
+            }
+            payload.truncate(cut.index(payload.len()) + 1);
+            let _ = decode_payload(&Bytes::from(payload));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_record_comes_back_as_it_was() {
+        let records = one_of_each();
+        let bytes = encoded(77, &records);
+        let decoded = decode_payload(&bytes.slice(BATCH_HEAD_LEN..)).expect("own bytes");
+        assert_eq!(format!("{decoded:?}"), format!("{records:?}"));
+    }
+
     #[test]
     fn every_flipped_bit_is_found() {
         let bytes = encoded(77, &[enqueue(vec![1, 2, 3])]);
