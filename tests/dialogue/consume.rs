@@ -16,13 +16,6 @@ fn ack(delivery_tag: u64, multiple: bool) -> BasicAck {
     BasicAck { delivery_tag, multiple }
 }
 
-fn refused(peer: &mut Peer, method: impl Into<Method>) -> (u16, String) {
-    peer.send(1, method);
-    let answer = peer.expect_channel_close(1);
-    peer.open_channel(1);
-    answer
-}
-
 #[test]
 fn consume_ok_comes_before_the_first_delivery_and_order_is_kept() {
     let broker = TestBroker::start();
@@ -95,11 +88,11 @@ fn unknown_and_repeated_tags_are_406() {
         (BasicReject { delivery_tag: 4, requeue: true }.into(), 4),
     ] {
         let expected = format!("PRECONDITION_FAILED - unknown delivery tag {tag}");
-        assert_eq!(refused(&mut peer, method), (406, expected));
+        assert_eq!(peer.refused(method), (406, expected));
     }
     peer.get(1, "q", false).expect("there");
     peer.send(1, ack(1, false));
-    assert_eq!(refused(&mut peer, ack(1, false)).0, 406);
+    assert_eq!(peer.refused(ack(1, false)).0, 406);
     // All of nothing is fine.
     peer.send(1, ack(0, true));
     peer.sync(1);
@@ -182,7 +175,7 @@ fn no_ack_deliveries_are_gone_and_their_tags_unknown() {
     let queue = short("q");
     peer.call(1, BasicConsume { queue, no_ack: true, ..BasicConsume::default() });
     (0..3).for_each(|_| drop(peer.delivery(1)));
-    assert_eq!(refused(&mut peer, ack(1, false)).0, 406);
+    assert_eq!(peer.refused(ack(1, false)).0, 406);
     assert_eq!(peer.ready(1, "q"), 0);
 }
 
@@ -207,7 +200,7 @@ fn consumers_take_turns_and_priorities_go_first() {
     assert_eq!(order, ["high", "high2", "high", "high2", "low", "low"]);
     let arguments = table([("x-priority", long("first"))]);
     let consume = BasicConsume { queue: short("q"), arguments, ..BasicConsume::default() };
-    assert_eq!(refused(&mut peer, consume).0, 406);
+    assert_eq!(peer.refused(consume).0, 406);
 }
 
 #[test]
@@ -249,10 +242,10 @@ fn exclusive_consumers_are_alone() {
     peer.call(1, consume("a", true));
     let text = "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use";
     let mut other = broker.channel();
-    assert_eq!(refused(&mut other, consume("b", false)), (403, text.to_owned()));
+    assert_eq!(other.refused(consume("b", false)), (403, text.to_owned()));
     peer.call(1, BasicCancel { consumer_tag: short("a"), no_wait: false });
     other.call(1, consume("b", false));
-    assert_eq!(refused(&mut peer, consume("c", true)), (403, text.to_owned()));
+    assert_eq!(peer.refused(consume("c", true)), (403, text.to_owned()));
 }
 
 #[test]

@@ -14,14 +14,6 @@ fn declared(peer: &mut Peer, declare: ExchangeDeclare) {
     assert_eq!(peer.call(1, declare), Method::from(ExchangeDeclareOk));
 }
 
-/// What a refused operation says; the channel is open again afterwards.
-fn refused(peer: &mut Peer, method: impl Into<Method>) -> (u16, String) {
-    peer.send(1, method);
-    let answer = peer.expect_channel_close(1);
-    peer.open_channel(1);
-    answer
-}
-
 fn bodies(peer: &mut Peer, queue: &str) -> Vec<String> {
     std::iter::from_fn(|| peer.get(1, queue, true))
         .map(|content| String::from_utf8(content.body).expect("text"))
@@ -41,7 +33,7 @@ fn the_predeclared_exchanges_are_there_and_stay() {
     ] {
         declared(&mut peer, ExchangeDeclare { durable: true, ..declare(name, kind) });
         let delete = ExchangeDelete { exchange: short(name), ..ExchangeDelete::default() };
-        assert_eq!(refused(&mut peer, delete).0, 403);
+        assert_eq!(peer.refused(delete).0, 403);
     }
 }
 
@@ -75,7 +67,7 @@ fn a_second_declare_must_agree() {
     ];
     for (request, text) in differing {
         let expected = format!("PRECONDITION_FAILED - inequivalent arg {text}");
-        assert_eq!(refused(&mut peer, request), (406, expected));
+        assert_eq!(peer.refused(request), (406, expected));
     }
 }
 
@@ -84,15 +76,15 @@ fn names_and_types_are_checked() {
     let broker = TestBroker::start();
     let mut peer = broker.channel();
     let reserved = "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'";
-    assert_eq!(refused(&mut peer, declare("amq.mine", "direct")), (403, reserved.to_owned()));
+    assert_eq!(peer.refused(declare("amq.mine", "direct")), (403, reserved.to_owned()));
     let default = "ACCESS_REFUSED - operation not permitted on the default exchange";
-    assert_eq!(refused(&mut peer, declare("", "direct")), (403, default.to_owned()));
-    let (code, text) = refused(&mut peer, declare("x", "round"));
+    assert_eq!(peer.refused(declare("", "direct")), (403, default.to_owned()));
+    let (code, text) = peer.refused(declare("x", "round"));
     assert_eq!(code, 406);
     assert!(text.starts_with("PRECONDITION_FAILED - unknown exchange type 'round'"), "{text}");
     let passive = ExchangeDeclare { passive: true, ..declare("missing", "") };
     let missing = "NOT_FOUND - no exchange 'missing' in vhost '/'";
-    assert_eq!(refused(&mut peer, passive), (404, missing.to_owned()));
+    assert_eq!(peer.refused(passive), (404, missing.to_owned()));
     // Line ends are not part of a name.
     declared(&mut peer, declare("line\r\n", "direct"));
     declared(&mut peer, ExchangeDeclare { passive: true, ..declare("line", "") });
@@ -108,7 +100,7 @@ fn deleting_is_idempotent_and_heeds_if_unused() {
     peer.declare_queue(1, "q");
     peer.bind(1, "q", "x", "");
     let text = "PRECONDITION_FAILED - exchange 'x' in vhost '/' in use";
-    assert_eq!(refused(&mut peer, delete(true)), (406, text.to_owned()));
+    assert_eq!(peer.refused(delete(true)), (406, text.to_owned()));
     assert_eq!(peer.call(1, delete(false)), Method::from(ExchangeDeleteOk));
     peer.send(1, BasicPublish { exchange: short("x"), ..BasicPublish::default() });
     peer.send_header(1, 0, &Properties::default());
@@ -125,7 +117,7 @@ fn an_auto_delete_exchange_goes_with_its_last_binding() {
     let unbind = QueueUnbind { queue: short("q"), exchange: short("x"), ..QueueUnbind::default() };
     assert_eq!(peer.call(1, unbind.clone()), Method::from(QueueUnbindOk));
     let passive = ExchangeDeclare { passive: true, ..declare("x", "") };
-    assert_eq!(refused(&mut peer, passive).0, 404);
+    assert_eq!(peer.refused(passive).0, 404);
     // Unbinding what is gone is fine.
     assert_eq!(peer.call(1, unbind), Method::from(QueueUnbindOk));
 }
@@ -186,7 +178,7 @@ fn headers_route_by_what_they_hold_and_odd_modes_are_refused() {
     }
     peer.sync(1);
     assert_eq!(bodies(&mut peer, "q"), ["first", "second"]);
-    let (code, text) = refused(&mut peer, bind(table([("x-match", long("most"))])));
+    let (code, text) = peer.refused(bind(table([("x-match", long("most"))])));
     assert_eq!(code, 406);
     assert!(text.contains("Invalid x-match field value 'most'"), "{text}");
 }
@@ -242,9 +234,9 @@ fn bindings_need_their_ends_and_leave_the_default_exchange_alone() {
         exchange: short(exchange),
         ..QueueBind::default()
     };
-    let (code, text) = refused(&mut peer, bind("q", "missing"));
+    let (code, text) = peer.refused(bind("q", "missing"));
     assert_eq!((code, text.as_str()), (404, "NOT_FOUND - no exchange 'missing' in vhost '/'"));
-    let (code, text) = refused(&mut peer, bind("missing", "amq.direct"));
+    let (code, text) = peer.refused(bind("missing", "amq.direct"));
     assert_eq!((code, text.as_str()), (404, "NOT_FOUND - no queue 'missing' in vhost '/'"));
-    assert_eq!(refused(&mut peer, bind("q", "")).0, 403);
+    assert_eq!(peer.refused(bind("q", "")).0, 403);
 }

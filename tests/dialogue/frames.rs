@@ -144,11 +144,9 @@ fn a_message_above_the_limit_is_refused_at_its_header() {
 fn a_large_body_comes_back_cut_by_the_clients_frame_max() {
     let broker = TestBroker::start();
     let mut peer = broker.socket();
-    peer.expect_start();
-    peer.start_ok("guest", "guest");
+    let tune_ok = ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 };
+    peer.open_with("guest", "/", tune_ok);
     peer.receive(0);
-    peer.send(0, ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 });
-    peer.call(0, ConnectionOpen { virtual_host: short("/") });
     peer.open_channel(1);
     peer.declare_queue(1, "large");
     let body: Vec<u8> = (0..100_000u32).map(|n| n.to_le_bytes()[0]).collect();

@@ -123,31 +123,21 @@ fn limits_may_be_lowered_but_not_raised() {
     ];
     for (channel_max, frame_max, text) in refused {
         let mut peer = broker.socket();
-        peer.expect_start();
-        peer.start_ok("guest", "guest");
-        peer.receive(0);
-        peer.send(0, ConnectionTuneOk { channel_max, frame_max, heartbeat: 0 });
-        peer.send(0, ConnectionOpen { virtual_host: short("/") });
+        peer.open_with("guest", "/", ConnectionTuneOk { channel_max, frame_max, heartbeat: 0 });
         assert_eq!(peer.expect_connection_close(), (530, format!("NOT_ALLOWED - {text}")));
     }
     let mut peer = broker.socket();
-    peer.expect_start();
-    peer.start_ok("guest", "guest");
-    peer.receive(0);
-    peer.send(0, ConnectionTuneOk { channel_max: 1, frame_max: 4096, heartbeat: 0 });
-    let opened = peer.call(0, ConnectionOpen { virtual_host: short("/") });
-    assert_eq!(opened, Method::from(ConnectionOpenOk));
+    let tune_ok = ConnectionTuneOk { channel_max: 1, frame_max: 4096, heartbeat: 0 };
+    peer.open_with("guest", "/", tune_ok);
+    assert_eq!(peer.receive(0), Method::from(ConnectionOpenOk));
 }
 
 #[test]
 fn an_unknown_vhost_is_530() {
     let broker = TestBroker::start();
     let mut peer = broker.socket();
-    peer.expect_start();
-    peer.start_ok("guest", "guest");
-    peer.receive(0);
-    peer.send(0, ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 });
-    peer.send(0, ConnectionOpen { virtual_host: short("nowhere") });
+    let tune_ok = ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 };
+    peer.open_with("guest", "nowhere", tune_ok);
     let close = peer.connection_close();
     assert_eq!((close.reply_code, close.class_id, close.method_id), (530, 10, 40));
     assert_eq!(close.reply_text, "NOT_ALLOWED - vhost nowhere not found");
@@ -192,11 +182,9 @@ fn a_secret_may_be_renewed() {
 fn heartbeats_go_both_ways() {
     let broker = TestBroker::start();
     let mut peer = broker.socket();
-    peer.expect_start();
-    peer.start_ok("guest", "guest");
+    let tune_ok = ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 1 };
+    peer.open_with("guest", "/", tune_ok);
     peer.receive(0);
-    peer.send(0, ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 1 });
-    peer.call(0, ConnectionOpen { virtual_host: short("/") });
     // The broker's come, and because none of ours do, it takes us for dead.
     let mut heartbeats = 0;
     while let Some(frame) = peer.next_frame() {

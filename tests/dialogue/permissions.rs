@@ -28,7 +28,7 @@ fn with_limited_user() -> TestBroker {
 
 fn limited(broker: &TestBroker) -> Peer {
     let mut peer = broker.socket();
-    peer.open("limited", "secret", "/");
+    peer.open("limited");
     peer.open_channel(1);
     peer
 }
@@ -47,11 +47,8 @@ fn refused(peer: &mut Peer, method: impl Into<Method>, access: &str, resource: &
 fn a_user_without_permissions_does_not_get_in() {
     let broker = with_limited_user();
     let mut peer = broker.socket();
-    peer.expect_start();
-    peer.start_ok("limited", "secret");
-    peer.receive(0);
-    peer.send(0, ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 });
-    peer.send(0, ConnectionOpen { virtual_host: short("/") });
+    let tune_ok = ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 };
+    peer.open_with("limited", "/", tune_ok);
     let text = "NOT_ALLOWED - access to vhost '/' refused for user 'limited'";
     assert_eq!(peer.expect_connection_close(), (530, text.to_owned()));
 }

@@ -9,13 +9,6 @@ fn named(name: &str) -> QueueDeclare {
     QueueDeclare { queue: short(name), ..QueueDeclare::default() }
 }
 
-fn refused(peer: &mut Peer, method: impl Into<Method>) -> (u16, String) {
-    peer.send(1, method);
-    let answer = peer.expect_channel_close(1);
-    peer.open_channel(1);
-    answer
-}
-
 #[test]
 fn a_second_declare_must_agree() {
     let broker = TestBroker::start();
@@ -43,9 +36,9 @@ fn a_second_declare_must_agree() {
     ];
     for (request, text) in differing {
         let expected = format!("PRECONDITION_FAILED - inequivalent arg {text}");
-        assert_eq!(refused(&mut peer, request), (406, expected));
+        assert_eq!(peer.refused(request), (406, expected));
     }
-    let (code, text) = refused(&mut peer, QueueDeclare { exclusive: true, ..durable });
+    let (code, text) = peer.refused(QueueDeclare { exclusive: true, ..durable });
     assert_eq!(code, 405);
     assert!(
         text.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q'")
@@ -67,7 +60,7 @@ fn arguments_are_checked() {
         ("x-queue-type", long("stream")),
     ] {
         let request = QueueDeclare { arguments: table([(name, value)]), ..named("q") };
-        let (code, text) = refused(&mut peer, request);
+        let (code, text) = peer.refused(request);
         assert_eq!(code, 406, "{name}");
         let expected =
             format!("PRECONDITION_FAILED - invalid arg '{name}' for queue 'q' in vhost '/'");
@@ -93,7 +86,7 @@ fn the_broker_names_queues_and_remembers_the_last_one() {
     let text = "NOT_FOUND - no previously declared queue";
     assert_eq!(peer.expect_channel_close(2), (404, text.to_owned()));
     let reserved = "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'";
-    assert_eq!(refused(&mut peer, named("amq.mine")), (403, reserved.to_owned()));
+    assert_eq!(peer.refused(named("amq.mine")), (403, reserved.to_owned()));
 }
 
 #[test]
@@ -126,13 +119,13 @@ fn an_exclusive_queue_is_its_connections_and_never_durable() {
         [passive.into(), delete.into(), consume.into(), get.into(), purge.into(), bind.into()];
     for method in all {
         let name = method.name();
-        assert_eq!(refused(&mut other, method).0, 405, "{name}");
+        assert_eq!(other.refused(method).0, 405, "{name}");
     }
     owner.close();
-    assert_eq!(refused(&mut other, QueueDeclare { passive: true, ..named("mine") }).0, 404);
+    assert_eq!(other.refused(QueueDeclare { passive: true, ..named("mine") }).0, 404);
     broker.restart();
     let mut other = broker.channel();
-    assert_eq!(refused(&mut other, QueueDeclare { passive: true, ..named("mine") }).0, 404);
+    assert_eq!(other.refused(QueueDeclare { passive: true, ..named("mine") }).0, 404);
 }
 
 #[test]
@@ -149,7 +142,7 @@ fn an_auto_delete_queue_goes_with_its_last_consumer() {
     assert!(matches!(peer.call(1, cancel("a")), Method::BasicCancelOk(_)));
     assert_eq!(peer.ready(1, "q"), 0);
     assert!(matches!(peer.call(1, cancel("b")), Method::BasicCancelOk(_)));
-    assert_eq!(refused(&mut peer, QueueDeclare { passive: true, ..named("q") }).0, 404);
+    assert_eq!(peer.refused(QueueDeclare { passive: true, ..named("q") }).0, 404);
 }
 
 #[test]
@@ -177,12 +170,12 @@ fn delete_heeds_its_conditions_and_is_idempotent() {
     let delete = QueueDelete { queue: short("q"), ..QueueDelete::default() };
     let text = "PRECONDITION_FAILED - queue 'q' in vhost '/' not empty";
     let if_empty = QueueDelete { if_empty: true, ..delete.clone() };
-    assert_eq!(refused(&mut peer, if_empty), (406, text.to_owned()));
+    assert_eq!(peer.refused(if_empty), (406, text.to_owned()));
     let mut consumer = broker.channel();
     consumer.consume(1, "q", "c");
     let text = "PRECONDITION_FAILED - queue 'q' in vhost '/' in use";
     let if_unused = QueueDelete { if_unused: true, ..delete.clone() };
-    assert_eq!(refused(&mut peer, if_unused), (406, text.to_owned()));
+    assert_eq!(peer.refused(if_unused), (406, text.to_owned()));
     assert!(matches!(peer.call(1, delete.clone()), Method::QueueDeleteOk(_)));
     assert_eq!(peer.call(1, delete), Method::from(QueueDeleteOk { message_count: 0 }));
 }

@@ -89,7 +89,7 @@ impl TestBroker {
     /// A connection of `guest` to `/`.
     pub fn peer(&self) -> Peer {
         let mut peer = self.socket();
-        peer.open("guest", "guest", "/");
+        peer.open("guest");
         peer
     }
 
@@ -236,14 +236,28 @@ impl Peer {
         self.send(0, start_ok("PLAIN", response));
     }
 
-    /// The whole handshake.
-    pub fn open(&mut self, user: &str, password: &str, vhost: &str) {
+    /// The handshake up to the broker's offer of limits.
+    fn expect_tune(&mut self, user: &str) -> ConnectionTune {
         self.expect_start();
-        self.start_ok(user, password);
-        let Method::ConnectionTune(tune) = self.receive(0) else { panic!("no tune") };
-        let ConnectionTune { channel_max, frame_max, .. } = tune;
+        self.start_ok(user, if user == "guest" { "guest" } else { "secret" });
+        match self.receive(0) {
+            Method::ConnectionTune(tune) => tune,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The handshake up to the answer to open, with these limits instead of those offered.
+    pub fn open_with(&mut self, user: &str, vhost: &str, tune_ok: ConnectionTuneOk) {
+        self.expect_tune(user);
+        self.send(0, tune_ok);
+        self.send(0, ConnectionOpen { virtual_host: short(vhost) });
+    }
+
+    /// The whole handshake, with the limits that are offered and without heartbeats.
+    pub fn open(&mut self, user: &str) {
+        let ConnectionTune { channel_max, frame_max, .. } = self.expect_tune(user);
         self.send(0, ConnectionTuneOk { channel_max, frame_max, heartbeat: 0 });
-        let opened = self.call(0, ConnectionOpen { virtual_host: short(vhost) });
+        let opened = self.call(0, ConnectionOpen { virtual_host: short("/") });
         assert!(matches!(opened, Method::ConnectionOpenOk(_)), "{opened:?}");
     }
 
@@ -257,6 +271,14 @@ impl Peer {
         let Method::ChannelClose(close) = self.receive(channel) else { panic!("no channel.close") };
         self.send(channel, ChannelCloseOk);
         (close.reply_code, close.reply_text.to_string())
+    }
+
+    /// What a refused operation on channel 1 says; the channel is open again afterwards.
+    pub fn refused(&mut self, method: impl Into<Method>) -> (u16, String) {
+        self.send(1, method);
+        let answer = self.expect_channel_close(1);
+        self.open_channel(1);
+        answer
     }
 
     /// Expects the connection to be closed, answers it, and tells code and text.
