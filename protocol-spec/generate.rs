@@ -20,6 +20,8 @@ use super::wire::{Fields, ShortStr, put_bits, put_longstr, put_shortstr};
 
 ";
 
+const LINE_LEN_MAX: usize = 100;
+
 macro_rules! emit {
     ($out:expr, $($arg:tt)*) => {
         writeln!($out, $($arg)*).expect("a String takes everything")
@@ -32,7 +34,8 @@ pub fn rust(spec: &Spec) -> String {
     reply_codes(&mut out, &spec.constants);
     method_enum(&mut out, spec);
     for class in &spec.classes {
-        emit!(out, "// Class {}: {}\n", class.name, class.doc);
+        comment(&mut out, "//", &format!("Class {}: {}", class.name, class.doc));
+        out.push('\n');
         for method in &class.methods {
             method_struct(&mut out, class, method);
         }
@@ -41,6 +44,19 @@ pub fn rust(spec: &Spec) -> String {
         properties(&mut out, class);
     }
     out
+}
+
+/// A comment in lines of the house's width, which rustfmt leaves as they are.
+fn comment(out: &mut String, mark: &str, text: &str) {
+    let mut line = String::from(mark);
+    for word in text.split(' ') {
+        if line.len() + 1 + word.len() > LINE_LEN_MAX {
+            emit!(out, "{line}");
+            line = String::from(mark);
+        }
+        line = line + " " + word;
+    }
+    emit!(out, "{line}");
 }
 
 fn camel(name: &str) -> String {
@@ -145,7 +161,8 @@ fn method_enum(out: &mut String, spec: &Spec) {
     }
     emit!(
         out,
-        "_ => return Err(DecodeError::new(ReplyCode::CommandInvalid, format!(\"unknown method {{method}} of class {{class}}\"))),"
+        "_ => {{ let text = format!(\"unknown method {{method}} of class {{class}}\"); \
+         return Err(DecodeError::new(ReplyCode::CommandInvalid, text)); }}"
     );
     emit!(out, "}};\nfields.end()?;\nOk(decoded)\n}}\n");
     emit!(
@@ -164,7 +181,8 @@ fn method_enum(out: &mut String, spec: &Spec) {
     for name in &names {
         emit!(
             out,
-            "impl From<{name}> for Method {{ fn from(method: {name}) -> Self {{ Self::{name}(method) }} }}\n"
+            "impl From<{name}> for Method {{ \
+             fn from(method: {name}) -> Self {{ Self::{name}(method) }} }}\n"
         );
     }
 }
@@ -184,7 +202,19 @@ fn lookups(out: &mut String, all: &[(&Class, &Method)], names: &[String]) {
     emit!(out, "pub fn method_id(&self) -> u16 {{ match self {{ {method_id} }} }}\n");
     emit!(out, "/// As the specification names it.");
     let full_name = arms(&|class, method, _| format!("\"{}.{}\"", class.name, method.name));
-    emit!(out, "pub fn name(&self) -> &'static str {{ match self {{ {full_name} }} }}\n}}\n");
+    emit!(out, "pub fn name(&self) -> &'static str {{ match self {{ {full_name} }} }}\n");
+    emit!(out, "/// Whether a content header and a body follow.");
+    let with_content: Vec<String> = all
+        .iter()
+        .zip(names)
+        .filter(|((_, method), _)| method.content)
+        .map(|(_, name)| format!("Self::{name}(_)"))
+        .collect();
+    emit!(
+        out,
+        "pub fn carries_content(&self) -> bool {{ matches!(self, {}) }}\n}}\n",
+        with_content.join(" | ")
+    );
 }
 
 fn method_struct(out: &mut String, class: &Class, method: &Method) {
@@ -197,7 +227,7 @@ fn method_struct(out: &mut String, class: &Class, method: &Method) {
         "both" => "from either side",
         other => panic!("{other:?} doesn't send {}.{}", class.name, method.name),
     };
-    emit!(out, "/// {}.{}, {sender}. {}", class.name, method.name, method.doc);
+    comment(out, "///", &format!("{}.{}, {sender}. {}", class.name, method.name, method.doc));
     emit!(out, "#[derive(Debug, Clone, Default, PartialEq)]");
     if kept.is_empty() {
         emit!(out, "pub struct {name};\n");

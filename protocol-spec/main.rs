@@ -3,6 +3,7 @@
 
 mod agreement;
 mod generate;
+mod round_trip;
 mod spec;
 
 use std::path::Path;

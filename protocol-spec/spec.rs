@@ -51,6 +51,9 @@ pub struct Method {
     pub id: u16,
     /// `client`, `server` or `both`.
     pub sender: String,
+    /// Whether a content header and a body follow.
+    #[serde(default)]
+    pub content: bool,
     #[serde(default)]
     pub fields: Vec<String>,
     pub doc: String,

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::queue::{Entry, Queue};
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
-use crate::protocol::properties::BasicProperties;
+use crate::protocol::properties::Properties;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::record::{Batch, QueueId, Record, Seq, SeqRange};
@@ -121,8 +121,7 @@ impl Deaths {
         message: &Message,
         reason: Reason,
         now_seconds: u64,
-    ) -> crate::protocol::properties::Properties {
-        let mut properties = message.properties.decode().unwrap_or_default();
+    ) -> Properties {
         let known = self.0.iter().position(|death| {
             text_of(death, "queue") == Some(source.name())
                 && text_of(death, "reason") == Some(reason.name())
@@ -134,13 +133,12 @@ impl Deaths {
                 set(&mut death, "count", FieldValue::I64(count.saturating_add(1)));
                 death
             }
-            None => first_death(source, message, &properties, reason, now_seconds),
+            None => first_death(source, message, reason, now_seconds),
         };
         self.0.insert(0, death);
-        properties.expiration = None;
-        let headers = properties.headers.get_or_insert_with(FieldTable::default);
+        let mut headers = message.properties.headers().unwrap_or_default();
         let entries = self.0.into_iter().map(FieldValue::Table).collect();
-        set(headers, X_DEATH, FieldValue::Array(entries));
+        set(&mut headers, X_DEATH, FieldValue::Array(entries));
         let origin = [
             ("reason", text(reason.name())),
             ("queue", text(source.name())),
@@ -149,21 +147,15 @@ impl Deaths {
         for (what, value) in origin {
             let first = format!("x-first-death-{what}");
             if !message.dead_lettered || headers.get(&first).is_none() {
-                set(headers, &first, value.clone());
+                set(&mut headers, &first, value.clone());
             }
-            set(headers, &format!("x-last-death-{what}"), value);
+            set(&mut headers, &format!("x-last-death-{what}"), value);
         }
-        (&properties).into()
+        message.properties.without_expiration().with_headers(&headers)
     }
 }
 
-fn first_death(
-    source: &Queue,
-    message: &Message,
-    properties: &BasicProperties,
-    reason: Reason,
-    now_seconds: u64,
-) -> FieldTable {
+fn first_death(source: &Queue, message: &Message, reason: Reason, now_seconds: u64) -> FieldTable {
     let mut death = FieldTable::default();
     set(&mut death, "count", FieldValue::I64(1));
     set(&mut death, "reason", text(reason.name()));
@@ -171,8 +163,8 @@ fn first_death(
     set(&mut death, "time", FieldValue::Timestamp(now_seconds));
     set(&mut death, "exchange", text(&message.exchange));
     set(&mut death, "routing-keys", FieldValue::Array(vec![text(&message.routing_key)]));
-    if let Some(expiration) = &properties.expiration {
-        set(&mut death, "original-expiration", text(expiration));
+    if let Some(expiration) = message.properties.expiration() {
+        set(&mut death, "original-expiration", text(&expiration));
     }
     death
 }

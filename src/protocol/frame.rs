@@ -99,7 +99,7 @@ impl FrameDecoder {
         let limit = self.frame_max.saturating_add(FRAME_MAX_SLACK);
         if size.saturating_add(FRAME_OVERHEAD) > limit {
             return Err(frame_error(format!(
-                "a frame with {size} bytes of payload is larger than the negotiated frame_max of {}",
+                "a frame with {size} bytes of payload is above the negotiated frame_max of {}",
                 self.frame_max
             )));
         }
@@ -196,7 +196,12 @@ pub fn encode_content_header(
     });
 }
 
-/// The first bytes of a body frame; the payload and [`FRAME_END`] follow.
+/// Appends a body frame that holds a copy of `payload`.
+pub fn encode_body_frame(channel: u16, payload: &[u8], out: &mut BytesMut) {
+    put_frame(FRAME_BODY, channel, out, |out| out.put_slice(payload));
+}
+
+/// The first bytes of a body frame that is not copied; the payload and [`FRAME_END`] follow.
 pub fn body_frame_head(channel: u16, payload_len: usize) -> [u8; HEAD_LEN] {
     let [channel_high, channel_low] = channel.to_be_bytes();
     let [a, b, c, d] = u32::try_from(payload_len).unwrap_or(u32::MAX).to_be_bytes();

@@ -287,10 +287,8 @@ impl Method {
             (85, 10) => Self::ConfirmSelect(ConfirmSelect::decode(&mut fields)?),
             (85, 11) => Self::ConfirmSelectOk(ConfirmSelectOk::decode(&mut fields)?),
             _ => {
-                return Err(DecodeError::new(
-                    ReplyCode::CommandInvalid,
-                    format!("unknown method {method} of class {class}"),
-                ));
+                let text = format!("unknown method {method} of class {class}");
+                return Err(DecodeError::new(ReplyCode::CommandInvalid, text));
             }
         };
         fields.end()?;
@@ -583,6 +581,17 @@ impl Method {
             Self::ConfirmSelect(_) => "confirm.select",
             Self::ConfirmSelectOk(_) => "confirm.select-ok",
         }
+    }
+
+    /// Whether a content header and a body follow.
+    pub fn carries_content(&self) -> bool {
+        matches!(
+            self,
+            Self::BasicPublish(_)
+                | Self::BasicReturn(_)
+                | Self::BasicDeliver(_)
+                | Self::BasicGetOk(_)
+        )
     }
 }
 
@@ -982,7 +991,8 @@ impl From<ConfirmSelectOk> for Method {
     }
 }
 
-// Class connection: The socket as a whole: who the two sides are, what they agree on, how they part.
+// Class connection: The socket as a whole: who the two sides are, what they agree on, how they
+// part.
 
 /// connection.start, from the broker. The broker says who it is and how a client may log in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -1179,7 +1189,8 @@ impl ConnectionOpenOk {
     }
 }
 
-/// connection.close, from either side. One side ends the connection and says why; class and method name the cause, if a method was it.
+/// connection.close, from either side. One side ends the connection and says why; class and method
+/// name the cause, if a method was it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionClose {
     pub reply_code: u16,
@@ -1636,7 +1647,8 @@ impl QueueDeclare {
     }
 }
 
-/// queue.declare-ok, from the broker. The queue is there; its name, and what it holds at the moment.
+/// queue.declare-ok, from the broker. The queue is there; its name, and what it holds at the
+/// moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueDeclareOk {
     pub queue: ShortStr,
@@ -1945,7 +1957,8 @@ impl BasicConsumeOk {
     }
 }
 
-/// basic.cancel, from either side. Ends a consumer; what it has stays with it. The broker sends it when the queue is gone.
+/// basic.cancel, from either side. Ends a consumer; what it has stays with it. The broker sends it
+/// when the queue is gone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicCancel {
     pub consumer_tag: ShortStr,
@@ -2018,7 +2031,8 @@ impl BasicPublish {
     }
 }
 
-/// basic.return, from the broker. A mandatory message that found no queue comes back; header and body follow.
+/// basic.return, from the broker. A mandatory message that found no queue comes back; header and
+/// body follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicReturn {
     pub reply_code: u16,
@@ -2154,7 +2168,8 @@ impl BasicGetEmpty {
     }
 }
 
-/// basic.ack, from either side. From a client: deliveries are dealt with. From the broker: publishes are safe.
+/// basic.ack, from either side. From a client: deliveries are dealt with. From the broker:
+/// publishes are safe.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicAck {
     pub delivery_tag: u64,
@@ -2253,7 +2268,8 @@ impl BasicRecoverOk {
     }
 }
 
-/// basic.nack, from either side. As reject, for several at once. From the broker: publishes may be lost.
+/// basic.nack, from either side. As reject, for several at once. From the broker: publishes may be
+/// lost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BasicNack {
     pub delivery_tag: u64,
@@ -2413,7 +2429,8 @@ impl AccessRequestOk {
 
 // Class confirm: Publishes that the broker answers once they are safe.
 
-/// confirm.select, from the client. Has the broker confirm every publish of the channel from now on.
+/// confirm.select, from the client. Has the broker confirm every publish of the channel from now
+/// on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConfirmSelect {
     pub nowait: bool,

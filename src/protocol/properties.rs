@@ -5,28 +5,78 @@
 //! the values of the flagged properties, in the order of their flags
 //! ```
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 pub use super::generated::BasicProperties;
 
 use super::error::DecodeError;
 use super::table::FieldTable;
-use super::wire::Fields;
+use super::wire::{Fields, ShortStr};
 
-const FLAG_CONTENT_TYPE: u16 = 1 << 15;
-const FLAG_CONTENT_ENCODING: u16 = 1 << 14;
 const FLAG_HEADERS: u16 = 1 << 13;
 const FLAG_DELIVERY_MODE: u16 = 1 << 12;
 const FLAG_PRIORITY: u16 = 1 << 11;
-const FLAG_TIMESTAMP: u16 = 1 << 6;
-
-/// The short strings among the properties: those before the headers, and those after the priority.
-const FLAGS_TEXT_FIRST: [u16; 2] = [FLAG_CONTENT_TYPE, FLAG_CONTENT_ENCODING];
-const FLAGS_TEXT_MIDDLE: [u16; 4] = [1 << 10, 1 << 9, 1 << 8, 1 << 7];
-const FLAGS_TEXT_LAST: [u16; 4] = [1 << 5, 1 << 4, 1 << 3, 1 << 2];
+const FLAG_EXPIRATION: u16 = 1 << 8;
+const FLAG_USER_ID: u16 = 1 << 4;
 
 /// No property has this flag; more flags would have to follow.
 const FLAG_MORE: u16 = 1;
+
+/// All properties by their flags, in the order of their values.
+const LAYOUT: [(u16, Kind); 14] = [
+    (1 << 15, Kind::Carried),
+    (1 << 14, Kind::Carried),
+    (FLAG_HEADERS, Kind::Table),
+    (FLAG_DELIVERY_MODE, Kind::Octet),
+    (FLAG_PRIORITY, Kind::Octet),
+    (1 << 10, Kind::Carried),
+    (1 << 9, Kind::Carried),
+    (FLAG_EXPIRATION, Kind::Text),
+    (1 << 7, Kind::Carried),
+    (1 << 6, Kind::Timestamp),
+    (1 << 5, Kind::Carried),
+    (FLAG_USER_ID, Kind::Text),
+    (1 << 3, Kind::Carried),
+    (1 << 2, Kind::Carried),
+];
+
+/// How a property's value is written, and how closely it is looked at.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A short string that rules of the broker read: it must be UTF-8, or a rule would miss it.
+    Text,
+    /// A short string that only travels along. Some clients put bytes there that are no text, as a
+    /// UUID into correlation_id, and other brokers let them pass.
+    Carried,
+    Table,
+    Octet,
+    Timestamp,
+}
+
+impl Kind {
+    /// Passes over a value from outside, checking all of it.
+    fn check(self, fields: &mut Fields<'_>) -> Result<(), DecodeError> {
+        match self {
+            Self::Text => fields.text().map(|_| ()),
+            Self::Table => FieldTable::check(fields),
+            Self::Carried | Self::Octet | Self::Timestamp => self.skip(fields),
+        }
+    }
+
+    /// Passes over a value that was checked before.
+    fn skip(self, fields: &mut Fields<'_>) -> Result<(), DecodeError> {
+        match self {
+            Self::Text | Self::Carried => fields.short_bytes().map(|_| ()),
+            Self::Table => fields.long_bytes().map(|_| ()),
+            Self::Octet => fields.octet().map(|_| ()),
+            Self::Timestamp => fields.timestamp().map(|_| ()),
+        }
+    }
+}
+
+fn present(flags: u16) -> impl Iterator<Item = (u16, Kind)> {
+    LAYOUT.into_iter().filter(move |(flag, _)| flags & flag != 0)
+}
 
 /// delivery_mode of a persistent message.
 const PERSISTENT: u8 = 2;
@@ -36,13 +86,14 @@ const PERSISTENT: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
     bytes: Bytes,
-    delivery_mode: u8,
+    delivery_mode: Option<u8>,
+    priority: Option<u8>,
 }
 
 impl Default for Properties {
     /// No properties.
     fn default() -> Self {
-        Self { bytes: Bytes::from_static(&[0, 0]), delivery_mode: 0 }
+        Self { bytes: Bytes::from_static(&[0, 0]), delivery_mode: None, priority: None }
     }
 }
 
@@ -54,21 +105,16 @@ impl Properties {
         if flags & FLAG_MORE != 0 {
             return Err(DecodeError::syntax("there are more property flags than properties"));
         }
-        skip_texts(&mut fields, flags, &FLAGS_TEXT_FIRST)?;
-        if flags & FLAG_HEADERS != 0 {
-            FieldTable::check(&mut fields)?;
+        let (mut delivery_mode, mut priority) = (None, None);
+        for (flag, kind) in present(flags) {
+            match flag {
+                FLAG_DELIVERY_MODE => delivery_mode = Some(fields.octet()?),
+                FLAG_PRIORITY => priority = Some(fields.octet()?),
+                _ => kind.check(&mut fields)?,
+            }
         }
-        let delivery_mode = if flags & FLAG_DELIVERY_MODE != 0 { fields.octet()? } else { 0 };
-        if flags & FLAG_PRIORITY != 0 {
-            fields.octet()?;
-        }
-        skip_texts(&mut fields, flags, &FLAGS_TEXT_MIDDLE)?;
-        if flags & FLAG_TIMESTAMP != 0 {
-            fields.timestamp()?;
-        }
-        skip_texts(&mut fields, flags, &FLAGS_TEXT_LAST)?;
         fields.end()?;
-        Ok(Self { bytes, delivery_mode })
+        Ok(Self { bytes, delivery_mode, priority })
     }
 
     /// As they travel: flags and list.
@@ -78,51 +124,98 @@ impl Properties {
 
     /// Whether delivery_mode is 2.
     pub fn is_persistent(&self) -> bool {
-        self.delivery_mode == PERSISTENT
+        self.delivery_mode == Some(PERSISTENT)
     }
 
-    /// The headers, if there are any.
+    pub fn delivery_mode(&self) -> Option<u8> {
+        self.delivery_mode
+    }
+
+    pub fn priority(&self) -> Option<u8> {
+        self.priority
+    }
+
     pub fn headers(&self) -> Option<FieldTable> {
-        let mut fields = Fields::new(&self.bytes);
-        let flags = fields.short().ok()?;
-        if flags & FLAG_HEADERS == 0 {
-            return None;
-        }
-        skip_texts(&mut fields, flags, &FLAGS_TEXT_FIRST).ok()?;
-        FieldTable::decode(&mut fields).ok()
+        FieldTable::decode(&mut self.value(FLAG_HEADERS)?).ok()
     }
 
-    /// All of them, decoded.
+    /// Milliseconds as decimal text, if the publisher kept to the rule.
+    pub fn expiration(&self) -> Option<ShortStr> {
+        self.value(FLAG_EXPIRATION)?.shortstr().ok()
+    }
+
+    pub fn user_id(&self) -> Option<ShortStr> {
+        self.value(FLAG_USER_ID)?.shortstr().ok()
+    }
+
+    /// All of them, decoded. Fails where a text that only travels along is not UTF-8.
     pub fn decode(&self) -> Result<BasicProperties, DecodeError> {
         BasicProperties::decode(&mut Fields::new(&self.bytes))
+    }
+
+    /// The same properties with these headers in place of any others.
+    pub fn with_headers(&self, headers: &FieldTable) -> Self {
+        let mut value = BytesMut::new();
+        headers.encode(&mut value);
+        self.changed(FLAG_HEADERS, Some(&value))
+    }
+
+    /// The same properties without an expiration.
+    pub fn without_expiration(&self) -> Self {
+        self.changed(FLAG_EXPIRATION, None)
     }
 
     /// The same properties kept in `bytes`, which hold a copy of them.
     pub fn moved_to(&self, bytes: Bytes) -> Self {
         debug_assert_eq!(self.bytes, bytes);
-        Self { bytes, delivery_mode: self.delivery_mode }
+        Self { bytes, ..*self }
     }
 
     /// A copy that no longer pins the buffer it was read from.
     pub fn detached(&self) -> Self {
         self.moved_to(Bytes::copy_from_slice(&self.bytes))
     }
-}
 
-fn skip_texts(fields: &mut Fields<'_>, flags: u16, texts: &[u16]) -> Result<(), DecodeError> {
-    for text in texts {
-        if flags & text != 0 {
-            fields.shortstr()?;
+    /// What stands from a property's value on, if it has one.
+    fn value(&self, wanted: u16) -> Option<Fields<'_>> {
+        let mut fields = Fields::new(&self.bytes);
+        let flags = fields.short().ok()?;
+        for (flag, kind) in present(flags) {
+            if flag == wanted {
+                return Some(fields);
+            }
+            kind.skip(&mut fields).ok()?;
         }
+        None
     }
-    Ok(())
+
+    /// A copy with another value of one property, or without it. The others keep their bytes, so
+    /// that what only travels along needn't be understood. Not for those that are remembered.
+    fn changed(&self, changed: u16, value: Option<&[u8]>) -> Self {
+        let added = value.map_or(0, <[u8]>::len);
+        let mut out = BytesMut::with_capacity(self.bytes.len().saturating_add(added));
+        let mut fields = Fields::new(&self.bytes);
+        let flags = fields.short().unwrap_or_default();
+        out.put_u16(if value.is_some() { flags | changed } else { flags & !changed });
+        for (flag, kind) in LAYOUT {
+            let own = if flags & flag != 0 {
+                // Checked when it was made.
+                fields.span(|fields| kind.skip(fields)).unwrap_or_default()
+            } else {
+                &[]
+            };
+            out.put_slice(if flag == changed { value.unwrap_or_default() } else { own });
+        }
+        Self { bytes: out.freeze(), ..*self }
+    }
 }
 
 impl From<&BasicProperties> for Properties {
     fn from(properties: &BasicProperties) -> Self {
         let mut out = BytesMut::new();
         properties.encode(&mut out);
-        Self { bytes: out.freeze(), delivery_mode: properties.delivery_mode.unwrap_or(0) }
+        let BasicProperties { delivery_mode, priority, .. } = *properties;
+        Self { bytes: out.freeze(), delivery_mode, priority }
     }
 }
 
@@ -130,7 +223,6 @@ impl From<&BasicProperties> for Properties {
 mod tests {
     use super::*;
     use crate::protocol::table::FieldValue;
-    use crate::protocol::wire::ShortStr;
 
     fn all() -> BasicProperties {
         let text = |text| Some(ShortStr::from_static(text));
@@ -160,7 +252,53 @@ mod tests {
         assert_eq!(parsed, properties);
         assert_eq!(parsed.decode().expect("own bytes"), all());
         assert!(parsed.is_persistent());
+        assert_eq!(parsed.delivery_mode(), Some(2));
+        assert_eq!(parsed.priority(), Some(7));
         assert_eq!(parsed.headers(), all().headers);
+        assert_eq!(parsed.expiration(), all().expiration);
+        assert_eq!(parsed.user_id(), all().user_id);
+    }
+
+    #[test]
+    fn a_property_that_is_not_there_has_no_value() {
+        let none = Properties::default();
+        assert_eq!((none.delivery_mode(), none.priority()), (None, None));
+        assert_eq!((none.headers(), none.expiration(), none.user_id()), (None, None, None));
+        assert!(!none.is_persistent());
+    }
+
+    #[test]
+    fn changing_a_property_leaves_the_others_as_they_were() {
+        let headers = FieldTable::from_iter([(ShortStr::from_static("x"), FieldValue::Void)]);
+        let changed = Properties::from(&all()).without_expiration().with_headers(&headers);
+        let expected = BasicProperties { headers: Some(headers), expiration: None, ..all() };
+        assert_eq!(changed.decode().expect("own bytes"), expected);
+        assert_eq!(changed, Properties::from(&expected));
+    }
+
+    #[test]
+    fn headers_can_be_put_where_none_were() {
+        let headers = FieldTable::from_iter([(ShortStr::from_static("x"), FieldValue::Void)]);
+        let changed = Properties::default().with_headers(&headers);
+        assert_eq!(changed.headers(), Some(headers));
+        assert_eq!(Properties::parse(changed.as_bytes().clone()), Ok(changed));
+    }
+
+    /// A raw UUID as correlation_id once ended the connection that published it.
+    #[test]
+    fn a_correlation_id_of_any_bytes_travels_along() {
+        let bytes = Bytes::from_static(b"\x05\x00\x02\xff\xfe\x0510000");
+        let properties = Properties::parse(bytes.clone()).expect("carried, not read");
+        assert_eq!(properties.as_bytes(), &bytes);
+        assert_eq!(properties.expiration(), Some(ShortStr::from_static("10000")));
+        assert!(properties.decode().is_err());
+        assert_eq!(properties.without_expiration().as_bytes().as_ref(), b"\x04\x00\x02\xff\xfe");
+    }
+
+    #[test]
+    fn text_that_rules_read_must_be_utf_8() {
+        assert!(Properties::parse(Bytes::from_static(b"\x01\x00\x02\xff\xfe")).is_err());
+        assert!(Properties::parse(Bytes::from_static(b"\x00\x10\x02\xff\xfe")).is_err());
     }
 
     #[test]

@@ -5,8 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::error::DecodeError;
 use super::wire::{Fields, ShortStr, put_longstr, put_shortstr, put_sized};
 
-/// How deep tables and arrays may stand in one another, so that a few bytes can't exhaust the
-/// stack.
+/// How deep tables and arrays may stand in one another, so that few bytes can't exhaust the stack.
 const DEPTH_MAX: u32 = 32;
 
 /// One value of a field table, with the exact wire type it came in, so that it leaves as it came.
@@ -37,7 +36,7 @@ pub enum FieldValue {
     F64(f64),
     /// `D`: decimal digits after the point, and the unscaled value.
     Decimal { scale: u8, value: u32 },
-    /// `S`: bytes, by custom UTF-8 text.
+    /// `S`: bytes, by convention UTF-8 text.
     LongStr(Bytes),
     /// `x`
     ByteArray(Bytes),
@@ -56,6 +55,10 @@ pub enum FieldValue {
 pub struct FieldTable(Vec<(ShortStr, FieldValue)>);
 
 impl FieldTable {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     pub fn get(&self, name: &str) -> Option<&FieldValue> {
         self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
@@ -66,6 +69,14 @@ impl FieldTable {
             Some((_, place)) => *place = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// Takes a field out, and what stands under its name again.
+    pub fn remove(&mut self, name: &str) -> Option<FieldValue> {
+        let place = self.0.iter().position(|(found, _)| *found == name)?;
+        let (_, value) = self.0.remove(place);
+        self.0.retain(|(found, _)| *found != name);
+        Some(value)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&ShortStr, &FieldValue)> {
@@ -114,7 +125,7 @@ impl FieldTable {
         check_depth(depth)?;
         let mut inside = fields.sized()?;
         while !inside.is_empty() {
-            inside.shortstr()?;
+            inside.text()?;
             FieldValue::check_at(&mut inside, depth)?;
         }
         Ok(())
@@ -297,7 +308,7 @@ impl FieldValue {
             b'I' | b'i' | b'f' => fields.skip(4),
             b'D' => fields.skip(5),
             b'l' | b'L' | b'd' | b'T' => fields.skip(8),
-            b'S' | b'x' => fields.longstr().map(|_| ()),
+            b'S' | b'x' => fields.long_bytes().map(|_| ()),
             b'F' => FieldTable::check_at(fields, inner),
             b'A' => {
                 check_depth(inner)?;
@@ -321,6 +332,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::reply::ReplyCode;
 
     fn bytes() -> impl Strategy<Value = Bytes> {
         prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from)
@@ -387,6 +399,46 @@ mod tests {
         }
     }
 
+    fn one_name_twice() -> FieldTable {
+        let field = |value| (ShortStr::from_static("n"), FieldValue::I32(value));
+        FieldTable::from_iter([field(1), field(2)])
+    }
+
+    #[test]
+    fn of_a_repeated_name_the_first_counts_and_both_leave_as_they_came() {
+        let table = one_name_twice();
+        assert_eq!(table.get("n"), Some(&FieldValue::I32(1)));
+        let read = FieldTable::decode(&mut Fields::new(&encoded(&table))).expect("own bytes");
+        assert_eq!(read.len(), 2);
+    }
+
+    #[test]
+    fn a_removed_name_is_gone_however_often_it_stood_there() {
+        let mut table = one_name_twice();
+        assert_eq!(table.remove("n"), Some(FieldValue::I32(1)));
+        assert!(table.is_empty());
+        assert_eq!(table.remove("n"), None);
+    }
+
+    #[test]
+    fn an_inserted_field_takes_the_place_of_the_one_it_replaces() {
+        let mut table = FieldTable::new();
+        table.insert(ShortStr::from_static("a"), FieldValue::Void);
+        table.insert(ShortStr::from_static("b"), FieldValue::Void);
+        table.insert(ShortStr::from_static("a"), FieldValue::Bool(true));
+        let names: Vec<&str> = table.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(table.get("a"), Some(&FieldValue::Bool(true)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_survive_in_a_long_string() {
+        let bytes = Bytes::from_static(b"\x00\x00\x00\x09\x01nS\x00\x00\x00\x02\xff\xfe");
+        let table = FieldTable::decode(&mut Fields::new(&bytes)).expect("valid");
+        assert_eq!(table.get("n").and_then(FieldValue::as_str), None);
+        assert_eq!(encoded(&table), bytes);
+    }
+
     fn nested(levels: u32) -> FieldTable {
         (1..levels).fold(FieldTable::default(), |inner, _| {
             FieldTable::from_iter([(ShortStr::from_static("t"), FieldValue::Table(inner))])
@@ -398,7 +450,8 @@ mod tests {
         let bytes = encoded(&nested(DEPTH_MAX));
         assert!(FieldTable::decode(&mut Fields::new(&bytes)).is_ok());
         let bytes = encoded(&nested(DEPTH_MAX + 1));
-        assert!(FieldTable::decode(&mut Fields::new(&bytes)).is_err());
-        assert!(FieldTable::check(&mut Fields::new(&bytes)).is_err());
+        let error = FieldTable::decode(&mut Fields::new(&bytes)).expect_err("too deep");
+        assert_eq!(error.code, ReplyCode::SyntaxError);
+        assert_eq!(FieldTable::check(&mut Fields::new(&bytes)), Err(error));
     }
 }

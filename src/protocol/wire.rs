@@ -186,15 +186,41 @@ impl<'a> Fields<'a> {
         Ok(bit)
     }
 
-    pub fn shortstr(&mut self) -> Result<ShortStr, DecodeError> {
-        let bytes = self.parse("short string", length_data(be_u8))?;
-        ShortStr::from_bytes(self.owner.slice_ref(bytes))
+    /// A short string, whatever its bytes are.
+    pub fn short_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.parse("short string", length_data(be_u8))
+    }
+
+    /// A short string that is only looked at.
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.short_bytes()?)
             .map_err(|_| DecodeError::syntax("a short string is not UTF-8"))
     }
 
+    pub fn shortstr(&mut self) -> Result<ShortStr, DecodeError> {
+        let text = self.text()?;
+        Ok(ShortStr(self.owner.slice_ref(text.as_bytes())))
+    }
+
+    /// A long string that is only looked at.
+    pub fn long_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.parse("long string", length_data(be_u32))
+    }
+
     pub fn longstr(&mut self) -> Result<Bytes, DecodeError> {
-        let bytes = self.parse("long string", length_data(be_u32))?;
+        let bytes = self.long_bytes()?;
         Ok(self.owner.slice_ref(bytes))
+    }
+
+    /// The bytes that `read` passes over.
+    pub fn span(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<&'a [u8], DecodeError> {
+        let before = self.rest;
+        read(self)?;
+        let len = before.len().saturating_sub(self.rest.len());
+        Ok(before.get(..len).unwrap_or_default())
     }
 
     /// The inside of something that carries its length in front: a table or an array.

@@ -153,6 +153,26 @@ fn a_rejected_message_goes_to_the_dead_letter_exchange_with_an_account() {
     assert_eq!(headers.get("x-last-death-reason"), Some(&long("rejected")));
 }
 
+/// Such properties once ended the publisher's connection, and a dead letter would have lost them.
+#[test]
+fn a_correlation_id_that_is_no_text_survives_a_dead_letter() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "dead");
+    let arguments =
+        table([("x-dead-letter-exchange", long("")), ("x-dead-letter-routing-key", long("dead"))]);
+    peer.declare(1, QueueDeclare { queue: short("q"), arguments, ..QueueDeclare::default() });
+    let bytes = bytes::Bytes::from_static(b"\x04\x00\x04\xff\xfe\x00\x80");
+    let properties = Properties::parse(bytes).expect("carried, not read");
+    peer.publish_with(1, "", "q", b"m", &properties);
+    assert_eq!(peer.get(1, "q", false).expect("there").properties, properties);
+    peer.send(1, BasicReject { delivery_tag: 1, requeue: false });
+    peer.wait_for_ready(1, "dead", 1);
+    let dead = peer.get(1, "dead", false).expect("there");
+    assert_eq!(deaths(&dead).len(), 1);
+    assert!(dead.properties.as_bytes().ends_with(b"\x04\xff\xfe\x00\x80"));
+}
+
 #[test]
 fn a_second_death_in_the_same_queue_is_counted() {
     let broker = TestBroker::start();

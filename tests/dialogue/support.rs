@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::protocol::frame::{
-    ContentHeader, FRAME_END, Frame, FrameDecoder, FrameKind, PROTOCOL_HEADER, body_frame_head,
+    ContentHeader, Frame, FrameDecoder, FrameKind, PROTOCOL_HEADER, encode_body_frame,
     encode_content_header, encode_method,
 };
 use ferrymq::protocol::generated::*;
@@ -148,9 +148,8 @@ impl Peer {
     }
 
     pub fn send_body(&mut self, channel: u16, body: &[u8]) {
-        let mut out = body_frame_head(channel, body.len()).to_vec();
-        out.extend_from_slice(body);
-        out.push(FRAME_END);
+        let mut out = BytesMut::new();
+        encode_body_frame(channel, body, &mut out);
         self.send_raw(&out);
     }
 

@@ -1,22 +1,56 @@
-//! Arbitrary bytes as a stream of frames: never a panic, never a frame larger than agreed on, and what
-//! is left in the buffer is less than one frame.
+//! Arbitrary bytes as a stream of frames: never a panic, never a payload larger than agreed on, never
+//! more kept back than one frame, and the same frames however the stream is cut. The first byte says
+//! how it is cut.
 
 #![no_main]
 
 use bytes::BytesMut;
-use ferrymq::protocol::frame::{ContentHeader, FrameDecoder, FrameKind};
+use ferrymq::protocol::frame::{
+    ContentHeader, Frame, FrameDecoder, FrameError, FrameKind, encode_body_frame,
+};
+use ferrymq::protocol::reply::ReplyCode;
 use libfuzzer_sys::fuzz_target;
 use tokio_util::codec::Decoder;
 
-const FRAME_MAX: usize = 4096;
+const FRAME_MAX: usize = 256;
+
+/// What a frame may be larger than agreed on.
+const SLACK: usize = 8;
+
+/// The frames of a stream that comes in pieces of a length, and how it ends.
+fn frames(stream: &[u8], piece_len: usize) -> (Vec<Frame>, Option<ReplyCode>) {
+    let mut decoder = FrameDecoder::new(FRAME_MAX as u32);
+    let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
+    for piece in stream.chunks(piece_len) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(frame)) => found.push(frame),
+                Ok(None) => break,
+                Err(FrameError::Protocol(error)) => return (found, Some(error.code)),
+                Err(FrameError::Io(error)) => panic!("there is no socket: {error}"),
+            }
+        }
+        assert!(buffer.len() < FRAME_MAX + SLACK, "a whole frame was kept back");
+    }
+    (found, None)
+}
 
 fuzz_target!(|data: &[u8]| {
-    let mut decoder = FrameDecoder::new(FRAME_MAX as u32);
-    let mut buffer = BytesMut::from(data);
-    while let Ok(Some(frame)) = decoder.decode(&mut buffer) {
+    let Some((cut, stream)) = data.split_first() else { return };
+    let whole = frames(stream, stream.len().max(1));
+    assert_eq!(whole, frames(stream, usize::from(*cut).max(1)));
+    for frame in whole.0 {
         assert!(frame.payload.len() <= FRAME_MAX);
-        if frame.kind == FrameKind::Header {
-            let _ = ContentHeader::decode(&frame.payload);
+        match frame.kind {
+            FrameKind::Header => drop(ContentHeader::decode(&frame.payload)),
+            FrameKind::Heartbeat => assert!(frame.channel == 0 && frame.payload.is_empty()),
+            FrameKind::Body => {
+                let mut out = BytesMut::new();
+                encode_body_frame(frame.channel, &frame.payload, &mut out);
+                assert_eq!(frames(&out, out.len()).0, [frame]);
+            }
+            FrameKind::Method => {}
         }
     }
 });
