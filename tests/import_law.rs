@@ -242,8 +242,8 @@ fn files_keep_the_house_rules() {
     assert!(breaks_house_rules("x.rs", "//! x\nuse std::fmt;").is_empty());
 }
 
-/// The places that ARCHITECTURE.md names in its tables, as `file` · `function`, and those that don't
-/// exist.
+/// The places that ARCHITECTURE.md names in its tables, as `file` · `function`, and those that
+/// don't exist.
 fn places_missing_in(architecture: &str, sources: &[(String, String)]) -> (usize, Vec<String>) {
     let (mut named, mut missing) = (0, Vec::new());
     for row in architecture.lines().filter(|line| line.starts_with('|') && line.contains(" · ")) {

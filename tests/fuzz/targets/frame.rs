@@ -1,6 +1,6 @@
-//! Arbitrary bytes as a stream of frames: never a panic, never a payload larger than agreed on, never
-//! more kept back than one frame, and the same frames however the stream is cut. The first byte says
-//! how it is cut.
+//! Arbitrary bytes as a stream of frames: never a panic, never a payload larger than agreed on,
+//! never more kept back than one frame, and the same frames however the stream is cut. The first
+//! byte says how it is cut.
 
 #![no_main]
 

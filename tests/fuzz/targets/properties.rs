@@ -1,5 +1,5 @@
-//! Arbitrary bytes as the properties of a content: what is let in can be read, and changed without harm
-//! to the rest; its fields are those that decoding finds, where all of its text is UTF-8.
+//! Arbitrary bytes as the properties of a content: what is let in can be read, and changed without
+//! harm to the rest; its fields are those that decoding finds, where all of its text is UTF-8.
 
 #![no_main]
 

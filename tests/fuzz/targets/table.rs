@@ -1,5 +1,5 @@
-//! Arbitrary bytes as a field table: checking and decoding agree, and what was decoded is written and
-//! read back as it was.
+//! Arbitrary bytes as a field table: checking and decoding agree, and what was decoded is written
+//! and read back as it was.
 
 #![no_main]
 
