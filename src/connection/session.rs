@@ -4,121 +4,13 @@
 //! client has answered the close.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::channel::Channel;
-use super::channel::shared::ChannelShared;
 use super::close::{Failure, MethodId};
-use super::outbox::Outbox;
-use crate::broker::Broker;
-use crate::broker::auth::Actor;
-use crate::broker::durable::Durable;
-use crate::broker::publish::PublishBatch;
-use crate::broker::vhost::Vhost;
+use super::peer::Peer;
 use crate::protocol::frame::{ContentHeader, Frame, FrameKind};
 use crate::protocol::generated::{ChannelCloseOk, ConnectionUpdateSecretOk, Method};
 use crate::protocol::reply::ReplyCode;
-
-/// What all channels of a connection share, and what a handler needs beside its channel.
-pub(super) struct Peer {
-    pub(super) broker: Arc<Broker>,
-    pub(super) vhost: Arc<Vhost>,
-    pub(super) actor: Actor,
-    pub(super) outbox: Arc<Outbox>,
-    /// What this read has brought so far.
-    pub(super) publishes: PublishBatch,
-    owed: Vec<OwedConfirms>,
-    pub(super) message_size_max: u64,
-    pub(super) consumers_per_channel_max: usize,
-    /// The client wants to hear of consumers that the broker cancels.
-    pub(super) tell_cancelled: bool,
-}
-
-/// Confirms of one channel for what this read has brought.
-struct OwedConfirms {
-    channel: Arc<ChannelShared>,
-    /// Once the batch is on disk.
-    when_stored: Vec<u64>,
-    /// Once the batch is in its queues.
-    at_once: Vec<u64>,
-}
-
-impl Peer {
-    pub(super) fn new(
-        broker: Arc<Broker>,
-        vhost: Arc<Vhost>,
-        actor: Actor,
-        outbox: Arc<Outbox>,
-        settings: &super::ConnectionSettings,
-        tell_cancelled: bool,
-    ) -> Self {
-        Self {
-            broker,
-            vhost,
-            actor,
-            outbox,
-            publishes: PublishBatch::default(),
-            owed: Vec::new(),
-            message_size_max: settings.message_size_max_bytes,
-            consumers_per_channel_max: settings.consumers_per_channel_max,
-            tell_cancelled,
-        }
-    }
-
-    /// Notes that a publish has to be confirmed.
-    pub(super) fn owe_confirm(&mut self, channel: &Arc<ChannelShared>, number: u64, stored: bool) {
-        let known = self.owed.iter().position(|owed| Arc::ptr_eq(&owed.channel, channel));
-        let index = known.unwrap_or_else(|| {
-            let channel = Arc::clone(channel);
-            self.owed.push(OwedConfirms { channel, when_stored: Vec::new(), at_once: Vec::new() });
-            self.owed.len().saturating_sub(1)
-        });
-        if let Some(owed) = self.owed.get_mut(index) {
-            if stored { &mut owed.when_stored } else { &mut owed.at_once }.push(number);
-        }
-    }
-
-    /// Brings what was read into the queues and to the log, and has it confirmed.
-    pub(super) fn flush(&mut self) {
-        let batch = self.publishes.take();
-        let mut waiting = Vec::new();
-        for owed in self.owed.drain(..) {
-            owed.channel.complete_confirms(&owed.at_once, true);
-            if batch.is_empty() {
-                // The queues went away meanwhile: there is nothing to wait for.
-                owed.channel.complete_confirms(&owed.when_stored, true);
-            } else if !owed.when_stored.is_empty() {
-                waiting.push((owed.channel, owed.when_stored));
-            }
-        }
-        if batch.is_empty() {
-            return;
-        }
-        self.broker.store().append(
-            batch,
-            Box::new(move |outcome| {
-                for (channel, numbers) in waiting {
-                    channel.complete_confirms(&numbers, outcome.is_ok());
-                }
-            }),
-        );
-    }
-
-    /// Waits for a change to be on disk, unless the client doesn't.
-    pub(super) async fn finish(&self, durable: Durable, no_wait: bool) -> Result<(), Failure> {
-        if no_wait {
-            return Ok(());
-        }
-        Ok(durable.wait().await?)
-    }
-
-    /// Answers a method, unless the client doesn't want it.
-    pub(super) fn reply(&self, channel: u16, no_wait: bool, method: impl Into<Method>) {
-        if !no_wait {
-            self.outbox.put_method(channel, method);
-        }
-    }
-}
 
 /// How the connection goes on after a frame.
 #[derive(Debug, PartialEq, Eq)]

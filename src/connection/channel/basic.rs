@@ -10,7 +10,7 @@ use crate::broker::exchange::Exchange;
 use crate::broker::queue::{Consumer, Lane};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
-use crate::connection::session::Peer;
+use crate::connection::peer::Peer;
 use crate::protocol::generated::{
     BasicAck, BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty,
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,

@@ -3,7 +3,7 @@
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::connection::close::Failure;
-use crate::connection::session::Peer;
+use crate::connection::peer::Peer;
 use crate::protocol::generated::{ConfirmSelect, ConfirmSelectOk};
 
 impl Channel {

@@ -3,7 +3,7 @@
 use super::Channel;
 use crate::broker::vhost::{BindRequest, ExchangeDeclare as Declare};
 use crate::connection::close::Failure;
-use crate::connection::session::Peer;
+use crate::connection::peer::Peer;
 use crate::protocol::generated::{
     ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete,
     ExchangeDeleteOk, ExchangeUnbind, ExchangeUnbindOk,

@@ -20,7 +20,7 @@ use self::settlement::by_queue;
 use self::shared::{ChannelShared, requeue};
 use self::tx::Transaction;
 use super::close::Failure;
-use super::session::Peer;
+use super::peer::Peer;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;

@@ -4,7 +4,7 @@ use super::Channel;
 use crate::broker::error::Error;
 use crate::broker::vhost::{BindRequest, Deleted, QueueDeclare as Declare};
 use crate::connection::close::Failure;
-use crate::connection::session::Peer;
+use crate::connection::peer::Peer;
 use crate::protocol::generated::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
     QueuePurgeOk, QueueUnbind, QueueUnbindOk,

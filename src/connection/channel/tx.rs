@@ -15,7 +15,7 @@ use crate::broker::exchange::Exchange;
 use crate::broker::publish::PublishBatch;
 use crate::connection::close::Failure;
 use crate::connection::outbox::Outgoing;
-use crate::connection::session::Peer;
+use crate::connection::peer::Peer;
 use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
