@@ -17,8 +17,9 @@ use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::wire::ShortStr;
 
-/// Up to here a body is copied together with its properties and key.
-const COPY_MAX: u64 = 4096;
+/// Up to here a body is copied together with its properties and key: a message that stays must not
+/// pin a read buffer of many times its size, with messages in it that are long gone.
+const COPY_MAX: u64 = 32 * 1024;
 
 /// A body's length field may claim more, but no broker of this protocol takes it.
 const BODY_LEN_MAX: u64 = 512 * 1024 * 1024;
