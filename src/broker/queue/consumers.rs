@@ -76,8 +76,9 @@ impl Consumers {
         self.slots.is_empty()
     }
 
-    pub fn any_exclusive(&self) -> bool {
-        self.slots.values().any(|slot| slot.consumer.exclusive)
+    /// Whether there is a consumer that has the queue for itself; then it is the only one.
+    pub fn is_exclusive(&self) -> bool {
+        self.slots.len() == 1 && self.slots.values().any(|slot| slot.consumer.exclusive)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Consumer>> {

@@ -247,7 +247,7 @@ impl Queue {
             return Err(Error::not_found(format!("no {}", self.described())));
         }
         let taken = !inner.consumers.is_empty() && consumer.exclusive;
-        if taken || inner.consumers.any_exclusive() {
+        if taken || inner.consumers.is_exclusive() {
             return Err(Error::access_refused(format!("{} in exclusive use", self.described())));
         }
         announce();
