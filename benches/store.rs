@@ -13,7 +13,7 @@ use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldTable;
 use ferrymq::protocol::wire::ShortStr;
 use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
-use ferrymq::store::record::{QueueId, Record, Seq, SeqRange};
+use ferrymq::store::record::{QueueId, Record, Seq, SeqRange, Settled};
 use ferrymq::store::{self, CatalogChange, Definition, Epoch, Opened, StoreSettings};
 use tempfile::TempDir;
 
@@ -46,8 +46,9 @@ fn run(directory: &Path, count: usize, body_len: usize) {
         for first in (0..count).step_by(BATCH) {
             window.enter(BATCH);
             let (first, last) = (seq(opened.epoch, first), seq(opened.epoch, first + BATCH - 1));
-            let ranges = [SeqRange { first, last }].into_iter().collect();
-            window.append(&opened, vec![Record::Settle { queue: QUEUE, ranges }], BATCH);
+            let seqs = [SeqRange { first, last }].into_iter().collect();
+            let settled = Settled { seqs, bytes: (BATCH * body_len) as u64, through: last };
+            window.append(&opened, vec![Record::Settle { queue: QUEUE, settled }], BATCH);
         }
         window.wait_empty();
     });
@@ -72,8 +73,8 @@ fn reopen(directory: &Path, count: usize, body_len: usize) {
     drop(opened);
     measure(&format!("reopen {body_len} B"), count, || {
         let opened = open(directory);
-        let found: usize = opened.queues.iter().map(|queue| queue.messages.len()).sum();
-        assert_eq!(found, count);
+        let found: u64 = opened.queues.iter().map(|queue| queue.count).sum();
+        assert_eq!(found, count as u64);
     });
 }
 
@@ -152,15 +153,13 @@ impl Window {
 
     fn append(&self, opened: &Opened, batch: Vec<Record>, count: usize) {
         let window = Self::clone(self);
-        opened.store.append(
-            batch,
-            Box::new(move |outcome| {
-                outcome.expect("the disk works");
-                let (waiting, left) = &*window.0;
-                *waiting.lock().expect("nobody panics") -= count;
-                left.notify_all();
-            }),
-        );
+        let told = move |outcome: Result<_, _>| {
+            outcome.expect("the disk works");
+            let (waiting, left) = &*window.0;
+            *waiting.lock().expect("nobody panics") -= count;
+            left.notify_all();
+        };
+        opened.store.append(batch, Some(Box::new(told)));
     }
 
     fn wait_empty(&self) {

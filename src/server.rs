@@ -146,8 +146,12 @@ async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
     let settings = StoreSettings {
         segment_size_bytes: config.store.segment_size_bytes,
         in_flight_bytes_max: config.store.in_flight_bytes_max,
+        ..StoreSettings::default()
     };
-    let broker_settings = BrokerSettings { loopback_users: config.auth.loopback_users.clone() };
+    let broker_settings = BrokerSettings {
+        loopback_users: config.auth.loopback_users.clone(),
+        queue_memory_bytes_max: config.store.queue_memory_bytes_max,
+    };
     let opened = tokio::task::spawn_blocking(move || {
         let opened = store::open(&directory, &settings).map_err(StartError::Store)?;
         Broker::open(opened, broker_settings).map_err(StartError::Broker)

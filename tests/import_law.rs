@@ -25,7 +25,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("std::fs", &["store/", "config/file.rs"]),
     ("tokio::fs", &[]),
     ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
-    ("Instant::now", &["connection/", "bin/ferrymq.rs"]),
+    ("Instant::now", &["connection/", "bin/ferrymq.rs", "store/upkeep.rs"]),
     ("SystemTime::now", &["broker/vhost/mod.rs"]),
     ("protocol::frame", &["protocol/", "connection/"]),
     ("protocol::generated", &["protocol/", "connection/"]),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrymq::broker::queue::state::{Next, State};
+use ferrymq::broker::queue::state::{ENTRY_COST, Next, State, Wanted};
 use ferrymq::protocol::message::{Body, Message};
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::wire::ShortStr;
-use ferrymq::store::{Epoch, Seq};
+use ferrymq::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, SeqRange};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -27,6 +27,12 @@ enum Operation {
     Purge,
     AskMark(u64),
     AnswerMark(bool),
+    /// So many of the newest messages are on disk.
+    OnDisk(u64),
+    /// What is asked for is read back.
+    Read,
+    /// What the head may cost, in messages.
+    HeadMax(u64),
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -38,6 +44,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Purge),
         3 => (0..4u64).prop_map(Operation::AskMark),
         3 => any::<bool>().prop_map(Operation::AnswerMark),
+        3 => (0..9u64).prop_map(Operation::OnDisk),
+        4 => Just(Operation::Read),
+        1 => (0..6u64).prop_map(Operation::HeadMax),
     ]
 }
 
@@ -77,6 +86,16 @@ impl Model {
         lowest.map_or(self.last, |lowest| lowest - 1)
     }
 
+    /// What a store would read back.
+    fn page(&self, wanted: Wanted) -> Page {
+        let stored = self.ready.range(wanted.from.0..).filter(|(_, message)| message.stored);
+        let read = |(seq, expected): (&u64, &Expected)| (Seq(*seq), message(expected.len as usize));
+        let messages: Vec<_> = stored.take(wanted.limit.count).map(read).collect();
+        let is_all = messages.len() < wanted.limit.count;
+        let last = messages.last().filter(|_| !is_all).map(|(seq, _)| *seq);
+        Page { messages, through: last.unwrap_or(Seq(u64::MAX)) }
+    }
+
     fn nth_unacked(&self, index: usize) -> Option<u64> {
         self.unacked.keys().nth(index.checked_rem(self.unacked.len())?).copied()
     }
@@ -92,10 +111,25 @@ fn message(len: usize) -> Arc<Message> {
     })
 }
 
+fn apply_purge(state: &mut State, model: &mut Model) -> Result<(), TestCaseError> {
+    let (count, ranges, bytes) = state.purge();
+    prop_assert_eq!(count, model.ready.len());
+    let stored = model.ready.values().filter(|message| message.stored);
+    prop_assert_eq!(bytes, stored.map(|message| message.len).sum::<u64>());
+    model.ready.clear();
+    for seq in 1..=model.last & 0xFFFF {
+        let seq = (model.last & !0xFFFF) | seq;
+        let is_in = |range: &SeqRange| (range.first.0..=range.last.0).contains(&seq);
+        prop_assert_eq!(ranges.iter().any(is_in), !model.unacked.contains_key(&seq));
+    }
+    Ok(())
+}
+
 fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<(), TestCaseError> {
     match operation {
         Operation::Enqueue { stored, len } => {
-            let seq = state.enqueue(message(*len), *stored).0;
+            let seq = state.next_seq().0;
+            state.enqueue(message(*len), *stored);
             prop_assert!(seq > model.last);
             model.last = seq;
             let expected = Expected { len: *len as u64, stored: *stored, redelivered: false };
@@ -128,15 +162,7 @@ fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<
             prop_assert_eq!(state.requeue(Seq(seq)), Some(7));
         }
         Operation::Purge => {
-            let (count, upto, others) = state.purge();
-            prop_assert_eq!(count, model.ready.len());
-            model.ready.clear();
-            for seq in 1..=model.last & 0xFFFF {
-                let seq = (model.last & !0xFFFF) | seq;
-                let is_gone = seq <= upto.0
-                    || others.iter().any(|range| (range.first.0..=range.last.0).contains(&seq));
-                prop_assert_eq!(is_gone, !model.unacked.contains_key(&seq));
-            }
+            apply_purge(state, model)?;
         }
         Operation::AskMark(wanted) => {
             let asked = state.ask_mark(*wanted);
@@ -151,6 +177,15 @@ fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<
                 model.marked = model.marked.max(upto);
             }
         }
+        Operation::OnDisk(count) => {
+            state.on_disk(Seq(model.last.saturating_sub(*count)), Seq(model.last));
+        }
+        Operation::Read => {
+            let Some(wanted) = state.ask_read() else { return Ok(()) };
+            prop_assert_eq!(state.ask_read(), None, "one at a time");
+            prop_assert_eq!(state.read(wanted.round, model.page(wanted)), 0);
+        }
+        Operation::HeadMax(messages) => state.set_head_max(messages * ENTRY_COST),
     }
     Ok(())
 }
@@ -167,7 +202,10 @@ proptest! {
             prop_assert_eq!(state.ready_count(), model.ready.len());
             prop_assert_eq!(state.unacked_count(), model.unacked.len());
             prop_assert_eq!(state.ready_bytes(), model.ready.values().map(|m| m.len).sum::<u64>());
-            prop_assert_eq!(state.peek(Seq(u64::MAX)), model.next());
+            match state.peek(Seq(u64::MAX)) {
+                Next::Paged => prop_assert!(state.head_cost() == 0 && !model.ready.is_empty()),
+                next => prop_assert_eq!(next, model.next()),
+            }
             prop_assert_eq!(state.settled_through().0, model.settled_through());
         }
     }
@@ -193,4 +231,77 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     }
     assert!(asked[..8].iter().all(|count| *count == 1), "{asked:?}");
     assert!(asked.len() < 40, "{} marks", asked.len());
+}
+
+/// Messages that a last run left, some of them delivered by it, all with one byte.
+fn left(count: u64, delivered: u64) -> RecoveredQueue {
+    let id = QueueId(1);
+    RecoveredQueue {
+        id,
+        first: Seq(1),
+        last: Seq(count),
+        count,
+        bytes: count,
+        delivered_upto: Seq(delivered),
+    }
+}
+
+fn page(first: u64, last: u64, through: u64) -> Page {
+    let messages = (first..=last).map(|seq| (Seq(seq), message(1))).collect();
+    Page { messages, through: Seq(through) }
+}
+
+#[test]
+fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
+    let mut state = State::new(Epoch(2));
+    state.set_head_max(4 * ENTRY_COST);
+    state.restore(&left(10, 3));
+    assert_eq!((state.ready_count(), state.ready_bytes()), (10, 10));
+    state.enqueue(message(1), true);
+    let mut taken = Vec::new();
+    while state.ready_count() > 0 {
+        if let Some(wanted) = state.ask_read() {
+            let last = (wanted.from.0 + 1).min(10);
+            let through = if last == 10 { u64::MAX } else { last };
+            assert_eq!(state.read(wanted.round, page(wanted.from.0, last, through)), 0);
+        }
+        let _ = state.ask_mark(1);
+        state.mark_answered(true);
+        taken.extend(state.take(1, true).map(|entry| (entry.seq.0 & 0xFF, entry.redelivered)));
+    }
+    let expected = (1..=10).map(|seq| (seq, seq <= 3)).chain([(1, false)]);
+    assert_eq!(taken, expected.collect::<Vec<_>>());
+    assert_eq!(state.ready_bytes(), 0);
+}
+
+#[test]
+fn messages_that_cannot_be_read_are_counted_out_and_the_others_come() {
+    let mut state = State::new(Epoch(2));
+    state.set_head_max(100 * ENTRY_COST);
+    state.restore(&left(10, 0));
+    let wanted = state.ask_read().expect("the head is empty");
+    assert_eq!(state.read(wanted.round, page(4, 8, u64::MAX)), 5);
+    assert_eq!((state.ready_count(), state.ready_bytes()), (5, 5));
+}
+
+#[test]
+fn a_store_that_reads_nothing_is_asked_once() {
+    let mut state = State::new(Epoch(2));
+    state.restore(&left(10, 0));
+    let wanted = state.ask_read().expect("the head is empty");
+    state.read(wanted.round, Page::default());
+    assert_eq!((state.ask_read(), state.peek(Seq(0))), (None, Next::Unreadable));
+    assert_eq!(state.ready_count(), 10, "they are still there");
+    state.purge();
+    assert_eq!(state.peek(Seq(0)), Next::Empty);
+}
+
+#[test]
+fn an_answer_that_a_purge_has_overtaken_is_dropped() {
+    let mut state = State::new(Epoch(2));
+    state.restore(&left(10, 0));
+    let wanted = state.ask_read().expect("the head is empty");
+    assert_eq!(state.purge().0, 10);
+    state.read(wanted.round, page(1, 10, u64::MAX));
+    assert_eq!((state.ready_count(), state.peek(Seq(0))), (0, Next::Empty));
 }

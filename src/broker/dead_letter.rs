@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::changes::Changes;
 use super::queue::{Entry, Queue};
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{Batch, QueueId, Record, Seq, SeqRange};
+use crate::store::record::{QueueId, Record, Seq, SeqRange, Settled};
 
 const X_DEATH: &str = "x-death";
 
@@ -40,7 +41,7 @@ pub fn dead_letter(
     entry: &Entry,
     reason: Reason,
     now_seconds: u64,
-    batch: &mut Batch,
+    batch: &mut Changes,
 ) {
     let options = &source.properties.options;
     let exchange = options.dead_letter_exchange.as_ref().and_then(|name| vhost.exchange(name));
@@ -79,11 +80,13 @@ pub fn dead_letter(
     }
 }
 
-fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Batch) {
+fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Changes) {
     if entry.stored {
         let range = SeqRange { first: entry.seq, last: entry.seq };
-        let ranges = SmallVec::from_slice(&[range]);
-        batch.push(Record::Settle { queue: source.properties.id, ranges });
+        let seqs = SmallVec::from_slice(&[range]);
+        let bytes = entry.message.body.len();
+        let settled = Settled { seqs, bytes, through: Seq(0) };
+        batch.push(Record::Settle { queue: source.properties.id, settled });
     }
 }
 

@@ -2,9 +2,10 @@
 
 use tokio::sync::oneshot;
 
+use super::changes::Changes;
 use super::error::Error;
 use crate::protocol::reply::ReplyCode;
-use crate::store::{AppendError, Batch, Position, Store};
+use crate::store::{AppendError, Position, Store};
 
 /// Resolves when what was changed is on disk. A reply to a client waits for it.
 #[must_use = "the reply must wait for it"]
@@ -17,18 +18,16 @@ impl Durable {
     }
 
     /// Appends a batch; an empty one needs no writing.
-    pub fn append(store: &dyn Store, batch: Batch) -> Self {
+    pub fn append(store: &dyn Store, batch: Changes) -> Self {
         if batch.is_empty() {
             return Self::already();
         }
         let (sender, receiver) = oneshot::channel();
-        store.append(
-            batch,
-            Box::new(move |outcome| {
-                // Nobody may be waiting any more: then nobody is told.
-                let _ = sender.send(outcome);
-            }),
-        );
+        let tell = move |outcome| {
+            // Nobody may be waiting any more: then nobody is told.
+            let _ = sender.send(outcome);
+        };
+        batch.append(store, Some(Box::new(tell)));
         Self(Some(receiver))
     }
 

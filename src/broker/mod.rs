@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod binding;
+pub mod changes;
 mod dead_letter;
 pub mod durable;
 mod equivalence;
@@ -25,15 +26,16 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use self::auth::{PasswordHash, User};
+use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
 use self::registry::Registry;
-use self::vhost::{QueueIds, Vhost};
+use self::vhost::{QueueFactory, Vhost};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, PermissionDefinition, UserDefinition, VhostDefinition,
 };
-use crate::store::record::{Batch, QueueId, Record};
+use crate::store::record::{QueueId, Record};
 use crate::store::{Opened, RecoveredQueue, Store, StoreState};
 
 /// The vhost and the user that a new data directory begins with, as RabbitMQ's does.
@@ -50,11 +52,16 @@ pub struct ConnectionId(pub u64);
 pub struct BrokerSettings {
     /// Users who may connect from this machine only.
     pub loopback_users: Vec<String>,
+    /// Ready messages that the log holds are kept in memory, too, up to so many bytes.
+    pub queue_memory_bytes_max: u64,
 }
 
 impl Default for BrokerSettings {
     fn default() -> Self {
-        Self { loopback_users: vec![DEFAULT_USER.to_owned()] }
+        Self {
+            loopback_users: vec![DEFAULT_USER.to_owned()],
+            queue_memory_bytes_max: 128 * 1024 * 1024,
+        }
     }
 }
 
@@ -91,7 +98,7 @@ impl fmt::Display for LoginRefused {
 pub struct Broker {
     settings: BrokerSettings,
     store: Arc<dyn Store>,
-    queue_ids: Arc<QueueIds>,
+    factory: Arc<QueueFactory>,
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, Arc<User>>,
     next_id: AtomicU64,
@@ -103,10 +110,11 @@ impl Broker {
     /// are on disk.
     pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
         let is_new = opened.catalog.is_empty();
+        let (store, memory) = (Arc::clone(&opened.store), settings.queue_memory_bytes_max);
         let broker = Arc::new(Self {
             settings,
             store: opened.store,
-            queue_ids: Arc::new(QueueIds::new(opened.epoch)),
+            factory: Arc::new(QueueFactory::new(opened.epoch, store, memory)),
             vhosts: DashMap::new(),
             users: DashMap::new(),
             next_id: AtomicU64::new(1),
@@ -266,7 +274,7 @@ impl Broker {
             Error::precondition_failed(format!("the vhost name '{name}' is longer than 255 bytes"))
         })?;
         let vhost = self.vhosts.entry(name.to_owned()).or_insert_with(|| {
-            Vhost::new(short, Arc::clone(&self.store), Arc::clone(&self.queue_ids))
+            Vhost::new(short, Arc::clone(&self.store), Arc::clone(&self.factory))
         });
         Ok(Arc::clone(&vhost))
     }
@@ -289,8 +297,8 @@ impl Broker {
             .into_iter()
             .map(|vhost| DefinitionKey::Permission { user: name.to_owned(), vhost });
         let keys = permissions.chain([DefinitionKey::User(name.to_owned())]);
-        let batch = keys.map(|key| Record::Catalog(CatalogChange::Delete(key))).collect();
-        (true, Durable::append(&*self.store, batch))
+        let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
+        (true, Durable::append(&*self.store, records.collect::<Vec<_>>().into()))
     }
 
     /// Sets what a user may do in a vhost. Effective at once.
@@ -318,6 +326,6 @@ impl Broker {
     }
 
     fn store_change(&self, change: CatalogChange) -> Durable {
-        Durable::append(&*self.store, Batch::from([Record::Catalog(change)]))
+        Durable::append(&*self.store, Changes::from(Record::Catalog(change)))
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::changes::Changes;
 use super::queue::Queue;
 use crate::protocol::message::Message;
-use crate::store::record::{Batch, QueueId, Record, Seq};
+use crate::store::record::{QueueId, Record, Seq};
 
 /// The queues a message goes to, each once.
 pub type Route = SmallVec<[Arc<Queue>; 1]>;
@@ -22,7 +23,7 @@ const RUN_MAX: usize = 1024;
 pub struct PublishBatch {
     run: Vec<Arc<Message>>,
     route: Route,
-    records: Batch,
+    records: Changes,
 }
 
 impl PublishBatch {
@@ -58,13 +59,13 @@ impl PublishBatch {
     }
 
     /// What the log has to know; other operations of the same read add theirs.
-    pub fn records(&mut self) -> &mut Batch {
+    pub fn records(&mut self) -> &mut Changes {
         self.enqueue_run();
         &mut self.records
     }
 
     /// Ends the batch and answers what has to be appended.
-    pub fn take(&mut self) -> Batch {
+    pub fn take(&mut self) -> Changes {
         self.enqueue_run();
         self.route.clear();
         std::mem::take(&mut self.records)

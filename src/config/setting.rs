@@ -103,6 +103,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Whole { default: 64 * MIB, min: 64 * KIB, max: 65_536 * MIB, unit: "bytes" },
     },
     Setting {
+        key: "store.queue_memory_bytes_max",
+        purpose: "Ready messages kept in memory beside the log, of all queues; what is beyond it is on \
+                  disk only",
+        kind: Kind::Whole { default: 128 * MIB, min: MIB, max: 1024 * 1024 * MIB, unit: "bytes" },
+    },
+    Setting {
         key: "auth.loopback_users",
         purpose: "Users who may connect from this machine only",
         kind: Kind::Names { default: &["guest"] },

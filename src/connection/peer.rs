@@ -15,6 +15,7 @@ use crate::broker::durable::Durable;
 use crate::broker::publish::PublishBatch;
 use crate::broker::vhost::Vhost;
 use crate::protocol::generated::Method;
+use crate::store::OnCommit;
 
 /// What all channels of a connection share, and what a handler needs beside its channel.
 pub(super) struct Peer {
@@ -91,14 +92,15 @@ impl Peer {
         if batch.is_empty() {
             return;
         }
-        self.broker.store().append(
-            batch,
-            Box::new(move |outcome| {
+        let on_commit: Option<OnCommit> = match waiting.is_empty() {
+            true => None,
+            false => Some(Box::new(move |outcome| {
                 for (channel, numbers) in waiting {
                     channel.complete_confirms(&numbers, outcome.is_ok());
                 }
-            }),
-        );
+            })),
+        };
+        batch.append(&**self.broker.store(), on_commit);
     }
 
     /// Waits for a change to be on disk, unless the client doesn't.

@@ -3,11 +3,15 @@
 //! Immutable once made and shared by reference from the socket it came in on to the log, the queues
 //! and the sockets it leaves on.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::properties::Properties;
 use super::wire::ShortStr;
+
+/// Up to here a body is copied together with its properties and key: a message that stays must not
+/// pin a buffer of many times its size, with messages in it that are long gone.
+const COPY_MAX: u64 = 32 * 1024;
 
 /// One message. `exchange` and `routing_key` are what the consumer is told in basic.deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,38 @@ impl Message {
     /// Whether the publisher asked for the message to survive a restart (delivery_mode 2).
     pub fn is_persistent(&self) -> bool {
         self.properties.is_persistent()
+    }
+
+    /// The same message without a hold on the buffer it was read into: a small one in an allocation
+    /// of its own, a large one with its body where it is.
+    pub fn detached(self) -> Self {
+        if self.body.len() <= COPY_MAX {
+            return self.copied();
+        }
+        Self {
+            exchange: self.exchange.detached(),
+            routing_key: self.routing_key.detached(),
+            properties: self.properties.detached(),
+            ..self
+        }
+    }
+
+    /// All parts in one allocation.
+    fn copied(self) -> Self {
+        let Self { exchange, routing_key, properties, body, dead_lettered } = &self;
+        let parts = [exchange.as_bytes(), routing_key.as_bytes(), properties.as_bytes()];
+        let len: usize = parts.iter().copied().chain(body.chunks()).map(Bytes::len).sum();
+        let mut buffer = BytesMut::with_capacity(len);
+        parts.iter().copied().chain(body.chunks()).for_each(|part| buffer.extend_from_slice(part));
+        let mut rest = buffer.freeze();
+        let [exchange, routing_key, properties_bytes] = parts.map(|part| rest.split_to(part.len()));
+        Self {
+            exchange: ShortStr::from_bytes(exchange).unwrap_or_default(),
+            routing_key: ShortStr::from_bytes(routing_key).unwrap_or_default(),
+            properties: properties.moved_to(properties_bytes),
+            body: Body::from(rest),
+            dead_lettered: *dead_lettered,
+        }
     }
 }
 

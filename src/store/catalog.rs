@@ -5,9 +5,10 @@
 //! files that it never syncs:
 //!
 //! ```text
-//! m                          → position u64 | epoch u32
+//! m                          → format version u32 | position u64 | epoch u32
 //! d <digest 32> <piece u16>  → a definition as JSON
-//! q <queue id>  <piece u16>  → delivered up to u64 | settled ranges
+//! q <queue id>  <piece u16>  → delivered up to u64 | bytes i64 | settled | early | runs
+//! s <segment>   <piece u16>  → salt u64 | length u64 | messages u64 | last position u64
 //! ```
 //!
 //! Rule: sled's flush is not an fsync, so that its file is synced by a descriptor of our own.
@@ -20,11 +21,13 @@ use std::path::{Path, PathBuf};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Epoch;
+use super::decoding::ranges;
 use super::definition::Definition;
-use super::encoding::{put_ranges, ranges};
-use super::ledger::QueueLedger;
-use super::record::{QueueId, Seq};
-use super::state::Changes;
+use super::encoding::put_ranges;
+use super::ledger::{QueueLedger, Run, SegmentNumber};
+use super::record::{QueueId, Ranges, Seq};
+use super::state::{Changes, SegmentFacts};
+use crate::protocol::error::DecodeError;
 use crate::protocol::wire::Fields;
 
 /// Longest value.
@@ -38,6 +41,9 @@ const FLUSH_EVERY_MS: u64 = 500;
 const KEY_MARK: &[u8] = b"m";
 const PREFIX_DEFINITION: u8 = b'd';
 const PREFIX_QUEUE: u8 = b'q';
+const PREFIX_SEGMENT: u8 = b's';
+
+const FORMAT_VERSION: u32 = 2;
 
 /// What has changed up to a position.
 #[derive(Debug)]
@@ -53,15 +59,33 @@ pub(super) struct Kept {
     pub(super) position: u64,
     pub(super) epoch: u32,
     pub(super) definitions: Vec<Definition>,
-    pub(super) ledgers: Vec<(QueueId, QueueLedger)>,
+    pub(super) ledgers: Vec<KeptLedger>,
+    pub(super) segments: Vec<(SegmentNumber, SegmentFacts)>,
 }
 
-pub(super) struct Catalog {
+/// A queue's ledger in its parts.
+#[derive(Debug, Clone)]
+pub(super) struct KeptLedger {
+    pub(super) queue: QueueId,
+    /// Without its runs.
+    pub(super) ledger: QueueLedger,
+    pub(super) bytes: i64,
+    pub(super) early: Ranges,
+    pub(super) runs: Vec<Run>,
+}
+
+/// Where checkpoints are kept.
+pub(super) trait Catalog: Send {
+    /// Writes a checkpoint, all of it or nothing, and makes it durable.
+    fn write(&self, checkpoint: &Checkpoint) -> io::Result<()>;
+}
+
+pub(super) struct SledCatalog {
     db: sled::Db,
     file: File,
 }
 
-impl Catalog {
+impl SledCatalog {
     /// Opens sled's directory and reads all of it. sled may panic on a damaged one: that is an
     /// error like any other.
     pub(super) fn open(directory: &Path) -> Result<(Self, Kept), String> {
@@ -80,12 +104,6 @@ impl Catalog {
         opened.unwrap_or_else(|_| Err("sled panicked while it opened".to_owned()))
     }
 
-    /// Writes a checkpoint, all of it or nothing, and makes it durable.
-    pub(super) fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
-        catch_unwind(AssertUnwindSafe(|| self.apply(checkpoint)))
-            .unwrap_or_else(|_| Err(io::Error::other("sled panicked while it wrote")))
-    }
-
     fn apply(&self, checkpoint: &Checkpoint) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         for (key, definition) in &checkpoint.changes.definitions {
@@ -100,7 +118,13 @@ impl Catalog {
             let value = ledger.as_ref().map(encode_ledger);
             self.replace(&mut batch, &prefix, value.as_deref())?;
         }
+        for (number, facts) in &checkpoint.changes.segments {
+            let prefix = [&[PREFIX_SEGMENT], number.to_be_bytes().as_slice()].concat();
+            let value = facts.as_ref().map(encode_facts);
+            self.replace(&mut batch, &prefix, value.as_deref())?;
+        }
         let mut mark = BytesMut::new();
+        mark.put_u32(FORMAT_VERSION);
         mark.put_u64(checkpoint.position);
         mark.put_u32(checkpoint.epoch.0);
         batch.insert(KEY_MARK, mark.as_ref());
@@ -126,19 +150,52 @@ impl Catalog {
     }
 }
 
+impl Catalog for SledCatalog {
+    fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        catch_unwind(AssertUnwindSafe(|| self.apply(checkpoint)))
+            .unwrap_or_else(|_| Err(io::Error::other("sled panicked while it wrote")))
+    }
+}
+
 fn encode_ledger(ledger: &QueueLedger) -> Vec<u8> {
     let mut out = BytesMut::new();
     out.put_u64(ledger.delivered_upto().0);
+    out.put_i64(ledger.bytes());
     put_ranges(&mut out, &ledger.settled());
+    put_ranges(&mut out, &ledger.early());
+    for Run { first, last, segment } in ledger.runs() {
+        out.put_u64(first.0);
+        out.put_u64(last.0);
+        out.put_u64(segment);
+    }
     out.to_vec()
 }
 
-fn decode_ledger(value: Vec<u8>) -> Result<QueueLedger, String> {
+fn decode_ledger(queue: QueueId, value: Vec<u8>) -> Result<KeptLedger, DecodeError> {
     let bytes = Bytes::from(value);
     let mut fields = Fields::new(&bytes);
-    let delivered_upto = fields.longlong().map(Seq).map_err(|error| error.text)?;
-    let settled = ranges(&mut fields).map_err(|error| error.text)?;
-    Ok(QueueLedger::restore(&settled, delivered_upto))
+    let delivered_upto = fields.longlong().map(Seq)?;
+    let live_bytes = fields.longlong()?.cast_signed();
+    let (settled, early) = (ranges(&mut fields)?, ranges(&mut fields)?);
+    let mut runs = Vec::new();
+    while !fields.is_empty() {
+        let (first, last) = (Seq(fields.longlong()?), Seq(fields.longlong()?));
+        runs.push(Run { first, last, segment: fields.longlong()? });
+    }
+    let ledger = QueueLedger::restore(&settled, delivered_upto);
+    Ok(KeptLedger { queue, ledger, bytes: live_bytes, early, runs })
+}
+
+fn encode_facts(facts: &SegmentFacts) -> Vec<u8> {
+    let SegmentFacts { salt, len, total, last_position } = facts;
+    [salt, len, total, last_position].into_iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+fn decode_facts(value: Vec<u8>) -> Result<SegmentFacts, DecodeError> {
+    let bytes = Bytes::from(value);
+    let mut fields = Fields::new(&bytes);
+    let mut next = || fields.longlong();
+    Ok(SegmentFacts { salt: next()?, len: next()?, total: next()?, last_position: next()? })
 }
 
 fn read_all(db: &sled::Db) -> Result<Kept, String> {
@@ -165,6 +222,10 @@ fn read_all(db: &sled::Db) -> Result<Kept, String> {
 fn read_mark(kept: &mut Kept, mark: &[u8]) -> Result<(), String> {
     let bytes = Bytes::copy_from_slice(mark);
     let mut fields = Fields::new(&bytes);
+    let version = fields.long().map_err(|error| error.text)?;
+    if version != FORMAT_VERSION {
+        return Err(format!("it has format version {version}, not {FORMAT_VERSION}"));
+    }
     kept.position = fields.longlong().map_err(|error| error.text)?;
     kept.epoch = fields.long().map_err(|error| error.text)?;
     Ok(())
@@ -179,11 +240,20 @@ fn read_value(kept: &mut Kept, prefix: Option<&[u8]>, value: Vec<u8>) -> Result<
             Ok(())
         }
         Some((&PREFIX_QUEUE, id)) => {
-            let id: [u8; 8] = id.try_into().map_err(|_| "a queue's key has a wrong length")?;
-            let ledger = decode_ledger(value)?;
-            kept.ledgers.push((QueueId(u64::from_be_bytes(id)), ledger));
+            let ledger = decode_ledger(QueueId(number_of(id)?), value);
+            kept.ledgers.push(ledger.map_err(|error| error.text)?);
+            Ok(())
+        }
+        Some((&PREFIX_SEGMENT, id)) => {
+            let facts = decode_facts(value).map_err(|error| error.text)?;
+            kept.segments.push((number_of(id)?, facts));
             Ok(())
         }
         Some((other, _)) => Err(format!("unknown prefix {other}")),
     }
+}
+
+fn number_of(key: &[u8]) -> Result<u64, String> {
+    let key: [u8; 8] = key.try_into().map_err(|_| "a key has a wrong length")?;
+    Ok(u64::from_be_bytes(key))
 }

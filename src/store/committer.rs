@@ -2,19 +2,25 @@
 //! tells everybody in it.
 //!
 //! ```text
-//!   inbox ──window──▶ encode ──▶ write ──▶ fdatasync ──▶ on_commit ──▶ fold ──▶ next window
+//!   inbox ──window──▶ cancel ──▶ encode ──▶ write ──▶ fdatasync ──▶ on_commit, fold ──▶ next
 //! ```
 //!
-//! Owner of the active segment and of the fold over the log. A failed write or fsync is final: what
-//! was on its way has an unknown outcome, and nothing more is taken.
+//! Owner of the active segment; the only one who changes the fold over the log. A failed write or
+//! fsync is final: what was on its way has an unknown outcome, and nothing more is taken.
 
 use std::io;
-use std::path::PathBuf;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
+use parking_lot::Mutex;
+
+use super::cancel::cancel_pairs;
 use super::catalog::Checkpoint;
-use super::encoding::{LogRecord, put_batch};
-use super::inbox::{Inbox, Pending, tell};
+use super::encoding::{Encoder, LogRecord};
+use super::files::Files;
+use super::inbox::{Inbox, Pending, tell, tell_closed};
+use super::index::{Place, SegmentIndex};
 use super::ledger::SegmentNumber;
 use super::segment::Segment;
 use super::state::LogState;
@@ -27,83 +33,128 @@ const BUFFER_KEPT_MAX: usize = 1024 * 1024;
 
 pub(super) struct Committer {
     pub(super) inbox: Arc<Inbox>,
-    pub(super) directory: PathBuf,
+    pub(super) files: Arc<dyn Files>,
     pub(super) epoch: Epoch,
     pub(super) segment_size_bytes: u64,
     pub(super) segment: Segment,
-    /// Older segments that hold messages, or did.
-    pub(super) sealed: Vec<SegmentNumber>,
-    pub(super) state: LogState,
-    pub(super) next_position: u64,
+    pub(super) encoder: Encoder,
+    pub(super) state: Arc<Mutex<LogState>>,
+    /// Segments that are full and whose indexes are still to be written.
+    pub(super) sealed: Vec<(SegmentNumber, Arc<SegmentIndex>)>,
+    pub(super) last_position: u64,
     pub(super) orders: Orders,
 }
+
+/// Batches that go to the disk together, and where their messages are.
+#[derive(Default)]
+struct Group {
+    batches: Vec<(u64, Vec<LogRecord>)>,
+    callbacks: Vec<Option<OnCommit>>,
+    places: Vec<Place>,
+}
+
+type Batches = Peekable<IntoIter<Pending>>;
 
 impl Committer {
     /// Runs until the store is closed or fails.
     pub(super) fn run(mut self) {
-        let (mut out, mut scratch) = (Gather::default(), Gather::default());
+        let mut out = Gather::default();
         loop {
-            let window = self.inbox.next_window();
-            let (batches, callbacks): (Vec<_>, Vec<_>) = window
-                .pending
-                .into_iter()
-                .map(|Pending { batch, on_commit }| {
-                    (batch.into_iter().map(LogRecord::Broker).collect::<Vec<_>>(), on_commit)
-                })
-                .unzip();
-            let first_position = self.next_position;
-            if !batches.is_empty()
-                && let Err(error) = self.write(&batches, &mut out, &mut scratch)
-            {
-                self.fail(&error, callbacks);
-                return;
+            let mut window = self.inbox.next_window();
+            cancel_pairs(&mut window.pending);
+            let mut batches = window.pending.into_iter().peekable();
+            while batches.peek().is_some() {
+                let mut group = Group::default();
+                match self.write(&mut batches, &mut group, &mut out) {
+                    Ok(()) => self.commit(group),
+                    Err(error) => return self.fail(&error, group.callbacks, batches),
+                }
             }
-            for (position, on_commit) in (first_position..).zip(callbacks) {
-                tell(on_commit, Ok(Position(position)));
-            }
-            self.fold(&batches);
             out.shrink(BUFFER_KEPT_MAX);
             if let Err(error) = self.tidy(window.last) {
-                self.fail(&error, Vec::new());
-                return;
+                return self.fail(&error, Vec::new(), batches);
             }
             if window.last {
-                self.end();
-                return;
+                return self.end();
             }
         }
     }
 
+    /// Writes as many batches as the segment takes and makes them durable.
     fn write(
         &mut self,
-        batches: &[Vec<LogRecord>],
+        batches: &mut Batches,
+        group: &mut Group,
         out: &mut Gather,
-        scratch: &mut Gather,
     ) -> io::Result<()> {
-        for records in batches {
-            put_batch(out, scratch, self.segment.salt, self.next_position, records);
-            self.next_position = self.next_position.saturating_add(1);
+        if self.is_full() {
+            self.roll()?;
+        }
+        let room = self.segment_size_bytes.saturating_sub(self.segment.len);
+        while (out.len() as u64) < room
+            && let Some(Pending { batch, on_commit }) = batches.next()
+        {
+            group.callbacks.push(on_commit);
+            if !batch.is_empty() {
+                self.encode(&batch, group, out)?;
+            }
+            group.batches.push((self.last_position, batch));
+        }
+        if out.is_empty() {
+            return Ok(());
         }
         self.segment.append(out)?;
         self.segment.sync()
     }
 
-    fn fold(&mut self, batches: &[Vec<LogRecord>]) {
-        for record in batches.iter().flatten() {
-            self.state.apply(record, self.segment.number, |_, _| {});
-        }
+    fn encode(
+        &mut self,
+        batch: &[LogRecord],
+        group: &mut Group,
+        out: &mut Gather,
+    ) -> io::Result<()> {
+        self.last_position = self.last_position.saturating_add(1);
+        let (base, position) = (self.segment.len, self.last_position);
+        self.encoder.put_batch(out, base, position, batch, &mut group.places)
     }
 
-    /// After a window: a new segment when this one is full, and work for the upkeep.
+    /// Tells everybody and then applies what was written. Both under the fold's lock: who was told
+    /// of a commit and reads finds it.
+    fn commit(&mut self, group: Group) {
+        let Group { batches, callbacks, places } = group;
+        let (number, len) = (self.segment.number, self.segment.len);
+        let mut state = self.state.lock();
+        for ((position, _), on_commit) in batches.iter().zip(callbacks) {
+            tell(on_commit, Ok(Position(*position)));
+        }
+        let mut places = places.into_iter();
+        for record in batches.iter().flat_map(|(_, records)| records) {
+            let place = record.message().and_then(|_| places.next());
+            state.apply(record, number, place);
+        }
+        state.wrote(number, len, self.last_position);
+    }
+
+    fn is_full(&self) -> bool {
+        self.segment.len >= self.segment_size_bytes
+    }
+
+    /// After a window: work for the upkeep, and all of it at the end.
     fn tidy(&mut self, last: bool) -> io::Result<()> {
-        let full = self.segment.len >= self.segment_size_bytes;
-        if full && !last {
+        if last {
+            let index = self.state.lock().seal(self.segment.number);
+            self.sealed.extend(index.map(|index| (self.segment.number, index)));
+            self.give_work();
+            return Ok(());
+        }
+        if self.is_full() {
             self.roll()?;
         }
-        let state = &self.state;
-        let has_empty = self.sealed.iter().any(|number| !state.lives_in(*number));
-        let is_due = full || has_empty || state.has_changed_definitions();
-        if last || (is_due && !self.orders.is_busy()) {
+        let is_due = {
+            let state = self.state.lock();
+            !self.sealed.is_empty() || state.has_empty() || state.has_changed_definitions()
+        };
+        if is_due && self.orders.wants() {
             self.give_work();
         }
         Ok(())
@@ -112,32 +163,44 @@ impl Committer {
     /// Begins a segment. It begins with all that the segments before it say, but for the messages,
     /// so that those without messages can go.
     fn roll(&mut self) -> io::Result<()> {
-        let number = self.segment.number.saturating_add(1);
-        let next = Segment::create(&self.directory, number, self.epoch.0)?;
-        self.sealed.push(self.segment.number);
-        self.segment = next;
-        let snapshot = self.state.snapshot();
-        self.write(&[snapshot], &mut Gather::default(), &mut Gather::default())
+        let full = self.segment.number;
+        let next = Segment::create(&*self.files, full.saturating_add(1), self.epoch.0)?;
+        let snapshot = self.state.lock().snapshot();
+        let (number, salt) = (next.number, next.salt);
+        (self.segment, self.encoder) = (next, Encoder::new(salt));
+        self.last_position = self.last_position.saturating_add(1);
+        let mut out = Gather::default();
+        let (base, position) = (self.segment.len, self.last_position);
+        self.encoder.put_batch(&mut out, base, position, &snapshot, &mut Vec::new())?;
+        self.segment.append(&mut out)?;
+        self.segment.sync()?;
+        let mut state = self.state.lock();
+        state.begin_segment(number, salt);
+        state.wrote(number, self.segment.len, position);
+        let index = state.seal(full);
+        drop(state);
+        self.sealed.extend(index.map(|index| (full, index)));
+        Ok(())
     }
 
-    /// Has sled told what has changed and segments without messages removed. Their settles are in
-    /// the window that was just synced, all else they say is at the head of the active segment.
+    /// Has indexes written, sled told what has changed, and segments without messages removed.
+    /// Their settles are in the window that was just synced, all else they say is at the head of
+    /// the active segment.
     fn give_work(&mut self) {
-        let state = &self.state;
-        let (empty, sealed): (Vec<_>, Vec<_>) =
-            self.sealed.drain(..).partition(|number| !state.lives_in(*number));
-        self.sealed = sealed;
-        let position = self.next_position.saturating_sub(1);
-        let changes = self.state.take_changes();
-        let checkpoint = Checkpoint { position, epoch: self.epoch, changes };
-        self.orders.give(Work { checkpoint, empty });
+        let mut state = self.state.lock();
+        let empty = state.take_empty(self.segment.number);
+        let (position, epoch) = (self.last_position, self.epoch);
+        let checkpoint = Checkpoint { position, epoch, changes: state.take_changes() };
+        drop(state);
+        let sealed = std::mem::take(&mut self.sealed);
+        self.orders.give(Work { sealed, checkpoint, empty });
     }
 
     fn end(self) {
         self.inbox.refuse(StoreState::Closed, Arc::from("it was closed"));
     }
 
-    fn fail(self, error: &io::Error, callbacks: Vec<OnCommit>) {
+    fn fail(self, error: &io::Error, unknown: Vec<Option<OnCommit>>, unwritten: Batches) {
         let why: Arc<str> = Arc::from(format!("writing the log failed: {error}"));
         tracing::error!(
             segment = self.segment.number,
@@ -146,8 +209,9 @@ impl Committer {
             "the log can't be written: nothing is confirmed any more; restart after the cause is mended"
         );
         self.inbox.refuse(StoreState::Failed(Arc::clone(&why)), Arc::clone(&why));
-        for on_commit in callbacks {
+        for on_commit in unknown {
             tell(on_commit, Err(AppendError::Unknown(Arc::clone(&why))));
         }
+        tell_closed(unwritten, &why);
     }
 }

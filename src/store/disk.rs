@@ -2,32 +2,39 @@
 //!
 //! ```text
 //! DIR/lock       held by the process that has the directory open
-//! DIR/log/       segments, see `segment.rs`
+//! DIR/log/       segments and their indexes, see `segment.rs` and `index.rs`
 //! DIR/catalog/   sled, see `catalog.rs`
 //! ```
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::catalog::{Catalog, Kept};
+use super::catalog::{Catalog, Kept, SledCatalog};
 use super::commit_thread::CommitThread;
 use super::committer::Committer;
-use super::encoding::put_batch;
+use super::encoding::Encoder;
+use super::files::{Directory, Files, sync_directory};
 use super::inbox::Inbox;
-use super::recovery::{Recovered, recover};
-use super::segment::{Segment, sync_directory};
+use super::reader::{LogReader, ReadRequests};
+use super::record::{QueueId, Seq};
+use super::recovery::{Recovered, look, recover};
+use super::segment::Segment;
+use super::state::LogState;
 use super::upkeep::Upkeep;
-use super::{Batch, Epoch, OnCommit, OpenError, Opened, Store, StoreSettings, StoreState};
+use super::{
+    Batch, Epoch, OnCommit, OnRead, OpenError, Opened, ReadLimit, Store, StoreSettings, StoreState,
+};
 use crate::protocol::gather::Gather;
 
 pub(super) struct DiskStore {
     thread: CommitThread,
+    reads: ReadRequests,
     /// Ends after the last commit, and with it the lock of the directory.
     upkeep: Mutex<Option<JoinHandle<()>>>,
 }
@@ -50,10 +57,12 @@ pub fn open(directory: &Path, settings: &StoreSettings) -> Result<Opened, OpenEr
         ))
     })?;
     let lock = lock(directory)?;
+    let files: Arc<dyn Files> = Arc::new(Directory(log));
+    // Before the catalog is touched: a directory of another version is left as it is.
+    let found = look(&*files)?;
     let (catalog, kept) = open_catalog(directory)?;
-    let recovered = recover(&log, kept)?;
-    let epoch = Epoch(recovered.last_epoch.saturating_add(1));
-    begin(log, settings, catalog, recovered, epoch, lock)
+    let recovered = recover(&*files, &found, kept)?;
+    begin(files, settings, Box::new(catalog), recovered, Some(lock))
 }
 
 /// Makes the names durable that lead to what is written: those in the directory and its own.
@@ -90,9 +99,9 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens sled. When it can't be, it is put aside and begun anew: the log says everything again.
-fn open_catalog(directory: &Path) -> Result<(Catalog, Kept), OpenError> {
+fn open_catalog(directory: &Path) -> Result<(SledCatalog, Kept), OpenError> {
     let path = directory.join("catalog");
-    let why = match Catalog::open(&path) {
+    let why = match SledCatalog::open(&path) {
         Ok(opened) => return Ok(opened),
         Err(why) => why,
     };
@@ -110,72 +119,97 @@ fn open_catalog(directory: &Path) -> Result<(Catalog, Kept), OpenError> {
     moved.map_err(|error| {
         OpenError::new(format!("cannot put {} aside: {error}; remove it", path.display()))
     })?;
-    Catalog::open(&path).map_err(|why| {
+    SledCatalog::open(&path).map_err(|why| {
         OpenError::new(format!("cannot create a catalog in {}: {why}", path.display()))
     })
 }
 
-fn begin(
-    log: PathBuf,
+/// Starts to serve what was recovered.
+pub(super) fn begin(
+    files: Arc<dyn Files>,
     settings: &StoreSettings,
-    catalog: Catalog,
+    catalog: Box<dyn Catalog>,
     recovered: Recovered,
-    epoch: Epoch,
-    lock: File,
+    lock: Option<File>,
 ) -> Result<Opened, OpenError> {
-    let Recovered { state, queues, segments, last_segment, last_position, .. } = recovered;
+    let Recovered { mut state, last_segment, last_position, last_epoch } = recovered;
+    let epoch = Epoch(last_epoch.saturating_add(1));
     let position = last_position.saturating_add(1);
-    let number = last_segment.saturating_add(1);
-    let segment =
-        begin_segment(&log, number, epoch, position, &state.snapshot()).map_err(|error| {
+    let (segment, encoder) = begin_segment(&*files, last_segment, epoch, position, &mut state)
+        .map_err(|error| {
             OpenError::new(format!(
                 "cannot write the log in {}: {error}; make room or give this user the right to",
-                log.display()
+                files.described("").display()
             ))
         })?;
-    let definitions = state.catalog.values().cloned().collect();
+    let sealed = state.seal_all_but(segment.number);
+    let (definitions, queues) = (state.catalog.values().cloned().collect(), state.queues());
+    let state = Arc::new(Mutex::new(state));
     let inbox = Arc::new(Inbox::new(settings.in_flight_bytes_max));
-    let (orders, upkeep) = Upkeep::new(catalog, log.clone(), lock);
+    let (orders, upkeep) = Upkeep::new(
+        catalog,
+        Arc::clone(&files),
+        Arc::clone(&state),
+        Arc::clone(&inbox),
+        settings.rewrite_after,
+    );
+    let (reads, reader) = LogReader::new(Arc::clone(&files), Arc::clone(&state));
     let committer = Committer {
         inbox: Arc::clone(&inbox),
-        directory: log,
+        files,
         epoch,
         segment_size_bytes: settings.segment_size_bytes,
         segment,
-        sealed: segments,
+        encoder,
         state,
-        next_position: position.saturating_add(1),
+        sealed,
+        last_position: position,
         orders,
     };
-    let no_thread = |error| OpenError::new(format!("cannot start a thread: {error}"));
-    let upkeep = std::thread::Builder::new()
-        .name("store-upkeep".to_owned())
-        .spawn(move || upkeep.run())
-        .map_err(no_thread)?;
+    let upkeep = spawn("store-upkeep", move || {
+        upkeep.run();
+        drop(lock);
+    })?;
+    spawn("store-read", move || reader.run())?;
     let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
-    let store = Arc::new(DiskStore { thread, upkeep: Mutex::new(Some(upkeep)) });
+    let store = Arc::new(DiskStore { thread, reads, upkeep: Mutex::new(Some(upkeep)) });
     Ok(Opened { store, epoch, catalog: definitions, queues })
+}
+
+fn no_thread(error: io::Error) -> OpenError {
+    OpenError::new(format!("cannot start a thread: {error}"))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(no_thread)
 }
 
 /// The first segment of a run says again all that was found, before anything is served.
 fn begin_segment(
-    log: &Path,
-    number: u64,
+    files: &dyn Files,
+    last: u64,
     epoch: Epoch,
     position: u64,
-    snapshot: &[super::encoding::LogRecord],
-) -> io::Result<Segment> {
-    let mut segment = Segment::create(log, number, epoch.0)?;
-    let mut out = Gather::default();
-    put_batch(&mut out, &mut Gather::default(), segment.salt, position, snapshot);
+    state: &mut LogState,
+) -> io::Result<(Segment, Encoder)> {
+    let mut segment = Segment::create(files, last.saturating_add(1), epoch.0)?;
+    let (mut out, mut encoder) = (Gather::default(), Encoder::new(segment.salt));
+    let (len, snapshot) = (segment.len, state.snapshot());
+    encoder.put_batch(&mut out, len, position, &snapshot, &mut Vec::new())?;
     segment.append(&mut out)?;
     segment.sync()?;
-    Ok(segment)
+    state.begin_segment(segment.number, segment.salt);
+    state.wrote(segment.number, segment.len, position);
+    Ok((segment, encoder))
 }
 
 impl Store for DiskStore {
-    fn append(&self, batch: Batch, on_commit: OnCommit) {
+    fn append(&self, batch: Batch, on_commit: Option<OnCommit>) {
         self.thread.inbox().append(batch, on_commit);
+    }
+
+    fn read(&self, queue: QueueId, from: Seq, limit: ReadLimit, on_read: OnRead) {
+        self.reads.ask(queue, from, limit, on_read);
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {

@@ -17,23 +17,26 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::record::{Batch, Record};
+use super::encoding::LogRecord;
+use super::record::Batch;
 use super::{AppendError, OnCommit, Position, StoreState};
 
-/// How long settlements wait for company. What is lost with them in a crash is delivered once more.
-const SETTLE_WAIT: Duration = Duration::from_millis(20);
+/// How long what nobody waits for waits for company. Settles that a crash takes away bring their
+/// messages back; publishes without a confirm were promised nothing.
+const COMPANY_WAIT: Duration = Duration::from_millis(20);
 
 /// What a record is taken to weigh beside its message's body.
 const RECORD_COST: u64 = 128;
 
 /// A batch and whom to tell.
 pub(super) struct Pending {
-    pub(super) batch: Batch,
-    pub(super) on_commit: OnCommit,
+    pub(super) batch: Vec<LogRecord>,
+    pub(super) on_commit: Option<OnCommit>,
 }
 
 /// Tells one who waits. A panic of theirs ends neither the thread nor the confirms of others.
-pub(super) fn tell(on_commit: OnCommit, outcome: Result<Position, AppendError>) {
+pub(super) fn tell(on_commit: Option<OnCommit>, outcome: Result<Position, AppendError>) {
+    let Some(on_commit) = on_commit else { return };
     if catch_unwind(AssertUnwindSafe(|| on_commit(outcome))).is_err() {
         tracing::error!("what was to be told of a commit panicked; the store goes on");
     }
@@ -91,16 +94,27 @@ impl Inbox {
         self.state.subscribe()
     }
 
-    /// Takes a batch.
-    pub(super) fn append(&self, batch: Batch, on_commit: OnCommit) {
-        let urgent = !batch.iter().all(|record| matches!(record, Record::Settle { .. }));
-        let cost = batch.iter().map(cost_of).fold(0, u64::saturating_add);
+    /// Takes a batch of the broker's.
+    pub(super) fn append(&self, batch: Batch, on_commit: Option<OnCommit>) {
+        let batch = batch.into_iter().map(LogRecord::Broker).collect();
+        self.push(Pending { batch, on_commit });
+    }
+
+    /// Takes a batch of the store's own.
+    pub(super) fn append_own(&self, batch: Vec<LogRecord>, on_commit: OnCommit) {
+        self.push(Pending { batch, on_commit: Some(on_commit) });
+    }
+
+    fn push(&self, pending: Pending) {
+        let cost = pending.batch.iter().map(cost_of).fold(0, u64::saturating_add);
         let mut inner = self.inner.lock();
         inner.bytes = inner.bytes.saturating_add(cost);
+        // What nobody waits for must not fill the memory either.
+        let urgent = pending.on_commit.is_some() || inner.bytes > self.bytes_max / 4;
         let first_urgent = urgent && !inner.urgent;
         inner.urgent |= urgent;
         let first = inner.pending.is_empty();
-        inner.pending.push(Pending { batch, on_commit });
+        inner.pending.push(pending);
         if inner.bytes.saturating_add(inner.bytes_in_window) > self.bytes_max {
             // Under the lock: the committer, too, changes the state by what it sees under it.
             self.change_state(&StoreState::Open, StoreState::Congested);
@@ -109,6 +123,12 @@ impl Inbox {
         if first || first_urgent {
             self.arrived.notify_one();
         }
+    }
+
+    /// Has the committer look around, with nothing to write.
+    pub(super) fn nudge(&self) {
+        self.inner.lock().urgent = true;
+        self.arrived.notify_one();
     }
 
     /// Waits for the next window; the one before it is done.
@@ -121,7 +141,7 @@ impl Inbox {
         while !inner.urgent && !inner.closing {
             if inner.pending.is_empty() {
                 self.arrived.wait(&mut inner);
-            } else if self.arrived.wait_for(&mut inner, SETTLE_WAIT).timed_out() {
+            } else if self.arrived.wait_for(&mut inner, COMPANY_WAIT).timed_out() {
                 break;
             }
         }
@@ -187,26 +207,24 @@ impl Inbox {
     }
 }
 
-fn cost_of(record: &Record) -> u64 {
-    match record {
-        Record::Enqueue { message, .. } | Record::Move { message, .. } => {
-            let properties = message.properties.as_bytes().len() as u64;
-            message.body.len().saturating_add(properties).saturating_add(RECORD_COST)
-        }
-        _ => RECORD_COST,
-    }
+fn cost_of(record: &LogRecord) -> u64 {
+    let message = record.message().map_or(0, |message| {
+        let properties = message.properties.as_bytes().len() as u64;
+        message.body.len().saturating_add(properties)
+    });
+    message.saturating_add(RECORD_COST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::record::{QueueId, Seq};
+    use crate::store::record::{QueueId, Record, Seq};
 
     const BYTES_MAX: u64 = 10 * RECORD_COST;
 
     fn append(inbox: &Inbox, count: usize) {
         let record = Record::DeliverMark { queue: QueueId(1), upto: Seq(1) };
-        inbox.append(vec![record; count], Box::new(|_| {}));
+        inbox.append(vec![record; count], Some(Box::new(|_| {})));
     }
 
     #[test]

@@ -17,30 +17,37 @@
     )
 )]
 
+mod cancel;
+mod carry;
 mod catalog;
 mod commit_thread;
 mod committer;
+mod decoding;
 pub mod definition;
 mod disk;
 mod encoding;
+mod files;
 mod inbox;
+mod index;
 mod ledger;
-pub mod memory;
+mod reader;
 pub mod record;
 mod recovery;
 mod segment;
+pub mod simulated;
 mod state;
 mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use disk::open;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
-pub use record::{Batch, QueueId, Record, Seq, SeqRange};
+pub use record::{Batch, QueueId, Record, Seq, SeqRange, Settled};
 
 use crate::protocol::message::Message;
 
@@ -76,6 +83,27 @@ impl fmt::Display for AppendError {
 /// block and is never called on the stack of the `append` it belongs to.
 pub type OnCommit = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
 
+/// How many messages [`Store::read`] brings at most: it ends with the one that reaches either. The
+/// first one comes however long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    pub count: usize,
+    pub bytes: u64,
+}
+
+/// Messages of a queue, read back.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// By ascending sequence number.
+    pub messages: Vec<(Seq, Arc<Message>)>,
+    /// Up to here, these are all that can be read. The highest number there is when nothing lives
+    /// behind them.
+    pub through: Seq,
+}
+
+/// Called once, on a thread of the store, with what was read.
+pub type OnRead = Box<dyn FnOnce(Page) + Send>;
+
 /// What the store tells those who are about to give it more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreState {
@@ -96,11 +124,17 @@ pub struct StoreSettings {
     pub segment_size_bytes: u64,
     /// Bytes of messages that may wait to be written; beyond it publishers rest.
     pub in_flight_bytes_max: u64,
+    /// A segment that a few messages keep from going is rewritten when so long none of them went.
+    pub rewrite_after: Duration,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { segment_size_bytes: 64 * 1024 * 1024, in_flight_bytes_max: 64 * 1024 * 1024 }
+        Self {
+            segment_size_bytes: 64 * 1024 * 1024,
+            in_flight_bytes_max: 64 * 1024 * 1024,
+            rewrite_after: Duration::from_secs(1),
+        }
     }
 }
 
@@ -125,8 +159,14 @@ impl std::error::Error for OpenError {}
 /// Durable storage of one node.
 pub trait Store: Send + Sync + 'static {
     /// Appends a batch. Never blocks; call order is log order; all or nothing. `on_commit` hears of
-    /// it only after the batch is fsynced together with all batches before it.
-    fn append(&self, batch: Batch, on_commit: OnCommit);
+    /// it only after the batch is fsynced together with all batches before it; a batch that is
+    /// settled by what came with it is never written, and told so at once. A batch without
+    /// `on_commit` may wait a moment for company.
+    fn append(&self, batch: Batch, on_commit: Option<OnCommit>);
+
+    /// Reads messages of a queue that live, from a number on. Never blocks. Finds what was told to
+    /// be committed; what is on its way it may not find.
+    fn read(&self, queue: QueueId, from: Seq, limit: ReadLimit, on_read: OnRead);
 
     /// The state, and its changes.
     fn state(&self) -> watch::Receiver<StoreState>;
@@ -136,12 +176,17 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self);
 }
 
-/// A queue's durable content as the last run left it.
-#[derive(Debug)]
+/// A queue's durable content as the last run left it: messages that are not settled, to be read by
+/// [`Store::read`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredQueue {
     pub id: QueueId,
-    /// The messages not settled, by ascending sequence number.
-    pub messages: Vec<(Seq, Arc<Message>)>,
+    /// The lowest and the highest of their numbers.
+    pub first: Seq,
+    pub last: Seq,
+    pub count: u64,
+    /// Of their bodies.
+    pub bytes: u64,
     /// Messages up to and including this one may have been delivered before: they are redeliveries.
     pub delivered_upto: Seq,
 }

@@ -41,21 +41,37 @@ pub fn ranges_of(seqs: &[Seq]) -> Ranges {
     ranges
 }
 
-/// One thing that happened.
+/// Messages that left a queue for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Exactly these: each is named once in its life, here or by a move.
+    pub seqs: Ranges,
+    /// Of their bodies.
+    pub bytes: u64,
+    /// All up to here are gone, named or never stored: so the gaps between the named ones need not
+    /// be remembered.
+    pub through: Seq,
+}
+
+/// Where a message stands in its queues.
+pub type Places = SmallVec<[(QueueId, Seq); 1]>;
+
+/// One thing that happened. `M` is the message, or what stands for it where it is not read.
 #[derive(Debug, Clone)]
-pub enum Record {
+pub enum Record<M = Arc<Message>> {
     /// A message entered these queues. It is written once, however many they are.
-    Enqueue { message: Arc<Message>, queues: SmallVec<[(QueueId, Seq); 1]> },
-    /// Messages left a queue for good.
-    Settle { queue: QueueId, ranges: Ranges },
+    Enqueue { message: M, queues: Places },
+    /// Messages left a queue for good: acked, or delivered without ack.
+    Settle { queue: QueueId, settled: Settled },
+    /// All messages in these ranges left the queue for good, with so many bytes of bodies of those
+    /// that are not named elsewhere.
+    Purge { queue: QueueId, ranges: Ranges, bytes: u64 },
     /// A message left a queue and entered others, in one step (dead-lettering). `message` is what
-    /// enters. With no targets it is a settle.
-    Move { from: (QueueId, Seq), message: Arc<Message>, to: SmallVec<[(QueueId, Seq); 1]> },
+    /// enters; its body is that of the one that left.
+    Move { from: (QueueId, Seq), message: M, to: Places },
     /// Messages of the queue up to and including `upto` may be delivered from now on; after a crash
     /// they are redeliveries.
     DeliverMark { queue: QueueId, upto: Seq },
-    /// All messages up to and including `upto` left the queue for good.
-    Purge { queue: QueueId, upto: Seq },
     /// The queue and all its messages are gone. Its definition goes by a `Catalog` record beside
     /// it.
     DeleteQueue { queue: QueueId },

@@ -1,167 +1,95 @@
-//! What a run left, read back: sled's state, then the log behind it.
+//! What a run left, taken up again.
 //!
-//! A torn tail is cut off at the last good batch. Damage elsewhere is reported with file and
-//! offset, and what stands behind it is still read.
+//! ```text
+//!   heads ──▶ checkpoint and what was written behind it ──▶ done
+//!                     └── doesn't fit the files ──▶ the whole log ──▶ done
+//! ```
+//!
+//! The short way trusts sled's checkpoint and scans the segments behind it. The long way folds the
+//! whole log and trusts sled in nothing but that what is settled stays settled. A torn tail is cut
+//! off at the last good batch; damage elsewhere is reported with file and offset, and what stands
+//! behind it is still read.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::OpenOptions;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
-use super::catalog::Kept;
+use parking_lot::Mutex;
+
+use super::catalog::{Kept, KeptLedger};
 use super::encoding::LogRecord;
+use super::files::Files;
+use super::index::{IndexFile, SegmentIndex};
 use super::ledger::SegmentNumber;
-use super::record::{QueueId, Record, Seq, SeqRange};
-use super::segment::{self, ReadBatch, SegmentContent, SegmentError};
-use super::state::LogState;
-use super::{OpenError, RecoveredQueue};
-use crate::protocol::message::Message;
+use super::reader::locate;
+use super::record::{QueueId, Record, Seq};
+use super::segment::{self, Head, ReadBatch, SegmentContent, SegmentError};
+use super::state::{Index, LogState, SegmentFacts};
+use super::{OpenError, upkeep};
 
-/// Messages by queue and sequence number.
-type Messages = HashMap<QueueId, BTreeMap<Seq, Arc<Message>>>;
+/// Messages that are looked up at a time to be counted.
+const COUNT_AT_ONCE: usize = 100_000;
 
 /// What was found.
 pub(super) struct Recovered {
     pub(super) state: LogState,
-    pub(super) queues: Vec<RecoveredQueue>,
-    pub(super) segments: Vec<SegmentNumber>,
     pub(super) last_segment: SegmentNumber,
     pub(super) last_position: u64,
     pub(super) last_epoch: u32,
 }
 
-/// The fold over what is read, and the messages it brings.
-pub(super) struct Replay {
-    state: LogState,
-    messages: Messages,
-    /// Up to here batches were committed, and their definitions are in the state already.
-    known_position: u64,
-    /// The highest that was read.
-    read_position: u64,
-}
+/// Why the short way can't be gone.
+struct NoFit(String);
 
-impl Replay {
-    /// Begins with what sled has kept.
-    pub(super) fn new(kept: Kept) -> Self {
-        let mut state = LogState::recovering();
-        for definition in kept.definitions {
-            state.put_definition(definition);
-        }
-        for (queue, ledger) in kept.ledgers {
-            state.restore_ledger(queue, ledger);
-        }
-        let known_position = kept.position;
-        Self { state, messages: Messages::new(), known_position, read_position: 0 }
-    }
-
-    /// Applies a batch of a segment.
-    pub(super) fn batch(&mut self, segment: SegmentNumber, batch: &ReadBatch) {
-        let known = batch.position <= self.known_position;
-        self.read_position = self.read_position.max(batch.position);
-        for record in &batch.records {
-            let is_definition =
-                matches!(record, LogRecord::Snapshot | LogRecord::Broker(Record::Catalog(_)));
-            if known && is_definition {
-                continue;
-            }
-            let messages = &mut self.messages;
-            self.state.apply(record, segment, |queue, seq| {
-                if let LogRecord::Broker(
-                    Record::Enqueue { message, .. } | Record::Move { message, .. },
-                ) = record
-                {
-                    messages.entry(queue).or_default().insert(seq, Arc::clone(message));
-                }
-            });
-            self.forget_settled(record);
-        }
-    }
-
-    /// Lets go of messages that turn out to be settled, so that a long log with few of them left
-    /// takes little memory.
-    fn forget_settled(&mut self, record: &LogRecord) {
-        let all_upto = |last: Seq| SeqRange { first: Seq(0), last };
-        match record {
-            LogRecord::QueueState { queue, settled, .. } => self.forget(*queue, settled),
-            LogRecord::Broker(Record::Settle { queue, ranges }) => self.forget(*queue, ranges),
-            LogRecord::Broker(Record::Purge { queue, upto }) => {
-                self.forget(*queue, &[all_upto(*upto)]);
-            }
-            LogRecord::Broker(Record::Move { from: (queue, seq), .. }) => {
-                self.forget(*queue, &[SeqRange { first: *seq, last: *seq }]);
-            }
-            LogRecord::Broker(Record::DeleteQueue { queue }) => {
-                self.messages.remove(queue);
-            }
-            _ => {}
-        }
-    }
-
-    fn forget(&mut self, queue: QueueId, ranges: &[SeqRange]) {
-        let Some(messages) = self.messages.get_mut(&queue) else { return };
-        for range in ranges.iter().filter(|range| range.first <= range.last) {
-            while let Some((seq, _)) = messages.range(range.first..=range.last).next() {
-                let seq = *seq;
-                messages.remove(&seq);
-            }
-        }
-    }
-
-    /// Ends the replay: answers the state, the content of the queues and the last position.
-    pub(super) fn finish(mut self) -> (LogState, Vec<RecoveredQueue>, u64) {
-        self.state.end_recovery();
-        let mut queues = Vec::new();
-        for (id, ledger) in &self.state.ledgers {
-            let messages = self.messages.remove(id).unwrap_or_default().into_iter().collect();
-            let delivered_upto = ledger.delivered_upto();
-            queues.push(RecoveredQueue { id: *id, messages, delivered_upto });
-        }
-        (self.state, queues, self.read_position.max(self.known_position))
+impl From<SegmentError> for NoFit {
+    fn from(error: SegmentError) -> Self {
+        Self(format!("{error:?}"))
     }
 }
 
-/// Reads all segments of the log.
-pub(super) fn recover(directory: &Path, kept: Kept) -> Result<Recovered, OpenError> {
+impl From<io::Error> for NoFit {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The segments in a directory and their heads, those without one left out. Refuses what another
+/// version wrote.
+pub(super) struct Found {
+    heads: BTreeMap<SegmentNumber, Head>,
+    last_segment: SegmentNumber,
+    /// The highest epoch that may have been used.
+    last_epoch: u32,
+    /// A head is damaged.
+    is_damaged: bool,
+}
+
+/// Looks at what is there, before anything is changed.
+pub(super) fn look(files: &dyn Files) -> Result<Found, OpenError> {
     let cannot = |what: &str, error: io::Error| {
-        OpenError::new(format!("cannot {what} {}: {error}", directory.display()))
+        OpenError::new(format!("cannot {what} {}: {error}", files.described("").display()))
     };
-    let numbers = segment::list(directory).map_err(|error| cannot("list", error))?;
+    let numbers = segment::list(files).map_err(|error| cannot("list", error))?;
     let last_segment = numbers.last().copied().unwrap_or(0);
-    let mut last_epoch = kept.epoch;
-    let mut replay = Replay::new(kept);
-    let mut segments = Vec::new();
+    let mut found =
+        Found { heads: BTreeMap::new(), last_segment, last_epoch: 0, is_damaged: false };
     for number in numbers {
-        let path = segment::path_of(directory, number);
-        let is_last = number == last_segment;
-        match segment::read(&path, |batch| replay.batch(number, &batch)) {
-            Ok(content) => {
-                last_epoch = last_epoch.max(content.epoch);
-                report_damage(&path, &content, is_last);
-                if is_last && content.good_len < content.len {
-                    cut(&path, content.good_len)
-                        .map_err(|error| cannot("cut a segment in", error))?;
-                }
-                segments.push(number);
+        let path = files.described(&segment::file_name(number));
+        match segment::read_head(files, number) {
+            Ok(head) => {
+                found.last_epoch = found.last_epoch.max(head.epoch);
+                found.heads.insert(number, head);
             }
-            Err(SegmentError::NewerFormat(version)) => {
-                return Err(OpenError::new(format!(
-                    "{} has format version {version}, which is newer than this program; start the \
-                     version of FerryMQ that wrote it, or a newer one",
-                    path.display()
-                )));
+            Err(SegmentError::OtherFormat(version)) => {
+                return Err(OpenError::new(SegmentError::other_format(&path, version)));
             }
             Err(SegmentError::Io(error)) => {
                 return Err(OpenError::new(format!("cannot read {}: {error}", path.display())));
             }
-            Err(SegmentError::Unfinished) => {
-                tracing::warn!(file = %path.display(), "an unfinished segment is removed");
-                std::fs::remove_file(&path)
-                    .map_err(|error| cannot("remove a segment of", error))?;
-            }
+            Err(SegmentError::Unfinished) => {}
             Err(SegmentError::DamagedHead) => {
                 // It may have begun an epoch, and none may be used again.
-                last_epoch = last_epoch.saturating_add(1);
+                found.last_epoch = found.last_epoch.saturating_add(1);
+                found.is_damaged = true;
                 tracing::error!(
                     file = %path.display(),
                     offset = 0,
@@ -171,41 +99,269 @@ pub(super) fn recover(directory: &Path, kept: Kept) -> Result<Recovered, OpenErr
             }
         }
     }
-    if replay.read_position < replay.known_position {
+    Ok(found)
+}
+
+/// Takes up what the log and the checkpoint hold.
+pub(super) fn recover(
+    files: &dyn Files,
+    found: &Found,
+    kept: Kept,
+) -> Result<Recovered, OpenError> {
+    let cannot = |what: &str, error: io::Error| {
+        OpenError::new(format!("cannot {what} {}: {error}", files.described("").display()))
+    };
+    remove_leftovers(files, found).map_err(|error| cannot("tidy up", error))?;
+    let last_epoch = found.last_epoch.max(kept.epoch);
+    let (state, last_position, queues) = match from_checkpoint(files, found, &kept) {
+        Ok((state, last_position)) => {
+            let queues = state.miscounted();
+            (state, last_position, queues)
+        }
+        Err(NoFit(why)) => {
+            if !found.heads.is_empty() {
+                tracing::warn!(
+                    log = %files.described("").display(),
+                    why,
+                    "the catalog doesn't fit the log: the whole log is read"
+                );
+            }
+            let whole = from_whole_log(files, found, kept);
+            let (state, last_position) = whole.map_err(|error| cannot("read", error))?;
+            let queues = state.ledgers.keys().copied().collect();
+            (state, last_position, queues)
+        }
+    };
+    let state = count_bytes(files, state, queues).map_err(|error| cannot("read", error))?;
+    Ok(Recovered { state, last_segment: found.last_segment, last_position, last_epoch })
+}
+
+/// Removes segments that were never begun, and indexes of segments that are gone.
+fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
+    for number in segment::list(files)? {
+        let name = segment::file_name(number);
+        if matches!(segment::read_head(files, number), Err(SegmentError::Unfinished)) {
+            let file = files.described(&name);
+            tracing::warn!(file = %file.display(), "an unfinished segment is removed");
+            files.remove(&name)?;
+        }
+    }
+    for name in files.list()? {
+        let number = name.strip_suffix(".idx").and_then(|stem| stem.parse().ok());
+        if number.is_some_and(|number| !found.heads.contains_key(&number)) {
+            files.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The short way.
+fn from_checkpoint(
+    files: &dyn Files,
+    found: &Found,
+    kept: &Kept,
+) -> Result<(LogState, u64), NoFit> {
+    if kept.position == 0 || found.is_damaged {
+        return Err(NoFit("there is no checkpoint, or a segment is damaged".to_owned()));
+    }
+    let known: BTreeMap<SegmentNumber, SegmentFacts> = kept.segments.iter().copied().collect();
+    let mut state = LogState::default();
+    for definition in &kept.definitions {
+        state.put_definition(definition.clone());
+    }
+    for (number, head) in &found.heads {
+        let facts = known.get(number).copied().unwrap_or_default();
+        state.add_segment(*number, SegmentFacts { salt: head.salt, ..facts }, Index::InFile);
+    }
+    for ledger in &kept.ledgers {
+        state.restore_ledger(ledger).map_err(|segment| {
+            NoFit(format!("segment {segment}, in which messages live, is missing"))
+        })?;
+    }
+    state.forget_changes();
+    let mut last_position = kept.position;
+    for (number, head) in &found.heads {
+        let facts = known.get(number).copied().unwrap_or_default();
+        let len = files.len(&segment::file_name(*number))?;
+        if len < facts.len {
+            return Err(NoFit(format!("segment {number} is shorter than it was")));
+        }
+        let is_covered = facts.len == len && facts.last_position <= kept.position;
+        if is_covered && has_index(files, *number, head.salt, len) {
+            continue;
+        }
+        let tail = scan_tail(files, *number, facts, last_position, &mut state)?;
+        let is_last = *number == found.last_segment;
+        if !tail.damages.is_empty() || (tail.good_len < tail.len && !is_last) {
+            return Err(NoFit(format!("segment {number} is damaged")));
+        }
+        cut_tail(files, *number, &tail)?;
+        last_position = last_position.max(tail.last_position);
+        state.wrote(*number, tail.good_len, tail.last_position);
+    }
+    Ok((state, last_position))
+}
+
+fn has_index(files: &dyn Files, number: SegmentNumber, salt: u64, len: u64) -> bool {
+    let file = files.open(&segment::index_file_name(number));
+    file.is_ok_and(|file| IndexFile::open(file, salt, len).is_ok())
+}
+
+/// Reads a segment: what is behind the checkpoint is applied, what is before it is indexed.
+fn scan_tail(
+    files: &dyn Files,
+    number: SegmentNumber,
+    facts: SegmentFacts,
+    known: u64,
+    state: &mut LogState,
+) -> Result<SegmentContent, NoFit> {
+    let salt = segment::read_head(files, number)?.salt;
+    let begun = SegmentFacts { salt, ..SegmentFacts::default() };
+    state.add_segment(number, begun, Index::Active(SegmentIndex::default()));
+    let (mut last, mut has_gap) = (known, false);
+    let content = segment::scan(files, number, facts.len, |batch| {
+        let is_new = batch.position > known;
+        if is_new {
+            has_gap |= last.checked_add(1) != Some(batch.position);
+            last = batch.position;
+        }
+        for record in &batch.records {
+            let place = record.message().map(|message| message.place);
+            if is_new {
+                state.apply(record, number, place);
+            } else {
+                state.index(record, number, place);
+            }
+        }
+    })?;
+    // A segment that went after a later checkpoint: this one is older than the log.
+    match has_gap {
+        true => Err(NoFit(format!("batches before segment {number} are missing"))),
+        false => Ok(content),
+    }
+}
+
+fn cut_tail(files: &dyn Files, number: SegmentNumber, content: &SegmentContent) -> io::Result<()> {
+    let torn = content.len.saturating_sub(content.good_len);
+    if torn == 0 {
+        return Ok(());
+    }
+    let name = segment::file_name(number);
+    let (file, offset) = (files.described(&name), content.good_len);
+    let file = file.display();
+    tracing::warn!(%file, offset, bytes = torn, "the unfinished end of the log is cut off");
+    files.cut(&name, offset)
+}
+
+/// The long way.
+fn from_whole_log(files: &dyn Files, found: &Found, kept: Kept) -> io::Result<(LogState, u64)> {
+    let (known, mut replay) = (kept.position, Replay::new(kept));
+    for (number, head) in &found.heads {
+        replay.state.begin_segment(*number, head.salt);
+        let content = match segment::scan(files, *number, 0, |batch| replay.batch(*number, &batch))
+        {
+            Ok(content) => content,
+            Err(SegmentError::Io(error)) => return Err(error),
+            Err(other) => return Err(io::Error::other(format!("{other:?}"))),
+        };
+        let is_last = *number == found.last_segment;
+        report(files, *number, &content, is_last);
+        let mut len = content.len;
+        if is_last {
+            cut_tail(files, *number, &content)?;
+            len = content.good_len;
+        }
+        replay.state.wrote(*number, len, content.last_position);
+        if let Some(index) = replay.state.seal(*number) {
+            upkeep::write_index(files, *number, &index, head.salt, len)?;
+            replay.state.index_written(*number);
+        }
+    }
+    if replay.read_position < known {
         tracing::error!(
-            log = %directory.display(),
+            log = %files.described("").display(),
             found = replay.read_position,
-            committed = replay.known_position,
+            committed = known,
             "the log ends before what was committed: confirmed messages are missing"
         );
     }
-    let (state, queues, last_position) = replay.finish();
-    Ok(Recovered { state, queues, segments, last_segment, last_position, last_epoch })
+    let (mut state, last_position) = (replay.state, replay.read_position.max(known));
+    state.end_recovery();
+    Ok((state, last_position))
 }
 
-fn report_damage(path: &Path, content: &SegmentContent, is_last: bool) {
+/// Sums up the bodies that live in these queues, from the indexes.
+fn count_bytes(files: &dyn Files, state: LogState, queues: Vec<QueueId>) -> io::Result<LogState> {
+    let state = Mutex::new(state);
+    for queue in queues {
+        let (mut bytes, mut from) = (0u64, Some(Seq(0)));
+        while let Some(next) = from {
+            let (located, complete) = locate(files, &state, queue, next, COUNT_AT_ONCE)?;
+            for located in &located {
+                bytes = bytes.saturating_add(u64::from(located.entry.place.body_len));
+            }
+            let last = located.last().filter(|_| !complete).map(|last| last.entry.seq());
+            from = last.and_then(|last| last.0.checked_add(1)).map(Seq);
+        }
+        state.lock().set_bytes(queue, bytes);
+    }
+    Ok(state.into_inner())
+}
+
+/// The fold over all that is read.
+struct Replay {
+    state: LogState,
+    /// Up to here batches were committed, and their definitions are in the state already.
+    known_position: u64,
+    /// The highest that was read.
+    read_position: u64,
+}
+
+impl Replay {
+    /// Begins with what sled has kept.
+    fn new(kept: Kept) -> Self {
+        let mut state = LogState::recovering();
+        for definition in kept.definitions {
+            state.put_definition(definition);
+        }
+        for KeptLedger { queue, ledger, .. } in kept.ledgers {
+            state.ledgers.insert(queue, ledger);
+        }
+        Self { state, known_position: kept.position, read_position: 0 }
+    }
+
+    /// Applies a batch of a segment. A record whose message is damaged did not happen: where a
+    /// message was moved, the one that it was moved from is still there.
+    fn batch(&mut self, segment: SegmentNumber, batch: &ReadBatch) {
+        let known = batch.position <= self.known_position;
+        self.read_position = self.read_position.max(batch.position);
+        for record in &batch.records {
+            let is_definition =
+                matches!(record, LogRecord::Snapshot | LogRecord::Broker(Record::Catalog(_)));
+            let is_damaged = record.message().is_some_and(|message| !message.intact);
+            if (known && is_definition) || is_damaged {
+                continue;
+            }
+            let place = record.message().map(|message| message.place);
+            self.state.apply(record, segment, place);
+        }
+    }
+}
+
+fn report(files: &dyn Files, number: SegmentNumber, content: &SegmentContent, is_last: bool) {
+    let file = files.described(&segment::file_name(number));
+    let file = file.display();
     for damage in &content.damages {
-        tracing::error!(
-            file = %path.display(),
-            offset = damage.offset,
-            bytes = damage.len,
-            "a part of the log is damaged and passed over"
-        );
+        let (offset, bytes, queues) = (damage.offset, damage.len, &damage.queues);
+        if queues.is_empty() {
+            tracing::error!(%file, offset, bytes, "a part of the log is damaged and passed over");
+        } else {
+            tracing::error!(%file, offset, bytes, ?queues, "a message is damaged and lost");
+        }
     }
     let torn = content.len.saturating_sub(content.good_len);
-    if torn == 0 {
-        return;
-    }
-    let (file, offset) = (path.display(), content.good_len);
-    if is_last {
-        tracing::warn!(%file, offset, bytes = torn, "the unfinished end of the log is cut off");
-    } else {
+    if torn > 0 && !is_last {
+        let offset = content.good_len;
         tracing::error!(%file, offset, bytes = torn, "the end of a segment is damaged");
     }
-}
-
-fn cut(path: &Path, len: usize) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(len as u64)?;
-    file.sync_all()
 }

@@ -1,30 +1,70 @@
-//! The fold over the log: definitions, each queue's ledger, and how many messages live in each
-//! segment.
+//! The fold over the log: definitions, each queue's ledger, and what is in each segment.
 //!
-//! Pure. Owned by the committer, which applies what it has written, and by recovery, which applies
-//! what it reads.
+//! Pure. The committer applies what it has written, recovery what it reads; readers and the upkeep
+//! look at it, all under one lock that is never held over a read or a write of a file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
+use super::RecoveredQueue;
+use super::catalog::KeptLedger;
 use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
-use super::ledger::{QueueLedger, SegmentNumber};
-use super::record::{QueueId, Record, Seq, SeqRange};
+use super::index::{Place, SegmentIndex};
+use super::ledger::{Put, QueueLedger, SegmentNumber};
+use super::record::{QueueId, Record, Seq, SeqRange, Settled};
 
 /// A definition's key in the catalog.
 pub(super) type CatalogKey = [u8; 32];
+
+/// A sealed segment with fewer of its messages alive than one in so many is rewritten.
+const PINNED_BELOW: u64 = 4;
+
+/// Where the index of a segment is.
+#[derive(Debug)]
+pub(super) enum Index {
+    /// It grows with the segment.
+    Active(SegmentIndex),
+    /// On its way to its file.
+    Sealed(Arc<SegmentIndex>),
+    InFile,
+}
+
+/// What is known of a segment's file, and kept in sled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SegmentFacts {
+    pub(super) salt: u64,
+    pub(super) len: u64,
+    /// Messages that it held when they came, one for each queue they stand in.
+    pub(super) total: u64,
+    /// The highest position in it.
+    pub(super) last_position: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct SegmentState {
+    pub(super) facts: SegmentFacts,
+    /// Of `total`, those that live.
+    pub(super) live: u64,
+    pub(super) index: Index,
+    /// What `live` was when [`LogState::pinned`] looked last.
+    live_seen: u64,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct LogState {
     pub(super) catalog: HashMap<CatalogKey, Definition>,
     pub(super) ledgers: HashMap<QueueId, QueueLedger>,
-    live_in: BTreeMap<SegmentNumber, u64>,
-    /// While the log is read, queues are taken up as they are met: which of them are left is known
-    /// at its end.
+    pub(super) segments: BTreeMap<SegmentNumber, SegmentState>,
+    /// While the whole log is read, queues are taken up as they are met: which of them are left is
+    /// known at its end.
     recovering: bool,
+    /// There may be a segment in which nothing lives.
+    emptied: bool,
     /// What changed since the last checkpoint.
     changed_definitions: HashSet<CatalogKey>,
     changed_queues: HashSet<QueueId>,
+    changed_segments: HashSet<SegmentNumber>,
 }
 
 /// What a checkpoint has to write: nothing where the thing is gone.
@@ -32,43 +72,48 @@ pub(super) struct LogState {
 pub(super) struct Changes {
     pub(super) definitions: Vec<(CatalogKey, Option<Definition>)>,
     pub(super) ledgers: Vec<(QueueId, Option<QueueLedger>)>,
+    pub(super) segments: Vec<(SegmentNumber, Option<SegmentFacts>)>,
 }
 
 impl LogState {
-    /// For a log that is about to be read.
+    /// For a log that is about to be read as a whole.
     pub(super) fn recovering() -> Self {
         Self { recovering: true, ..Self::default() }
     }
 
-    /// Applies a record that stands in `segment`. `arrived` hears of messages that it brought and
-    /// that live.
-    pub(super) fn apply(
+    /// Applies a record that stands in `segment`; its message, if it has one, is at `place`.
+    pub(super) fn apply<M>(
         &mut self,
-        record: &LogRecord,
+        record: &LogRecord<M>,
         segment: SegmentNumber,
-        mut arrived: impl FnMut(QueueId, Seq),
+        place: Option<Place>,
     ) {
         match record {
             LogRecord::Snapshot => {
                 self.changed_definitions.extend(self.catalog.drain().map(|(key, _)| key));
             }
             LogRecord::QueueState { queue, settled, delivered_upto } => {
-                settled.iter().for_each(|range| self.settle(*queue, *range));
+                settled.iter().for_each(|range| self.settle_range(*queue, *range));
                 self.mark_delivered(*queue, *delivered_upto);
             }
+            LogRecord::Carry { queues, .. } => {
+                self.put(queues, segment, place, false);
+            }
             LogRecord::Broker(record) => match record {
-                Record::Enqueue { queues, .. } => {
-                    self.enqueue(queues, segment, &mut arrived);
-                }
+                Record::Enqueue { queues, .. } => self.put(queues, segment, place, true),
                 Record::Move { from: (queue, seq), to, .. } => {
-                    self.settle(*queue, SeqRange { first: *seq, last: *seq });
-                    self.enqueue(to, segment, &mut arrived);
+                    let range = SeqRange { first: *seq, last: *seq };
+                    let bytes = place.map_or(0, |place| u64::from(place.body_len));
+                    self.settle(*queue, &[range], bytes);
+                    self.put(to, segment, place, true);
                 }
-                Record::Settle { queue, ranges } => {
-                    ranges.iter().for_each(|range| self.settle(*queue, *range));
+                Record::Settle { queue, settled: Settled { seqs, bytes, through } } => {
+                    self.settle(*queue, seqs, *bytes);
+                    self.settle_range(*queue, SeqRange { first: Seq(0), last: *through });
                 }
-                Record::Purge { queue, upto } => {
-                    self.settle(*queue, SeqRange { first: Seq(0), last: *upto });
+                Record::Purge { queue, ranges, bytes } => {
+                    self.take_bytes(*queue, *bytes);
+                    ranges.iter().for_each(|range| self.settle_range(*queue, *range));
                 }
                 Record::DeliverMark { queue, upto } => self.mark_delivered(*queue, *upto),
                 Record::DeleteQueue { queue } => self.delete_queue(*queue),
@@ -77,26 +122,22 @@ impl LogState {
         }
     }
 
-    fn ledger(
-        ledgers: &mut HashMap<QueueId, QueueLedger>,
-        recovering: bool,
-        queue: QueueId,
-    ) -> Option<&mut QueueLedger> {
-        match recovering {
-            true => Some(ledgers.entry(queue).or_default()),
+    fn ledger(&mut self, queue: QueueId) -> Option<&mut QueueLedger> {
+        match self.recovering {
+            true => Some(self.ledgers.entry(queue).or_default()),
             // A queue without a ledger is gone: what comes late for it is gone, too.
-            false => ledgers.get_mut(&queue),
+            false => self.ledgers.get_mut(&queue),
         }
     }
 
     fn mark_delivered(&mut self, queue: QueueId, upto: Seq) {
-        if let Some(ledger) = Self::ledger(&mut self.ledgers, self.recovering, queue) {
+        if let Some(ledger) = self.ledger(queue) {
             ledger.mark_delivered(upto);
             self.changed_queues.insert(queue);
         }
     }
 
-    /// Ends recovery: only queues that are still defined stay.
+    /// Ends the reading of the whole log: only queues that are still defined stay.
     pub(super) fn end_recovery(&mut self) {
         self.recovering = false;
         let defined: HashSet<QueueId> = self
@@ -112,35 +153,119 @@ impl LogState {
         gone.into_iter().for_each(|queue| self.delete_queue(queue));
     }
 
-    fn enqueue(
+    /// After a crash: the queues in which what was settled before it came never will. Their bytes
+    /// have to be counted anew.
+    pub(super) fn miscounted(&self) -> Vec<QueueId> {
+        let is_wrong = |ledger: &QueueLedger| {
+            !ledger.early().is_empty() || (ledger.live() == 0 && ledger.bytes() != 0)
+        };
+        let wrong = self.ledgers.iter().filter(|(_, ledger)| is_wrong(ledger));
+        wrong.map(|(queue, _)| *queue).collect()
+    }
+
+    /// Sets the bytes that live in a queue.
+    pub(super) fn set_bytes(&mut self, queue: QueueId, bytes: u64) {
+        if let Some(ledger) = self.ledgers.get_mut(&queue) {
+            ledger.restore_sums(i64::try_from(bytes).unwrap_or(i64::MAX), &[]);
+            self.changed_queues.insert(queue);
+        }
+    }
+
+    /// Messages are in this segment; `arrived` when they were in none before.
+    fn put(
         &mut self,
         places: &[(QueueId, Seq)],
         segment: SegmentNumber,
-        arrived: &mut impl FnMut(QueueId, Seq),
+        place: Option<Place>,
+        arrived: bool,
     ) {
+        let Some(place) = place else { return };
         for (queue, seq) in places {
-            let Some(ledger) = Self::ledger(&mut self.ledgers, self.recovering, *queue) else {
+            let Some(ledger) = self.ledger(*queue) else { continue };
+            if arrived {
+                ledger.add_bytes(i64::from(place.body_len));
+            }
+            let put = ledger.put(*seq, segment);
+            if put == Put::Settled {
                 continue;
-            };
-            if ledger.enqueue(*seq, segment) {
-                let live = self.live_in.entry(segment).or_default();
-                *live = live.saturating_add(1);
-                arrived(*queue, *seq);
+            }
+            if let Put::From(other) = put {
+                self.emptied |= free(&mut self.segments, other, 1);
+            }
+            self.changed_queues.insert(*queue);
+            self.add_entry(*queue, *seq, segment, place);
+        }
+    }
+
+    fn add_entry(&mut self, queue: QueueId, seq: Seq, segment: SegmentNumber, place: Place) {
+        if let Some(state) = self.segments.get_mut(&segment) {
+            state.live = state.live.saturating_add(1);
+            state.facts.total = state.facts.total.saturating_add(1);
+            if let Index::Active(index) = &mut state.index {
+                index.add(queue, seq, place);
             }
         }
     }
 
-    fn settle(&mut self, queue: QueueId, range: SeqRange) {
-        let Some(ledger) = Self::ledger(&mut self.ledgers, self.recovering, queue) else { return };
-        let live_in = &mut self.live_in;
-        ledger.settle(range, |segment, count| free(live_in, segment, count));
+    /// Notes where a message is that a checkpoint knows of already.
+    pub(super) fn index<M>(
+        &mut self,
+        record: &LogRecord<M>,
+        segment: SegmentNumber,
+        place: Option<Place>,
+    ) {
+        let Some(place) = place else { return };
+        let Some(SegmentState { index: Index::Active(index), facts, .. }) =
+            self.segments.get_mut(&segment)
+        else {
+            return;
+        };
+        for (queue, seq) in record.places() {
+            if self.ledgers.get(queue).is_some_and(|ledger| ledger.lives_in(*seq, segment)) {
+                index.add(*queue, *seq, place);
+            }
+            facts.total = facts.total.saturating_add(1);
+        }
+    }
+
+    /// Messages are gone that are named for the first time.
+    fn settle(&mut self, queue: QueueId, ranges: &[SeqRange], bytes: u64) {
+        self.take_bytes(queue, bytes);
+        self.with_ledger(queue, |ledger, freed| {
+            ranges.iter().for_each(|range| ledger.settle_named(*range, &mut *freed));
+        });
+    }
+
+    fn settle_range(&mut self, queue: QueueId, range: SeqRange) {
+        self.with_ledger(queue, |ledger, freed| drop(ledger.settle(range, freed)));
+    }
+
+    fn take_bytes(&mut self, queue: QueueId, bytes: u64) {
+        if let Some(ledger) = self.ledger(queue) {
+            ledger.add_bytes(i64::try_from(bytes).unwrap_or(i64::MAX).saturating_neg());
+        }
+    }
+
+    /// Changes a ledger; what it frees is taken from the segments.
+    fn with_ledger(
+        &mut self,
+        queue: QueueId,
+        change: impl FnOnce(&mut QueueLedger, &mut dyn FnMut(SegmentNumber, u64)),
+    ) {
+        let ledger = match self.recovering {
+            true => Some(self.ledgers.entry(queue).or_default()),
+            false => self.ledgers.get_mut(&queue),
+        };
+        let Some(ledger) = ledger else { return };
+        let (segments, emptied) = (&mut self.segments, &mut self.emptied);
+        change(ledger, &mut |segment, count| *emptied |= free(segments, segment, count));
         self.changed_queues.insert(queue);
     }
 
     fn delete_queue(&mut self, queue: QueueId) {
         if let Some(ledger) = self.ledgers.remove(&queue) {
-            let live_in = &mut self.live_in;
-            ledger.delete(|segment, count| free(live_in, segment, count));
+            let (segments, emptied) = (&mut self.segments, &mut self.emptied);
+            ledger.delete(|segment, count| *emptied |= free(segments, segment, count));
             self.changed_queues.insert(queue);
         }
     }
@@ -167,9 +292,106 @@ impl LogState {
         self.changed_definitions.insert(key);
     }
 
-    /// Takes up a queue's ledger from a snapshot or a checkpoint.
-    pub(super) fn restore_ledger(&mut self, queue: QueueId, ledger: QueueLedger) {
-        self.ledgers.insert(queue, ledger);
+    /// Takes up a queue's ledger from a checkpoint. A segment that it needs and that isn't there is
+    /// an error.
+    pub(super) fn restore_ledger(&mut self, kept: &KeptLedger) -> Result<(), SegmentNumber> {
+        let mut ledger = kept.ledger.clone();
+        let (segments, mut missing) = (&mut self.segments, None);
+        ledger.restore_sums(kept.bytes, &kept.early);
+        ledger.restore_runs(&kept.runs, |number, live| match segments.get_mut(&number) {
+            Some(segment) => segment.live = segment.live.saturating_add(live),
+            None if live > 0 => missing = Some(number),
+            None => {}
+        });
+        self.ledgers.insert(kept.queue, ledger);
+        missing.map_or(Ok(()), Err)
+    }
+
+    /// Adds a segment whose records are about to be applied.
+    pub(super) fn begin_segment(&mut self, number: SegmentNumber, salt: u64) {
+        let facts = SegmentFacts { salt, ..SegmentFacts::default() };
+        self.add_segment(number, facts, Index::Active(SegmentIndex::default()));
+    }
+
+    pub(super) fn add_segment(&mut self, number: SegmentNumber, facts: SegmentFacts, index: Index) {
+        let live = self.segments.get(&number).map_or(0, |segment| segment.live);
+        self.segments.insert(number, SegmentState { facts, live, index, live_seen: u64::MAX });
+        self.changed_segments.insert(number);
+        self.emptied = true;
+    }
+
+    /// A segment has this length now, and this is its last position.
+    pub(super) fn wrote(&mut self, number: SegmentNumber, len: u64, position: u64) {
+        if let Some(SegmentState { facts, .. }) = self.segments.get_mut(&number) {
+            facts.len = len;
+            facts.last_position = facts.last_position.max(position);
+            self.changed_segments.insert(number);
+        }
+    }
+
+    /// Nothing more is written to a segment. Answers its index, to be written to its file.
+    pub(super) fn seal(&mut self, number: SegmentNumber) -> Option<Arc<SegmentIndex>> {
+        let state = self.segments.get_mut(&number)?;
+        if let Index::Active(index) = &mut state.index {
+            let mut index = std::mem::take(index);
+            index.sort();
+            state.index = Index::Sealed(Arc::new(index));
+        }
+        match &state.index {
+            Index::Sealed(index) => Some(Arc::clone(index)),
+            Index::Active(_) | Index::InFile => None,
+        }
+    }
+
+    /// Seals what a last run left open. Answers the indexes, to be written to their files.
+    pub(super) fn seal_all_but(
+        &mut self,
+        active: SegmentNumber,
+    ) -> Vec<(SegmentNumber, Arc<SegmentIndex>)> {
+        let others: Vec<_> =
+            self.segments.keys().copied().filter(|number| *number != active).collect();
+        others.into_iter().filter_map(|number| Some((number, self.seal(number)?))).collect()
+    }
+
+    /// The index of a segment is in its file.
+    pub(super) fn index_written(&mut self, number: SegmentNumber) {
+        if let Some(state) = self.segments.get_mut(&number) {
+            state.index = Index::InFile;
+        }
+    }
+
+    /// Takes segments out in which nothing lives, but for the one that is written.
+    pub(super) fn take_empty(&mut self, active: SegmentNumber) -> Vec<SegmentNumber> {
+        self.emptied = false;
+        let is_empty = |(number, state): (&SegmentNumber, &SegmentState)| {
+            (state.live == 0 && *number != active).then_some(*number)
+        };
+        let empty: Vec<SegmentNumber> = self.segments.iter().filter_map(is_empty).collect();
+        for number in &empty {
+            self.segments.remove(number);
+            self.changed_segments.insert(*number);
+        }
+        empty
+    }
+
+    pub(super) fn has_empty(&self) -> bool {
+        self.emptied
+    }
+
+    /// The oldest sealed segment that a few living messages keep from going, and have since this
+    /// was asked last: one that is being drained goes by itself.
+    pub(super) fn pinned(&mut self, active: SegmentNumber) -> Option<SegmentNumber> {
+        let mut oldest = None;
+        for (number, state) in self.segments.range_mut(..active) {
+            let rests = std::mem::replace(&mut state.live_seen, state.live) == state.live;
+            let is_pinned = state.live > 0
+                && state.live.saturating_mul(PINNED_BELOW) < state.facts.total
+                && matches!(state.index, Index::InFile);
+            if rests && is_pinned {
+                oldest = oldest.or(Some(*number));
+            }
+        }
+        oldest
     }
 
     /// The records that say all of this again, for the head of a segment.
@@ -185,10 +407,25 @@ impl LogState {
         [LogRecord::Snapshot].into_iter().chain(definitions).chain(ledgers).collect()
     }
 
+    /// What the queues hold.
+    pub(super) fn queues(&self) -> Vec<RecoveredQueue> {
+        let queue = |(id, ledger): (&QueueId, &QueueLedger)| RecoveredQueue {
+            id: *id,
+            first: ledger.live_runs(Seq(0), 1).first().map_or(Seq(0), |run| run.first),
+            last: ledger.runs().map(|run| run.last).max().unwrap_or_default(),
+            count: ledger.live(),
+            bytes: u64::try_from(ledger.bytes()).unwrap_or(0),
+            delivered_upto: ledger.delivered_upto(),
+        };
+        self.ledgers.iter().map(queue).collect()
+    }
+
     /// Takes what changed since it was taken last.
     pub(super) fn take_changes(&mut self) -> Changes {
         let definitions = std::mem::take(&mut self.changed_definitions);
         let queues = std::mem::take(&mut self.changed_queues);
+        let segments = std::mem::take(&mut self.changed_segments);
+        let facts = |number| self.segments.get(&number).map(|state| state.facts);
         Changes {
             definitions: definitions
                 .into_iter()
@@ -198,24 +435,28 @@ impl LogState {
                 .into_iter()
                 .map(|queue| (queue, self.ledgers.get(&queue).cloned()))
                 .collect(),
+            segments: segments.into_iter().map(|number| (number, facts(number))).collect(),
         }
+    }
+
+    /// What was read from a checkpoint need not be written to one.
+    pub(super) fn forget_changes(&mut self) {
+        drop(self.take_changes());
     }
 
     pub(super) fn has_changed_definitions(&self) -> bool {
         !self.changed_definitions.is_empty()
     }
-
-    /// Whether a message in the segment lives.
-    pub(super) fn lives_in(&self, segment: SegmentNumber) -> bool {
-        self.live_in.get(&segment).is_some_and(|live| *live > 0)
-    }
 }
 
-fn free(live_in: &mut BTreeMap<SegmentNumber, u64>, segment: SegmentNumber, count: u64) {
-    if let Some(live) = live_in.get_mut(&segment) {
-        *live = live.saturating_sub(count);
-        if *live == 0 {
-            live_in.remove(&segment);
-        }
-    }
+/// Messages in a segment are gone. Answers whether none is left.
+fn free(
+    segments: &mut BTreeMap<SegmentNumber, SegmentState>,
+    segment: SegmentNumber,
+    count: u64,
+) -> bool {
+    segments.get_mut(&segment).is_some_and(|state| {
+        state.live = state.live.saturating_sub(count);
+        state.live == 0
+    })
 }

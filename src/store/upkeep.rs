@@ -1,21 +1,31 @@
-//! What can be done beside the confirms: sled kept up to date, segments without messages removed.
+//! What can be done beside the confirms: sled kept up to date, indexes written, segments without
+//! messages removed, segments with few of them rewritten.
 //!
 //! One thread, one piece of work at a time; while it is busy, changes gather in the fold. Owner of
-//! sled and of the directory's lock, because it is the last to write in it.
+//! the catalog.
 
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
+use super::carry::carry;
 use super::catalog::{Catalog, Checkpoint};
+use super::files::Files;
+use super::inbox::Inbox;
+use super::index::SegmentIndex;
 use super::ledger::SegmentNumber;
 use super::segment;
+use super::state::LogState;
+use crate::protocol::gather::Gather;
 
-/// A piece of work.
+/// A piece of work, in its order.
 pub(super) struct Work {
+    /// Segments that are full: their indexes go to their files.
+    pub(super) sealed: Vec<(SegmentNumber, Arc<SegmentIndex>)>,
     pub(super) checkpoint: Checkpoint,
     /// Segments without messages; what else they say is said again, durably, by a later one.
     pub(super) empty: Vec<SegmentNumber>,
@@ -24,18 +34,31 @@ pub(super) struct Work {
 /// The committer's end.
 pub(super) struct Orders {
     work: SyncSender<Work>,
-    busy: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    busy: AtomicBool,
+    /// There is more to do when it isn't busy any more.
+    wanted: AtomicBool,
 }
 
 impl Orders {
-    /// Whether work that is given now would have to wait.
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
+    /// Whether work can be given now. If not, the committer is woken when it can.
+    pub(super) fn wants(&self) -> bool {
+        // First the wish, then the look: whoever comes second of the two sees the other's.
+        self.shared.wanted.store(true, Ordering::SeqCst);
+        let is_free = !self.shared.busy.load(Ordering::SeqCst);
+        if is_free {
+            self.shared.wanted.store(false, Ordering::SeqCst);
+        }
+        is_free
     }
 
-    /// Gives work; waits when it is busy.
+    /// Gives work. Never waits when it is not busy, and at the end.
     pub(super) fn give(&self, work: Work) {
-        self.busy.store(true, Ordering::Release);
+        self.shared.busy.store(true, Ordering::SeqCst);
         // Nobody takes it when sled has panicked: the log goes on without it.
         let _ = self.work.send(work);
     }
@@ -43,47 +66,129 @@ impl Orders {
 
 /// The thread's end.
 pub(super) struct Upkeep {
-    catalog: Catalog,
-    log: PathBuf,
+    pub(super) catalog: Box<dyn Catalog>,
+    pub(super) files: Arc<dyn Files>,
+    pub(super) state: Arc<Mutex<LogState>>,
+    /// Where messages of rewritten segments go.
+    pub(super) inbox: Arc<Inbox>,
+    /// How often it looks for segments that are pinned.
+    pub(super) look_every: Duration,
     work: Receiver<Work>,
-    busy: Arc<AtomicBool>,
-    _lock: File,
+    shared: Arc<Shared>,
 }
 
 impl Upkeep {
-    pub(super) fn new(catalog: Catalog, log: PathBuf, lock: File) -> (Orders, Self) {
-        let (sender, work) = sync_channel(1);
-        let busy = Arc::new(AtomicBool::new(false));
-        let orders = Orders { work: sender, busy: Arc::clone(&busy) };
-        (orders, Self { catalog, log, work, busy, _lock: lock })
+    pub(super) fn new(
+        catalog: Box<dyn Catalog>,
+        files: Arc<dyn Files>,
+        state: Arc<Mutex<LogState>>,
+        inbox: Arc<Inbox>,
+        look_every: Duration,
+    ) -> (Orders, Self) {
+        // One piece while it isn't busy and the last one: the committer never waits.
+        let (sender, work) = sync_channel(2);
+        let shared = Arc::<Shared>::default();
+        let orders = Orders { work: sender, shared: Arc::clone(&shared) };
+        (orders, Self { catalog, files, state, inbox, look_every, work, shared })
     }
 
     /// Runs until the committer has ended.
     pub(super) fn run(self) {
-        let mut catalog_failed = false;
-        for Work { checkpoint, empty } in &self.work {
-            if !catalog_failed && let Err(error) = self.catalog.write(&checkpoint) {
-                catalog_failed = true;
-                tracing::error!(
-                    %error,
-                    "the catalog can't be written; the next start reads more of the log"
-                );
+        let (mut catalog_failed, mut looked) = (false, Instant::now());
+        loop {
+            let wait = self.look_every.saturating_sub(looked.elapsed());
+            match self.work.recv_timeout(wait) {
+                Ok(work) => {
+                    self.do_work(work, &mut catalog_failed);
+                    self.shared.busy.store(false, Ordering::SeqCst);
+                    if self.shared.wanted.swap(false, Ordering::SeqCst) {
+                        self.inbox.nudge();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            empty.into_iter().for_each(|number| self.remove(number));
-            self.busy.store(false, Ordering::Release);
+            if looked.elapsed() >= self.look_every {
+                self.rewrite_pinned();
+                looked = Instant::now();
+            }
         }
     }
 
-    fn remove(&self, number: SegmentNumber) {
-        let path = segment::path_of(&self.log, number);
-        match std::fs::remove_file(&path) {
-            Ok(()) => tracing::debug!(file = %path.display(), "removed a segment without messages"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(
-                file = %path.display(),
+    fn do_work(&self, work: Work, catalog_failed: &mut bool) {
+        let Work { sealed, checkpoint, empty } = work;
+        for (number, index) in sealed {
+            let facts = self.state.lock().segments.get(&number).map(|segment| segment.facts);
+            let Some(facts) = facts else { continue };
+            match write_index(&*self.files, number, &index, facts.salt, facts.len) {
+                Ok(()) => self.state.lock().index_written(number),
+                Err(error) => tracing::warn!(
+                    file = %self.files.described(&segment::index_file_name(number)).display(),
+                    %error,
+                    "an index can't be written: it stays in memory"
+                ),
+            }
+        }
+        if !*catalog_failed && let Err(error) = self.catalog.write(&checkpoint) {
+            *catalog_failed = true;
+            tracing::error!(
                 %error,
-                "a segment without messages can't be removed; the next start tries again"
-            ),
+                "the catalog can't be written; the next start reads more of the log"
+            );
+        }
+        empty.into_iter().for_each(|number| self.remove(number));
+    }
+
+    /// The index goes first: one without its segment means nothing, a segment without its index
+    /// would have to be read.
+    fn remove(&self, number: SegmentNumber) {
+        for name in [segment::index_file_name(number), segment::file_name(number)] {
+            match self.files.remove(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(
+                    file = %self.files.described(&name).display(),
+                    %error,
+                    "a file without messages can't be removed; the next start tries again"
+                ),
+            }
+        }
+        tracing::debug!(segment = number, "removed a segment without messages");
+    }
+
+    fn rewrite_pinned(&self) {
+        let pinned = {
+            let mut state = self.state.lock();
+            let active = state.segments.keys().next_back().copied().unwrap_or(0);
+            state.pinned(active)
+        };
+        let Some(number) = pinned else { return };
+        if let Err(error) = carry(&*self.files, &self.state, &self.inbox, number) {
+            tracing::warn!(
+                segment = number,
+                %error,
+                "a segment with few messages can't be rewritten: it stays as it is"
+            );
         }
     }
+}
+
+/// Writes the index of a segment in the place of one that is there.
+pub(super) fn write_index(
+    files: &dyn Files,
+    number: SegmentNumber,
+    index: &SegmentIndex,
+    salt: u64,
+    segment_len: u64,
+) -> io::Result<()> {
+    let name = segment::index_file_name(number);
+    match files.remove(&name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = Gather::default();
+    out.buffer().extend_from_slice(&index.encode(salt, segment_len));
+    let mut file = files.create(&name)?;
+    file.append(&mut out)?;
+    file.sync()
 }

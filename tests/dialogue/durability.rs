@@ -6,8 +6,8 @@ use ferrymq::broker::{Broker, BrokerSettings};
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldValue;
-use ferrymq::store::memory::{Faults, MemoryStore};
-use ferrymq::store::{Epoch, StoreState};
+use ferrymq::store::simulated::{Fault, SimulatedDisk};
+use ferrymq::store::{StoreSettings, StoreState};
 
 use crate::support::*;
 
@@ -157,18 +157,20 @@ fn a_large_message_survives_whole() {
 
 #[test]
 fn a_failed_write_is_an_error_and_the_end_of_the_store() {
-    // The first batches are the vhost, the user and its permissions.
-    let faults = Faults { fail_at: Some(5), ..Faults::default() };
-    let (memory, opened) = MemoryStore::open(faults);
-    let broker = Broker::open(opened, BrokerSettings::default()).expect("opened");
-    broker.put_vhost("stored").and_then(Durable::wait_blocking).expect("the fourth batch");
+    let disk = SimulatedDisk::new();
+    let open = |disk: &SimulatedDisk| {
+        let opened = disk.open_store(&StoreSettings::default()).expect("opened");
+        Broker::open(opened, BrokerSettings::default()).expect("opened")
+    };
+    let broker = open(&disk);
+    broker.put_vhost("stored").and_then(Durable::wait_blocking).expect("no fault yet");
+    disk.script_next_append(Fault::Fails);
     let failed = broker.put_vhost("failed").and_then(Durable::wait_blocking).expect_err("scripted");
     assert_eq!(failed.code.code(), 541);
     assert!(matches!(*broker.store_state().borrow(), StoreState::Failed(_)));
     let later = broker.put_vhost("later").and_then(Durable::wait_blocking).expect_err("closed");
     assert!(later.text.starts_with("the store is closed"), "{later}");
-    let (_, opened) = memory.reopen(Epoch(2), Faults::default());
-    let broker = Broker::open(opened, BrokerSettings::default()).expect("opened");
+    let broker = open(&disk.power_cut(0));
     assert!(broker.vhost("stored").is_some() && broker.vhost("failed").is_none());
     assert!(broker.authenticate("guest", "guest", true).is_ok());
 }

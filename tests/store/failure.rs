@@ -1,5 +1,6 @@
 //! Writes that fail, the end, one process at a time.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -69,15 +70,13 @@ fn answers_come_in_order_on_one_thread_that_is_not_the_callers() {
     for number in 0..500 {
         let (answers, done) = (Arc::clone(&answers), done.clone());
         // Those that only settle wait a little, and none may overtake them.
-        let batch = if number % 3 == 0 { vec![settle(1, 1, 1)] } else { vec![vhost("/")] };
-        opened.store.append(
-            batch,
-            Box::new(move |outcome| {
-                assert!(outcome.is_ok());
-                answers.lock().expect("nobody panics").push((number, std::thread::current().id()));
-                drop(done);
-            }),
-        );
+        let batch = if number % 3 == 0 { vec![settle(1, 1, 1, 0)] } else { vec![vhost("/")] };
+        let answer = move |outcome: Result<_, _>| {
+            assert!(outcome.is_ok());
+            answers.lock().expect("nobody panics").push((number, std::thread::current().id()));
+            drop(done);
+        };
+        opened.store.append(batch, Some(Box::new(answer)));
     }
     drop(done);
     assert_eq!(all_done.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
@@ -89,17 +88,24 @@ fn answers_come_in_order_on_one_thread_that_is_not_the_callers() {
 }
 
 #[test]
-fn settles_alone_are_committed_soon() {
+fn what_nobody_waits_for_is_committed_soon() {
     let directory = directory();
     let opened = open(directory.path());
-    commit(&opened, vec![settle(1, 1, 1)]);
+    let before = len_of_log(directory.path());
+    opened.store.append(vec![mark(1, 1)], None);
+    wait_until("it is written", || len_of_log(directory.path()) > before);
+}
+
+fn len_of_log(directory: &Path) -> u64 {
+    let len = |path: &PathBuf| std::fs::metadata(path).expect("a segment").len();
+    segments(directory).iter().map(len).sum()
 }
 
 #[test]
 fn a_panic_in_a_callback_harms_nobody_else() {
     let directory = directory();
     let opened = open(directory.path());
-    opened.store.append(vec![vhost("a")], Box::new(|_| panic!("on purpose")));
+    opened.store.append(vec![vhost("a")], Some(Box::new(|_| panic!("on purpose"))));
     commit(&opened, vec![vhost("b")]);
     opened.store.close();
     assert_eq!(*opened.store.state().borrow(), StoreState::Closed);
@@ -113,14 +119,12 @@ fn a_callback_may_hold_the_last_reference_to_the_store() {
     let opened = open(directory.path());
     let store = Arc::clone(&opened.store);
     let (sender, dropped) = channel::<()>();
-    opened.store.append(
-        vec![vhost("/")],
-        Box::new(move |_| {
-            wait_until("it is the last", || Arc::strong_count(&store) == 1);
-            drop(store);
-            drop(sender);
-        }),
-    );
+    let last = move |_: Result<_, _>| {
+        wait_until("it is the last", || Arc::strong_count(&store) == 1);
+        drop(store);
+        drop(sender);
+    };
+    opened.store.append(vec![vhost("/")], Some(Box::new(last)));
     drop(opened);
     assert_eq!(dropped.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
     wait_until("the directory is free again", || {
@@ -167,7 +171,7 @@ fn fills_the_disk() {
     assert!(matches!(after.clone().next(), Some(Err(AppendError::Unknown(_)))));
     assert!(after.is_sorted_by_key(|outcome| matches!(outcome, Err(AppendError::Closed(_)))));
     assert!(matches!(&*opened.store.state().borrow(), StoreState::Failed(_)));
-    let late = append(&opened, vec![settle(1, 1, 1)]);
+    let late = append(&opened, vec![settle(1, 1, 1, 0)]);
     assert!(matches!(late.recv_timeout(DEADLINE), Ok(Err(AppendError::Closed(_)))));
     opened.store.close();
     assert!(

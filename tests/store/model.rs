@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ferrymq::store::record::{QueueId, Record, Seq};
+use ferrymq::store::record::{QueueId, Record, Seq, SeqRange, ranges_of};
 use ferrymq::store::{Batch, Opened};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -34,11 +34,11 @@ enum Step {
         queue: usize,
         back: u64,
     },
+    /// The message with a number that is left of so many.
     Move {
         from: usize,
         back: u64,
         to: Vec<usize>,
-        len: usize,
     },
 }
 
@@ -60,10 +60,10 @@ fn step() -> impl Strategy<Value = Step> {
         9 => (queues(), 0..1500usize).prop_map(|(queues, len)| Step::Enqueue { queues, len }),
         6 => (0..4usize, 0..20u64, 1..12u64)
             .prop_map(|(queue, back, count)| Step::Settle { queue, back, count }),
-        1 => (0..4usize, 0..9u64).prop_map(|(queue, back)| Step::Purge { queue, back }),
+        1 => (0..4usize, 1..9u64).prop_map(|(queue, back)| Step::Purge { queue, back }),
         2 => (0..4usize, 0..9u64).prop_map(|(queue, back)| Step::Mark { queue, back }),
-        2 => (0..4usize, 0..9u64, queues(), 0..900usize)
-            .prop_map(|(from, back, to, len)| Step::Move { from, back, to, len }),
+        2 => (0..4usize, 0..9u64, queues())
+            .prop_map(|(from, back, to)| Step::Move { from, back, to }),
     ]
 }
 
@@ -77,6 +77,9 @@ fn run() -> impl Strategy<Value = (Vec<Vec<Step>>, End)> {
     ];
     (batches, end)
 }
+
+/// Length of the bodies of messages that are settled before they come.
+const EARLY_LEN: usize = 10;
 
 #[derive(Default)]
 struct QueueModel {
@@ -96,11 +99,13 @@ impl QueueModel {
         seq
     }
 
-    fn settle(&mut self, seqs: impl Iterator<Item = u64>) {
-        for seq in seqs {
-            self.messages.remove(&seq);
+    /// Answers the bytes of the bodies of messages that were there.
+    fn settle(&mut self, seqs: impl Iterator<Item = u64>) -> u64 {
+        let gone = seqs.filter_map(|seq| {
             self.settled.insert(seq);
-        }
+            self.messages.remove(&seq)
+        });
+        gone.map(|body| body.len() as u64).sum()
     }
 }
 
@@ -130,9 +135,20 @@ impl Model {
     }
 
     fn places(&mut self, numbers: &[usize], body: &[u8]) -> Vec<(u64, u64)> {
-        let ids: BTreeSet<u64> = numbers.iter().filter_map(|number| self.choose(*number)).collect();
+        let ids = self.chosen(numbers);
         let enqueue = |id| Some((id, self.queues.get_mut(&id)?.enqueue(body)));
         ids.into_iter().filter_map(enqueue).collect()
+    }
+
+    fn chosen(&self, numbers: &[usize]) -> BTreeSet<u64> {
+        numbers.iter().filter_map(|number| self.choose(*number)).collect()
+    }
+
+    /// Whether a message to these queues is settled in one of them before it comes. Then it has the
+    /// length that was said of it.
+    fn is_early(&self, numbers: &[usize]) -> bool {
+        let is_settled = |queue: &QueueModel| queue.settled.contains(&queue.next_seq);
+        self.chosen(numbers).iter().any(|id| self.queues.get(id).is_some_and(is_settled))
     }
 
     /// Takes a step, and says it in records.
@@ -147,9 +163,9 @@ impl Model {
             }
             Step::Declare => Batch::new(),
             Step::Enqueue { queues, len } => {
-                let body = self.body(*len);
-                let places = self.places(queues, &body);
-                vec![enqueue(&places, body)]
+                let len = if self.is_early(queues) { EARLY_LEN } else { *len };
+                let body = self.body(len);
+                vec![enqueue(&self.places(queues, &body), body)]
             }
             Step::Delete(number)
             | Step::Settle { queue: number, .. }
@@ -167,30 +183,39 @@ impl Model {
         match step {
             Step::Settle { back, count, .. } => {
                 let first = queue.next_seq - back;
-                queue.settle(first..first + count);
-                vec![settle(id, first, first + count - 1)]
+                let new = (first..first + count).filter(|seq| !queue.settled.contains(seq));
+                let seqs: Vec<Seq> = new.map(Seq).collect();
+                let early = seqs.iter().filter(|seq| seq.0 >= queue.next_seq).count();
+                let bytes = queue.settle(first..first + count) + (early * EARLY_LEN) as u64;
+                vec![settle_of(id, ranges_of(&seqs), bytes)]
             }
             Step::Purge { back, .. } => {
                 let upto = queue.next_seq - back;
                 let below: Vec<u64> = queue.messages.range(..=upto).map(|(seq, _)| *seq).collect();
-                // Numbers of this run that are not given yet are purged, too, when they come.
-                queue.settle(below.into_iter().chain(upto.saturating_sub(100)..=upto));
-                vec![Record::Purge { queue: QueueId(id), upto: Seq(upto) }]
+                let bytes = queue.settle(below.into_iter().chain(upto.saturating_sub(100)..=upto));
+                let ranges = [SeqRange { first: Seq(0), last: Seq(upto) }].into_iter().collect();
+                vec![Record::Purge { queue: QueueId(id), ranges, bytes }]
             }
             Step::Mark { back, .. } => {
                 let upto = queue.next_seq - back;
                 queue.delivered_upto = queue.delivered_upto.max(upto);
                 vec![mark(id, upto)]
             }
-            Step::Move { back, to, len, .. } => {
-                let seq = queue.next_seq - back;
-                queue.settle(seq..=seq);
-                let body = self.body(*len);
-                let to = self.places(to, &body).into_iter();
+            Step::Move { back, to, .. } => {
+                let nth = queue.messages.len().checked_sub(1 + *back as usize);
+                let Some((seq, body)) = nth.and_then(|nth| queue.messages.iter().nth(nth)) else {
+                    return Batch::new();
+                };
+                let (seq, body) = (*seq, body.clone());
+                if self.is_early(to) && body.len() != EARLY_LEN {
+                    return Batch::new();
+                }
+                self.queues.get_mut(&id).expect("it is there").settle(seq..=seq);
+                let to = self.places(to, &body);
                 vec![Record::Move {
                     from: (QueueId(id), Seq(seq)),
                     message: message(body),
-                    to: to.map(|(queue, seq)| (QueueId(queue), Seq(seq))).collect(),
+                    to: to.into_iter().map(|(queue, seq)| (QueueId(queue), Seq(seq))).collect(),
                 }]
             }
             _ => {

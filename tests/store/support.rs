@@ -12,17 +12,21 @@ use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldTable;
 use ferrymq::protocol::wire::ShortStr;
 use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
-use ferrymq::store::record::{QueueId, Record, Seq, SeqRange};
+use ferrymq::store::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
 use ferrymq::store::{
-    self, AppendError, Batch, CatalogChange, Definition, Opened, Position, StoreSettings,
+    self, AppendError, Batch, CatalogChange, Definition, Opened, Page, Position, ReadLimit, Store,
+    StoreSettings,
 };
 use tempfile::TempDir;
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Segments that are full after a few messages.
-pub const SMALL_SEGMENTS: StoreSettings =
-    StoreSettings { segment_size_bytes: 4096, in_flight_bytes_max: 1 << 20 };
+pub const SMALL_SEGMENTS: StoreSettings = StoreSettings {
+    segment_size_bytes: 4096,
+    in_flight_bytes_max: 1 << 20,
+    rewrite_after: Duration::from_millis(5),
+};
 
 /// What a directory holds: names of definitions, and each queue's bodies by sequence number with
 /// its delivery mark.
@@ -45,13 +49,14 @@ impl Content {
             .collect();
         definitions.sort_unstable();
         let queues = opened.queues.iter().map(|queue| {
-            let order: Vec<Seq> = queue.messages.iter().map(|(seq, _)| *seq).collect();
-            assert!(order.is_sorted(), "messages come in their order");
-            let bodies = queue
-                .messages
-                .iter()
-                .map(|(seq, message)| (seq.0, message.body.to_bytes().to_vec()))
-                .collect();
+            let bodies = read_all(&*opened.store, queue.id.0);
+            let bytes: usize = bodies.values().map(Vec::len).sum();
+            assert_eq!((queue.count, queue.bytes), (bodies.len() as u64, bytes as u64), "the sums");
+            if let (Some((first, _)), Some((last, _))) =
+                (bodies.first_key_value(), bodies.last_key_value())
+            {
+                assert!(queue.first.0 <= *first && queue.last.0 >= *last);
+            }
             (queue.id.0, (bodies, queue.delivered_upto.0))
         });
         Self { definitions, queues: queues.collect() }
@@ -63,6 +68,32 @@ impl Content {
         let bodies = messages.into_iter().flat_map(BTreeMap::values);
         bodies.map(|body| String::from_utf8_lossy(body).into_owned()).collect()
     }
+}
+
+/// All messages of a queue, read back in small parts.
+pub fn read_all(store: &dyn Store, queue: u64) -> BTreeMap<u64, Vec<u8>> {
+    let (mut bodies, mut from) = (BTreeMap::new(), Seq(0));
+    loop {
+        let page = read(store, queue, from);
+        let order: Vec<Seq> = page.messages.iter().map(|(seq, _)| *seq).collect();
+        assert!(order.is_sorted() && order.first().is_none_or(|first| *first >= from), "{order:?}");
+        for (seq, message) in page.messages {
+            let before = bodies.insert(seq.0, message.body.to_bytes().to_vec());
+            assert!(before.is_none(), "each once");
+        }
+        if page.through == Seq(u64::MAX) {
+            return bodies;
+        }
+        from = Seq(page.through.0 + 1);
+    }
+}
+
+fn read(store: &dyn Store, queue: u64, from: Seq) -> Page {
+    let (sender, page) = channel();
+    let limit = ReadLimit { count: 3, bytes: 2000 };
+    let on_read = Box::new(move |page| sender.send(page).expect("the test listens"));
+    store.read(QueueId(queue), from, limit, on_read);
+    page.recv_timeout(DEADLINE).expect("an answer in time")
 }
 
 pub fn directory() -> TempDir {
@@ -80,8 +111,9 @@ pub fn open_with(directory: &Path, settings: &StoreSettings) -> Opened {
 /// Opens, looks and closes.
 pub fn content(directory: &Path) -> Content {
     let opened = open(directory);
+    let content = Content::of(&opened);
     opened.store.close();
-    Content::of(&opened)
+    content
 }
 
 /// What is on disk at this moment, in a directory of its own: what a crash would leave.
@@ -115,7 +147,9 @@ fn copy_all(from: &Path, to: &Path) {
 /// The segments of the log, oldest first.
 pub fn segments(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory.join("log")).expect("a log");
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "seg");
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths.filter(is_segment).collect();
     paths.sort_unstable();
     paths
 }
@@ -127,7 +161,7 @@ pub fn append(opened: &Opened, batch: Batch) -> Receiver<Result<Position, Append
         // A test that is over does not listen.
         let _ = sender.send(outcome);
     });
-    opened.store.append(batch, answer);
+    opened.store.append(batch, Some(answer));
     receiver
 }
 
@@ -182,9 +216,14 @@ pub fn enqueue(places: &[(u64, u64)], body: impl Into<Vec<u8>>) -> Record {
     Record::Enqueue { message: message(body), queues }
 }
 
-pub fn settle(queue: u64, first: u64, last: u64) -> Record {
+/// All in the range are messages, with so many bytes.
+pub fn settle(queue: u64, first: u64, last: u64, bytes: u64) -> Record {
     let range = SeqRange { first: Seq(first), last: Seq(last) };
-    Record::Settle { queue: QueueId(queue), ranges: [range].into_iter().collect() }
+    settle_of(queue, [range].into_iter().collect(), bytes)
+}
+
+pub fn settle_of(queue: u64, seqs: Ranges, bytes: u64) -> Record {
+    Record::Settle { queue: QueueId(queue), settled: Settled { seqs, bytes, through: Seq(0) } }
 }
 
 pub fn mark(queue: u64, upto: u64) -> Record {

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod consumers;
+pub mod memory;
 pub mod state;
 
 use std::fmt;
@@ -21,14 +22,16 @@ pub use consumers::{Consumer, Lane};
 pub use state::Entry;
 
 use self::consumers::Consumers;
+use self::memory::{Part, QueueMemory};
 use self::state::{Next, State};
 use crate::broker::ConnectionId;
+use crate::broker::changes::Changes;
 use crate::broker::error::Error;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{Batch, QueueId, Ranges, Record, Seq, SeqRange, ranges_of};
-use crate::store::{Epoch, RecoveredQueue, Store};
+use crate::store::record::{QueueId, Record, Seq, Settled, ranges_of};
+use crate::store::{Epoch, Page, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
 #[derive(Debug, Clone)]
@@ -64,17 +67,36 @@ pub struct Got {
 pub struct Queue {
     pub properties: QueueProperties,
     store: Arc<dyn Store>,
+    memory: Arc<QueueMemory>,
     inner: Mutex<Inner>,
-    /// Rung when a delivery mark was answered.
-    mark_answered: Notify,
+    /// Rung when a delivery mark was answered or messages were read back.
+    came_nearer: Notify,
 }
 
 struct Inner {
     state: State,
+    /// What of the queues' memory its messages use.
+    part: Part,
     consumers: Consumers,
     deleted: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
+}
+
+/// Stored messages that left the queue for good.
+#[derive(Default)]
+struct Gone {
+    seqs: SmallVec<[Seq; 8]>,
+    bytes: u64,
+}
+
+impl Gone {
+    fn add(&mut self, entry: &Entry) {
+        if entry.stored {
+            self.seqs.push(entry.seq);
+            self.bytes += entry.message.body.len();
+        }
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -84,19 +106,28 @@ impl fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub fn new(properties: QueueProperties, epoch: Epoch, store: Arc<dyn Store>) -> Arc<Self> {
+    pub fn new(
+        properties: QueueProperties,
+        epoch: Epoch,
+        store: Arc<dyn Store>,
+        memory: Arc<QueueMemory>,
+    ) -> Arc<Self> {
+        let mut state = State::new(epoch);
+        Part::begin(&mut state);
         let inner = Inner {
-            state: State::new(epoch),
+            state,
+            part: Part::default(),
             consumers: Consumers::default(),
             deleted: false,
             failed: false,
         };
-        Arc::new(Self { properties, store, inner: Mutex::new(inner), mark_answered: Notify::new() })
+        let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
+        Arc::new(Self { properties, store, memory, inner, came_nearer })
     }
 
     /// Puts in what the last run left. Only for a queue that nobody has seen yet.
-    pub fn restore(&self, recovered: RecoveredQueue) {
-        self.inner.lock().state.restore(recovered.messages, recovered.delivered_upto);
+    pub fn restore(&self, left: &RecoveredQueue) {
+        self.inner.lock().state.restore(left);
     }
 
     pub fn name(&self) -> &ShortStr {
@@ -144,41 +175,47 @@ impl Queue {
     /// Adds messages in order and delivers what can be delivered. Answers the first one's sequence
     /// number (the others follow without a gap), or nothing when the queue is gone. What the log
     /// has to know beside the messages themselves is added to `batch`, which must bring them, too.
-    pub fn enqueue(self: &Arc<Self>, messages: &[Arc<Message>], batch: &mut Batch) -> Option<Seq> {
+    pub fn enqueue(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        batch: &mut Changes,
+    ) -> Option<Seq> {
         let mut inner = self.inner.lock();
         if inner.deleted {
             return None;
         }
         let first = inner.state.next_seq();
+        let mut waits = false;
         for message in messages {
             let stored = self.stores(message);
-            inner.state.enqueue(Arc::clone(message), stored);
+            waits |= inner.state.enqueue(Arc::clone(message), stored);
+        }
+        if waits {
+            batch.arrived(self, first, Seq(inner.state.next_seq().0 - 1));
         }
         self.deliver_ready(&mut inner, first, batch);
         Some(first)
     }
 
     /// Messages came back for good (basic.ack). Answers how many were out.
-    pub fn ack(self: &Arc<Self>, seqs: &[Seq], batch: &mut Batch) -> usize {
+    pub fn ack(self: &Arc<Self>, seqs: &[Seq], batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
-        let mut settled = 0;
-        let mut stored: SmallVec<[Seq; 8]> = SmallVec::new();
+        let mut count = 0;
+        let mut gone = Gone::default();
         for seq in seqs {
             let Some((entry, consumer)) = inner.state.settle(*seq) else { continue };
-            settled += 1;
+            count += 1;
             inner.consumers.give_back_credit(consumer);
-            if entry.stored {
-                stored.push(*seq);
-            }
+            gone.add(&entry);
         }
-        self.note_settled(&inner.state, &mut stored, batch);
+        self.note_settled(&inner.state, gone, batch);
         self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
-        settled
+        count
     }
 
     /// Takes a message back that its consumer refused, to be moved elsewhere. The queue has settled
     /// it; the log is told by the caller.
-    pub fn take_back(self: &Arc<Self>, seq: Seq, batch: &mut Batch) -> Option<Entry> {
+    pub fn take_back(self: &Arc<Self>, seq: Seq, batch: &mut Changes) -> Option<Entry> {
         let mut inner = self.inner.lock();
         let (entry, consumer) = inner.state.settle(seq)?;
         inner.consumers.give_back_credit(consumer);
@@ -187,7 +224,7 @@ impl Queue {
     }
 
     /// Messages came back to be delivered again, each to its old place.
-    pub fn requeue(self: &Arc<Self>, seqs: impl IntoIterator<Item = Seq>, batch: &mut Batch) {
+    pub fn requeue(self: &Arc<Self>, seqs: impl IntoIterator<Item = Seq>, batch: &mut Changes) {
         let mut inner = self.inner.lock();
         for seq in seqs {
             if let Some(consumer) = inner.state.requeue(seq) {
@@ -201,29 +238,34 @@ impl Queue {
     pub async fn get(
         self: &Arc<Self>,
         no_ack: bool,
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) -> Result<Option<Got>, Error> {
         loop {
-            let mut answered = std::pin::pin!(self.mark_answered.notified());
-            answered.as_mut().enable();
+            let mut came_nearer = std::pin::pin!(self.came_nearer.notified());
+            came_nearer.as_mut().enable();
             {
                 let mut inner = self.inner.lock();
                 match inner.state.peek(Seq(u64::MAX)) {
                     Next::Empty => return Ok(None),
                     Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
                     Next::Unmarked if inner.failed => return Err(self.store_failed()),
+                    Next::Unreadable => return Err(self.store_failed()),
                     Next::Unmarked => self.ask_mark(&mut inner, 1),
+                    Next::Paged => self.ask_read(&mut inner),
                 }
             }
-            answered.await;
+            came_nearer.await;
         }
     }
 
-    fn take_one(&self, inner: &mut Inner, no_ack: bool, batch: &mut Batch) -> Option<Got> {
+    fn take_one(&self, inner: &mut Inner, no_ack: bool, batch: &mut Changes) -> Option<Got> {
         let entry = inner.state.take(0, no_ack)?;
-        if no_ack && entry.stored {
-            self.note_settled(&inner.state, &mut [entry.seq], batch);
+        if no_ack {
+            let mut gone = Gone::default();
+            gone.add(&entry);
+            self.note_settled(&inner.state, gone, batch);
         }
+        inner.part.tell(&self.memory, &mut inner.state);
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
 
@@ -240,7 +282,7 @@ impl Queue {
         self: &Arc<Self>,
         consumer: Arc<Consumer>,
         announce: impl FnOnce(),
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) -> Result<(), Error> {
         let mut inner = self.inner.lock();
         if inner.deleted {
@@ -267,7 +309,7 @@ impl Queue {
 
     /// A consumer has room or credit again.
     pub fn wake(self: &Arc<Self>, consumer: u64) {
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
             inner.consumers.wake(consumer);
@@ -277,15 +319,13 @@ impl Queue {
     }
 
     /// Drops the ready messages. Answers how many; `batch` gets what the log has to know.
-    pub fn purge(&self, batch: &mut Batch) -> usize {
+    pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
-        let (count, upto, others) = inner.state.purge();
+        let (count, ranges, bytes) = inner.state.purge();
+        let Inner { part, state, .. } = &mut *inner;
+        part.tell(&self.memory, state);
         if self.properties.durable {
-            let queue = self.properties.id;
-            batch.push(Record::Purge { queue, upto });
-            if !others.is_empty() {
-                batch.push(Record::Settle { queue, ranges: others });
-            }
+            batch.push(Record::Purge { queue: self.properties.id, ranges, bytes });
         }
         count
     }
@@ -307,6 +347,8 @@ impl Queue {
         inner.deleted = true;
         let count = inner.state.ready_count();
         inner.state = State::new(Epoch(0));
+        let Inner { part, state, .. } = &mut *inner;
+        part.tell(&self.memory, state);
         Ok((count, inner.consumers.drain()))
     }
 
@@ -316,14 +358,14 @@ impl Queue {
 
     /// Gives ready messages to willing consumers. Messages from `fresh_from` on are brought to the
     /// log by `batch` itself, so that their delivery mark goes with them.
-    fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, fresh_from: Seq, batch: &mut Batch) {
+    fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, fresh_from: Seq, batch: &mut Changes) {
         let mut deliveries: SmallVec<[(Arc<Consumer>, Vec<Entry>); 1]> = SmallVec::new();
         let mut mark = None;
-        let mut settled: SmallVec<[Seq; 8]> = SmallVec::new();
+        let mut gone = Gone::default();
         loop {
             match inner.state.peek(fresh_from) {
                 Next::Ready => {}
-                Next::Empty => break,
+                Next::Empty | Next::Paged | Next::Unreadable => break,
                 Next::Unmarked => {
                     let wanted = inner.consumers.credit();
                     if wanted > 0 && !inner.failed {
@@ -337,8 +379,8 @@ impl Queue {
             if entry.stored && entry.seq >= fresh_from {
                 mark = Some(entry.seq);
             }
-            if entry.stored && consumer.no_ack {
-                settled.push(entry.seq);
+            if consumer.no_ack {
+                gone.add(&entry);
             }
             match deliveries.iter_mut().rev().find(|(other, _)| other.id == consumer.id) {
                 Some((_, entries)) => entries.push(entry),
@@ -349,28 +391,25 @@ impl Queue {
             inner.state.mark_with_batch(upto);
             batch.push(Record::DeliverMark { queue: self.properties.id, upto });
         }
-        self.note_settled(&inner.state, &mut settled, batch);
+        self.note_settled(&inner.state, gone, batch);
         for (consumer, entries) in deliveries {
             Arc::clone(&consumer.lane).deliver(&consumer, entries);
         }
+        if !inner.consumers.is_empty() {
+            self.ask_read(inner);
+        }
+        inner.part.tell(&self.memory, &mut inner.state);
     }
 
-    /// Tells the log which stored messages are gone. What is gone from the front on is one range
-    /// from 0, so that numbers of messages that the log never saw leave no gaps in what it
-    /// remembers.
-    fn note_settled(&self, state: &State, seqs: &mut [Seq], batch: &mut Batch) {
+    /// Tells the log which stored messages are gone.
+    fn note_settled(&self, state: &State, gone: Gone, batch: &mut Changes) {
+        let Gone { mut seqs, bytes } = gone;
         if seqs.is_empty() {
             return;
         }
         seqs.sort_unstable();
-        let through = state.settled_through();
-        let above = seqs.partition_point(|seq| *seq <= through);
-        let mut ranges = Ranges::new();
-        if above > 0 {
-            ranges.push(SeqRange { first: Seq(0), last: through });
-        }
-        ranges.extend(ranges_of(&seqs[above..]));
-        batch.push(Record::Settle { queue: self.properties.id, ranges });
+        let settled = Settled { seqs: ranges_of(&seqs), bytes, through: state.settled_through() };
+        batch.push(Record::Settle { queue: self.properties.id, settled });
     }
 
     /// Has a delivery mark written and delivers on once it is on disk.
@@ -378,33 +417,66 @@ impl Queue {
         let Some(upto) = inner.state.ask_mark(wanted) else { return };
         let queue = Arc::downgrade(self);
         let record = Record::DeliverMark { queue: self.properties.id, upto };
-        self.store.append(
-            vec![record],
-            Box::new(move |outcome| {
-                if let Some(queue) = queue.upgrade() {
-                    queue.on_mark_answered(outcome.is_ok());
-                }
-            }),
-        );
+        let answered = move |outcome: Result<_, _>| {
+            if let Some(queue) = queue.upgrade() {
+                queue.on_mark_answered(outcome.is_ok());
+            }
+        };
+        self.store.append(vec![record], Some(Box::new(answered)));
+    }
+
+    /// Has messages read back, if the head runs dry, and delivers on once they are there.
+    fn ask_read(self: &Arc<Self>, inner: &mut Inner) {
+        let Some(wanted) = inner.state.ask_read() else { return };
+        let queue = Arc::downgrade(self);
+        let on_read = move |page| {
+            if let Some(queue) = queue.upgrade() {
+                queue.on_read(wanted.round, page);
+            }
+        };
+        self.store.read(self.properties.id, wanted.from, wanted.limit, Box::new(on_read));
+    }
+
+    fn on_read(self: &Arc<Self>, round: u64, page: Page) {
+        let mut batch = Changes::default();
+        let lost = {
+            let mut inner = self.inner.lock();
+            let lost = inner.state.read(round, page);
+            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
+            lost
+        };
+        if lost > 0 {
+            tracing::error!(
+                queue = %self.name(),
+                vhost = %self.properties.vhost,
+                messages = lost,
+                "messages of a queue can't be read: it goes on without them"
+            );
+        }
+        self.came_nearer.notify_waiters();
+        self.append(batch);
+    }
+
+    /// New messages are on disk: those of a long queue leave the memory.
+    pub(in crate::broker) fn on_disk(&self, first: Seq, last: Seq) {
+        self.inner.lock().state.on_disk(first, last);
     }
 
     fn on_mark_answered(self: &Arc<Self>, written: bool) {
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
             inner.failed |= !written;
             inner.state.mark_answered(written);
             self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
         }
-        self.mark_answered.notify_waiters();
+        self.came_nearer.notify_waiters();
         self.append(batch);
     }
 
     /// Appends what nobody waits for.
-    pub fn append(&self, batch: Batch) {
-        if !batch.is_empty() {
-            self.store.append(batch, Box::new(|_| {}));
-        }
+    pub fn append(&self, batch: Changes) {
+        batch.append(&*self.store, None);
     }
 
     /// For tests and for displays: the consumers of the moment.

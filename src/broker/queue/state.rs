@@ -10,9 +10,16 @@
 //!                        └──── requeue ─────┘
 //! ```
 //!
-//! Invariants: a sequence number is in exactly one of `returned`, `fresh` and `unacked`; every
-//! number in `returned` is smaller than every number in `fresh`, because only what was taken can
-//! come back and what is taken is always the smallest.
+//! Ready messages stand in four places, from the next to be taken to the newest:
+//!
+//! ```text
+//!   returned │ head: in memory │ cold: ranges that are on disk only │ tail: on its way to the disk
+//! ```
+//!
+//! Invariants: a sequence number is in exactly one of these and `unacked`; every number in a place
+//! is smaller than every number in the next, because only what was taken can come back and what is
+//! taken is always the smallest. Only a stored message that is known to be on disk is paged out;
+//! one that isn't stored stands in `cold` itself.
 //!
 //! The delivery mark: a stored message may only be taken once the log says that it may have been
 //! delivered (or says so in the batch that brings the message itself), so that after a crash no
@@ -23,8 +30,8 @@ use std::sync::Arc;
 
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
-use crate::store::Epoch;
 use crate::store::record::{Ranges, Seq, SeqRange};
+use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
 
 /// Most messages that one delivery mark covers beyond what can be delivered now.
 const MARK_AHEAD_MAX: u64 = 16_384;
@@ -32,6 +39,9 @@ const MARK_AHEAD_MAX: u64 = 16_384;
 /// So many marks in a row cover nothing but what is delivered: only a queue that is really being
 /// drained pays for its speed with flags on messages that nobody has seen.
 const MARKS_EXACT: u32 = 8;
+
+/// What a ready message in memory is taken to cost beside its body.
+pub const ENTRY_COST: u64 = 256;
 
 /// A message in a queue.
 #[derive(Debug, Clone)]
@@ -50,6 +60,27 @@ struct Unacked {
     consumer: u64,
 }
 
+/// Messages that are on disk only; all that live there with numbers from `first` to `last`.
+#[derive(Debug)]
+struct Paged {
+    first: Seq,
+    last: Seq,
+    count: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Cold {
+    Entry(Entry),
+    Paged(Box<Paged>),
+}
+
+#[derive(Debug)]
+struct Newest {
+    entry: Entry,
+    on_disk: bool,
+}
+
 /// What [`State::peek`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -58,51 +89,89 @@ pub enum Next {
     Empty,
     /// The next message waits for a delivery mark.
     Unmarked,
+    /// The next message is on disk only.
+    Paged,
+    /// And it can't be read from there.
+    Unreadable,
+}
+
+/// A batch of messages to be read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub from: Seq,
+    pub limit: ReadLimit,
+    /// Tells an answer that came too late, after a purge.
+    pub round: u64,
 }
 
 /// A queue's messages.
 #[derive(Debug)]
 pub struct State {
-    fresh: VecDeque<Entry>,
     returned: BTreeMap<Seq, Entry>,
+    head: VecDeque<Entry>,
+    cold: VecDeque<Cold>,
+    tail: VecDeque<Newest>,
     unacked: Outstanding<Unacked>,
     next_seq: Seq,
+    /// Messages in `cold`, in memory or not.
+    cold_count: u64,
     ready_bytes: u64,
+    /// What the stored messages in `head` cost.
+    head_cost: u64,
+    /// Where `head` ends when there is more, by what it costs.
+    head_max: u64,
+    /// Messages up to here were there when the broker started, and may have been delivered before.
+    redelivered_upto: Seq,
     /// Stored messages up to here may be delivered.
     marked: Seq,
     /// The mark that was asked for and is not yet on disk.
     mark_asked: Option<Seq>,
     /// Marks asked for since the queue was empty last.
     marks_in_a_row: u32,
+    reading: bool,
+    read_round: u64,
+    unreadable: bool,
 }
 
 impl State {
     /// A queue without messages. Sequence numbers start at the epoch's first.
     pub fn new(epoch: Epoch) -> Self {
         Self {
-            fresh: VecDeque::new(),
             returned: BTreeMap::new(),
+            head: VecDeque::new(),
+            cold: VecDeque::new(),
+            tail: VecDeque::new(),
             unacked: Outstanding::default(),
             next_seq: Seq(u64::from(epoch.0) << 40 | 1),
+            cold_count: 0,
             ready_bytes: 0,
+            head_cost: 0,
+            head_max: u64::MAX,
+            redelivered_upto: Seq(0),
             marked: Seq(0),
             mark_asked: None,
             marks_in_a_row: 0,
+            reading: false,
+            read_round: 0,
+            unreadable: false,
         }
     }
 
-    /// Puts in what the last run left, by ascending sequence number.
-    pub fn restore(&mut self, messages: Vec<(Seq, Arc<Message>)>, delivered_upto: Seq) {
-        self.marked = self.marked.max(delivered_upto);
-        for (seq, message) in messages {
-            self.ready_bytes += message.body.len();
-            let redelivered = seq <= delivered_upto;
-            self.fresh.push_back(Entry { seq, message, redelivered, stored: true });
+    /// Puts in what the last run left.
+    pub fn restore(&mut self, left: &RecoveredQueue) {
+        self.marked = self.marked.max(left.delivered_upto);
+        self.redelivered_upto = left.delivered_upto;
+        if left.count > 0 {
+            let RecoveredQueue { first, last, count, bytes, .. } = *left;
+            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, count, bytes })));
+            self.cold_count += count;
+            self.ready_bytes += bytes;
         }
     }
 
     pub fn ready_count(&self) -> usize {
-        self.fresh.len() + self.returned.len()
+        let in_memory = self.returned.len() + self.head.len() + self.tail.len();
+        in_memory + usize::try_from(self.cold_count).unwrap_or(usize::MAX)
     }
 
     pub fn unacked_count(&self) -> usize {
@@ -114,18 +183,136 @@ impl State {
         self.ready_bytes
     }
 
+    /// What the stored messages at the head cost.
+    pub fn head_cost(&self) -> u64 {
+        self.head_cost
+    }
+
+    /// Sets what the stored messages at the head may cost before more of them are paged out.
+    pub fn set_head_max(&mut self, max: u64) {
+        self.head_max = max.max(1);
+    }
+
     /// The number the next enqueued message will get.
     pub fn next_seq(&self) -> Seq {
         self.next_seq
     }
 
-    /// Adds a message at the end.
-    pub fn enqueue(&mut self, message: Arc<Message>, stored: bool) -> Seq {
+    /// Adds a message at the end. Answers whether it is one of those that may be paged out when
+    /// they are on disk ([`State::on_disk`]).
+    pub fn enqueue(&mut self, message: Arc<Message>, stored: bool) -> bool {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
         self.ready_bytes += message.body.len();
-        self.fresh.push_back(Entry { seq, message, redelivered: false, stored });
-        seq
+        let entry = Entry { seq, message, redelivered: false, stored };
+        let is_short = self.cold.is_empty() && self.tail.is_empty();
+        if is_short && (!stored || self.head_cost < self.head_max) {
+            self.push_head(entry);
+            return false;
+        }
+        self.tail.push_back(Newest { entry, on_disk: false });
+        self.refill();
+        stored
+    }
+
+    fn push_head(&mut self, entry: Entry) {
+        self.head_cost += cost_of(&entry);
+        self.head.push_back(entry);
+    }
+
+    /// Moves on to the head what is in memory, as long as there is room.
+    fn refill(&mut self) {
+        while self.head_cost < self.head_max {
+            match self.cold.pop_front() {
+                Some(Cold::Entry(entry)) => {
+                    self.cold_count -= 1;
+                    self.push_head(entry);
+                }
+                Some(paged) => return self.cold.push_front(paged),
+                None => match self.tail.pop_front() {
+                    Some(newest) => self.push_head(newest.entry),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Messages from `first` to `last` are on disk: those in the tail leave the memory, when all
+    /// before them have.
+    pub fn on_disk(&mut self, first: Seq, last: Seq) {
+        let start = self.tail.partition_point(|newest| newest.entry.seq < first);
+        for newest in self.tail.range_mut(start..) {
+            if newest.entry.seq > last {
+                break;
+            }
+            newest.on_disk = true;
+        }
+        while let Some(newest) = self.tail.pop_front_if(|next| next.on_disk || !next.entry.stored) {
+            self.cold_count += 1;
+            self.page_out(newest.entry);
+        }
+        shrink(&mut self.tail);
+    }
+
+    fn page_out(&mut self, entry: Entry) {
+        if !entry.stored {
+            return self.cold.push_back(Cold::Entry(entry));
+        }
+        let (seq, bytes) = (entry.seq, entry.message.body.len());
+        if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
+            paged.last = seq;
+            paged.count += 1;
+            paged.bytes += bytes;
+        } else {
+            let paged = Paged { first: seq, last: seq, count: 1, bytes };
+            self.cold.push_back(Cold::Paged(Box::new(paged)));
+        }
+    }
+
+    /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
+    /// read.
+    pub fn ask_read(&mut self) -> Option<Wanted> {
+        let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
+        if self.reading || self.unreadable || self.head_cost > self.head_max / 2 {
+            return None;
+        }
+        self.reading = true;
+        let bytes = (self.head_max / 2).max(1);
+        let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
+        let limit = ReadLimit { count, bytes };
+        Some(Wanted { from: paged.first, limit, round: self.read_round })
+    }
+
+    /// Takes messages that were read back. Answers how many turned out not to be readable.
+    pub fn read(&mut self, round: u64, page: Page) -> u64 {
+        if round != self.read_round {
+            return 0;
+        }
+        self.reading = false;
+        let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return 0 };
+        let from = paged.first;
+        for (seq, message) in page.messages {
+            if seq < from || seq > paged.last {
+                break;
+            }
+            paged.count = paged.count.saturating_sub(1);
+            paged.bytes = paged.bytes.saturating_sub(message.body.len());
+            self.cold_count -= 1;
+            let redelivered = seq <= self.redelivered_upto;
+            self.push_head(Entry { seq, message, redelivered, stored: true });
+        }
+        self.unreadable = page.through < from;
+        let mut lost = 0;
+        if page.through >= paged.last {
+            lost = paged.count;
+            self.cold_count -= paged.count;
+            self.ready_bytes -= paged.bytes;
+        } else {
+            paged.first = paged.first.max(Seq(page.through.0 + 1));
+            self.cold.push_front(Cold::Paged(paged));
+        }
+        self.refill();
+        lost
     }
 
     /// Whether a message can be taken. Those from `fresh_from` on need no mark: the caller writes
@@ -134,10 +321,12 @@ impl State {
         if !self.returned.is_empty() {
             return Next::Ready;
         }
-        match self.fresh.front() {
-            None => Next::Empty,
+        match self.head.front() {
             Some(entry) if self.is_marked(entry) || entry.seq >= fresh_from => Next::Ready,
             Some(_) => Next::Unmarked,
+            None if self.cold.is_empty() => Next::Empty,
+            None if self.unreadable => Next::Unreadable,
+            None => Next::Paged,
         }
     }
 
@@ -149,14 +338,21 @@ impl State {
     pub fn take(&mut self, consumer: u64, settled: bool) -> Option<Entry> {
         let entry = match self.returned.pop_first() {
             Some((_, entry)) => entry,
-            None => self.fresh.pop_front()?,
+            None => self.take_head()?,
         };
         self.ready_bytes -= entry.message.body.len();
-        if self.fresh.capacity() > 4 * self.fresh.len() + 64 {
-            self.fresh.shrink_to(2 * self.fresh.len());
-        }
         if !settled {
             self.unacked.insert(entry.seq.0, Unacked { entry: entry.clone(), consumer });
+        }
+        Some(entry)
+    }
+
+    fn take_head(&mut self) -> Option<Entry> {
+        let entry = self.head.pop_front()?;
+        self.head_cost -= cost_of(&entry);
+        shrink(&mut self.head);
+        if !self.cold.is_empty() || !self.tail.is_empty() {
+            self.refill();
         }
         Some(entry)
     }
@@ -164,7 +360,7 @@ impl State {
     /// Body length of the message that [`State::take`] would hand out.
     pub fn next_len(&self) -> u64 {
         let next = self.returned.first_key_value().map(|(_, entry)| entry);
-        next.or_else(|| self.fresh.front()).map_or(0, |entry| entry.message.body.len())
+        next.or_else(|| self.head.front()).map_or(0, |entry| entry.message.body.len())
     }
 
     /// A message came back for good. Answers it and the consumer that had it.
@@ -187,31 +383,61 @@ impl State {
         Some(consumer)
     }
 
-    /// Drops all ready messages. Answers how many, the number up to which every message is now
-    /// gone, and the ranges that are gone above it, between what is unacked.
-    pub fn purge(&mut self) -> (usize, Seq, Ranges) {
-        let count = self.ready_count();
+    /// Drops all ready messages. Answers how many, the numbers that are gone now, and the bytes of
+    /// those that the log holds.
+    pub fn purge(&mut self) -> (usize, Ranges, u64) {
+        let (count, bytes) = (self.ready_count(), self.stored_bytes());
         self.returned.clear();
-        self.fresh = VecDeque::new();
-        self.ready_bytes = 0;
+        self.head = VecDeque::new();
+        self.cold = VecDeque::new();
+        self.tail = VecDeque::new();
+        (self.ready_bytes, self.head_cost, self.cold_count) = (0, 0, 0);
+        (self.reading, self.unreadable) = (false, false);
+        self.read_round += 1;
+        (count, self.all_but_unacked(), bytes)
+    }
+
+    /// Bytes of the bodies of ready messages that the log holds.
+    fn stored_bytes(&self) -> u64 {
+        let in_cold = self.cold.iter().filter_map(|cold| match cold {
+            Cold::Entry(entry) => Some(entry),
+            Cold::Paged(_) => None,
+        });
+        let in_tail = self.tail.iter().map(|newest| &newest.entry);
+        let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
+        let stored = entries.filter(|entry| entry.stored);
+        let in_memory: u64 = stored.map(|entry| entry.message.body.len()).sum();
+        let on_disk = self.cold.iter().map(|cold| match cold {
+            Cold::Entry(_) => 0,
+            Cold::Paged(paged) => paged.bytes,
+        });
+        in_memory + on_disk.sum::<u64>()
+    }
+
+    /// All numbers that were given, but for those that are out.
+    fn all_but_unacked(&self) -> Ranges {
         let last = self.next_seq.0 - 1;
-        let mut unacked = self.unacked.iter().map(|(seq, _)| seq);
-        let Some(mut stays) = unacked.next() else { return (count, Seq(last), Ranges::new()) };
-        let upto = Seq(stays - 1);
-        let mut others = Ranges::new();
-        for next in unacked.chain([last + 1]) {
-            if next > stays + 1 {
-                others.push(SeqRange { first: Seq(stays + 1), last: Seq(next - 1) });
+        let mut ranges = Ranges::new();
+        let mut first = 0;
+        for stays in self.unacked.iter().map(|(seq, _)| seq).chain([last + 1]) {
+            if stays > first {
+                ranges.push(SeqRange { first: Seq(first), last: Seq(stays - 1) });
             }
-            stays = next;
+            first = stays + 1;
         }
-        (count, upto, others)
+        ranges
     }
 
     /// Up to here every message is gone for good.
     pub fn settled_through(&self) -> Seq {
-        let ready = self.returned.first_key_value().map(|(seq, _)| *seq);
-        let ready = ready.or_else(|| self.fresh.front().map(|entry| entry.seq));
+        let returned = self.returned.first_key_value().map(|(seq, _)| *seq);
+        let head = self.head.front().map(|entry| entry.seq);
+        let cold = self.cold.front().map(|cold| match cold {
+            Cold::Entry(entry) => entry.seq,
+            Cold::Paged(paged) => paged.first,
+        });
+        let tail = self.tail.front().map(|newest| newest.entry.seq);
+        let ready = returned.or(head).or(cold).or(tail);
         let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
         let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
         Seq(lowest.0 - 1)
@@ -232,8 +458,8 @@ impl State {
         let doublings = self.marks_in_a_row.saturating_sub(MARKS_EXACT).min(MARK_AHEAD_MAX.ilog2());
         let ahead = (1 << doublings) - 1;
         let reach = wanted.clamp(1, MARK_AHEAD_MAX) + ahead;
-        let index = usize::try_from(reach).unwrap_or(usize::MAX).min(self.fresh.len());
-        let upto = self.fresh.get(index.checked_sub(1)?)?.seq;
+        let index = usize::try_from(reach).unwrap_or(usize::MAX).min(self.head.len());
+        let upto = self.head.get(index.checked_sub(1)?)?.seq;
         self.marks_in_a_row = self.marks_in_a_row.saturating_add(1);
         self.mark_asked = Some(upto);
         Some(upto)
@@ -246,8 +472,20 @@ impl State {
         {
             self.marked = self.marked.max(upto);
         }
-        if self.fresh.is_empty() {
+        if self.head.is_empty() && self.cold.is_empty() {
             self.marks_in_a_row = 0;
         }
+    }
+}
+
+/// What a message costs that could be paged out.
+fn cost_of(entry: &Entry) -> u64 {
+    if entry.stored { entry.message.body.len() + ENTRY_COST } else { 0 }
+}
+
+/// Gives memory back that a long run has left.
+fn shrink<T>(deque: &mut VecDeque<T>) {
+    if deque.capacity() > 4 * deque.len() + 64 {
+        deque.shrink_to(2 * deque.len());
     }
 }

@@ -6,6 +6,7 @@ use super::exchanges::refuse_default;
 use super::{Topology, Vhost, clean_name};
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::binding::{Binding, Destination, DestinationKey};
+use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
@@ -14,7 +15,7 @@ use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     BindingDefinition, CatalogChange, Definition, DefinitionKey, DestinationKind,
 };
-use crate::store::record::{Batch, Record};
+use crate::store::record::Record;
 
 /// What a client binds or unbinds.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ impl Vhost {
         };
         let Some(binding) = source.bind(binding)? else { return Ok(Durable::already()) };
         topology.note(&binding);
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         if is_durable(&source, &binding) {
             let definition = Definition::Binding(binding.definition(&self.name));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
@@ -61,7 +62,7 @@ impl Vhost {
         }
         let destination = (request.destination_kind, request.destination);
         let removed = source.unbind(destination, &request.key, &request.arguments);
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         if let Some(binding) = removed {
             self.after_unbind(&mut topology, &source, &binding, &mut batch);
         }
@@ -137,7 +138,7 @@ impl Vhost {
         &self,
         topology: &mut Topology,
         destination: &DestinationKey,
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) {
         for binding in topology.leading_to.remove(destination).unwrap_or_default().into_values() {
             if let Some(source) = self.exchange(&binding.source) {
@@ -151,7 +152,7 @@ impl Vhost {
         topology: &mut Topology,
         source: &Arc<Exchange>,
         binding: &Arc<Binding>,
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) {
         let key = binding.destination.key();
         if source.unbind(key, &binding.key, &binding.arguments).is_some() {
@@ -165,7 +166,7 @@ impl Vhost {
         topology: &mut Topology,
         source: &Arc<Exchange>,
         binding: &Arc<Binding>,
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) {
         topology.forget(binding);
         if is_durable(source, binding) {

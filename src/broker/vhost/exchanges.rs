@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Topology, Vhost, clean_name};
 use crate::broker::auth::{Access, Actor, Resource};
+use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
@@ -13,7 +14,7 @@ use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, DestinationKind, ExchangeDefinition,
 };
-use crate::store::record::{Batch, Record};
+use crate::store::record::Record;
 
 /// What a client declares.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl Vhost {
             actor.check(Access::Read, &self.name, Resource::Exchange(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(alternate))?;
         }
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         if exchange.durable {
             let definition = Definition::Exchange(exchange.definition(&self.name));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
@@ -142,7 +143,7 @@ impl Vhost {
         if if_unused && exchange.binding_count() > 0 {
             return Err(Error::precondition_failed(format!("{described} in use")));
         }
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         self.remove_exchange(&mut topology, &exchange, &mut batch);
         Ok(Durable::append(&*self.store, batch))
     }
@@ -152,7 +153,7 @@ impl Vhost {
         &self,
         topology: &mut Topology,
         exchange: &Arc<Exchange>,
-        batch: &mut Batch,
+        batch: &mut Changes,
     ) {
         exchange.mark_deleted();
         self.exchanges.remove(&exchange.name);

@@ -24,10 +24,12 @@ use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
-use super::queue::Queue;
+use super::queue::memory::QueueMemory;
+use super::queue::{Queue, QueueProperties};
+use crate::broker::changes::Changes;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{Batch, QueueId, Seq};
+use crate::store::record::{QueueId, Seq};
 use crate::store::{Epoch, Store};
 
 /// Every vhost has these; they are not stored and can't be deleted.
@@ -41,29 +43,34 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
 ];
 
-/// Hands out queue ids, unique for ever: they carry the epoch.
-#[derive(Debug)]
-pub struct QueueIds {
+/// Makes queues, with ids that are unique for ever: they carry the epoch.
+pub struct QueueFactory {
     epoch: Epoch,
     next: AtomicU32,
+    store: Arc<dyn Store>,
+    memory: Arc<QueueMemory>,
 }
 
-impl QueueIds {
-    pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, next: AtomicU32::new(1) }
+impl QueueFactory {
+    pub fn new(epoch: Epoch, store: Arc<dyn Store>, memory_bytes_max: u64) -> Self {
+        let memory = Arc::new(QueueMemory::new(memory_bytes_max));
+        Self { epoch, next: AtomicU32::new(1), store, memory }
     }
 
-    fn next(&self) -> QueueId {
+    fn next_id(&self) -> QueueId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         QueueId(u64::from(self.epoch.0) << 32 | u64::from(number))
+    }
+
+    fn make(&self, properties: QueueProperties) -> Arc<Queue> {
+        Queue::new(properties, self.epoch, Arc::clone(&self.store), Arc::clone(&self.memory))
     }
 }
 
 pub struct Vhost {
     pub name: ShortStr,
     store: Arc<dyn Store>,
-    epoch: Epoch,
-    queue_ids: Arc<QueueIds>,
+    factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     topology: Mutex<Topology>,
@@ -80,7 +87,7 @@ struct Topology {
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub fn new(name: ShortStr, store: Arc<dyn Store>, queue_ids: Arc<QueueIds>) -> Arc<Self> {
+    pub fn new(name: ShortStr, store: Arc<dyn Store>, factory: Arc<QueueFactory>) -> Arc<Self> {
         let exchanges = DashMap::new();
         for (name, kind, internal) in PREDECLARED {
             let exchange = Exchange::new(ExchangeProperties {
@@ -98,8 +105,7 @@ impl Vhost {
         Arc::new(Self {
             name,
             store,
-            epoch: queue_ids.epoch,
-            queue_ids,
+            factory,
             exchanges,
             queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
@@ -126,7 +132,7 @@ impl Vhost {
 
     /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has
     /// one.
-    pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Batch) {
+    pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Changes) {
         if queue.properties.options.dead_letter_exchange.is_none() {
             queue.ack(seqs, batch);
             return;

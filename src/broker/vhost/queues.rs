@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
 use crate::broker::auth::{Access, Actor, Resource};
+use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
@@ -18,7 +19,7 @@ use crate::store::RecoveredQueue;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, DestinationKind, QueueDefinition,
 };
-use crate::store::record::{Batch, Record};
+use crate::store::record::Record;
 
 /// A queue that is deleted, but for what is still to be said about it.
 #[must_use = "its consumers have to be told"]
@@ -81,12 +82,12 @@ impl Vhost {
             )));
         }
         let properties = self.check_new_queue(name, request, actor)?;
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         if properties.durable {
             let definition = Definition::Queue(definition_of(&properties));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        let queue = Queue::new(properties, self.epoch, Arc::clone(&self.store));
+        let queue = self.factory.make(properties);
         if let Some(owner) = queue.properties.exclusive_to {
             topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
@@ -109,7 +110,7 @@ impl Vhost {
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
         Ok(QueueProperties {
-            id: self.queue_ids.next(),
+            id: self.factory.next_id(),
             name,
             vhost: self.name.clone(),
             durable: request.durable && !request.exclusive,
@@ -158,9 +159,9 @@ impl Vhost {
             options: arguments::parse(&stored.arguments, &described)?,
             arguments: stored.arguments,
         };
-        let queue = Queue::new(properties, self.epoch, Arc::clone(&self.store));
+        let queue = self.factory.make(properties);
         if let Some(content) = content {
-            queue.restore(content);
+            queue.restore(&content);
         }
         self.queues.insert(name, queue);
         Ok(())
@@ -197,7 +198,7 @@ impl Vhost {
     /// Drops the ready messages of a queue; answers how many.
     pub fn purge_queue(&self, name: &ShortStr, actor: &Actor) -> Result<(usize, Durable), Error> {
         let queue = self.readable_queue(name, actor)?;
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         let count = queue.purge(&mut batch);
         Ok((count, Durable::append(&*self.store, batch)))
     }
@@ -248,7 +249,7 @@ impl Vhost {
         let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
         self.queues.remove(queue.name());
         topology.forget_exclusive(queue);
-        let mut batch = Batch::new();
+        let mut batch = Changes::default();
         let key = (DestinationKind::Queue, queue.name().clone());
         self.remove_bindings_to(&mut topology, &key, &mut batch);
         if queue.properties.durable {

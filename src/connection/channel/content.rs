@@ -7,7 +7,7 @@
 //! Anything in another order is 505, too many body bytes are 501. The body is not copied: its
 //! chunks share the read buffer, but for a small one, which would pin a large buffer.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::connection::close::Failure;
 use crate::protocol::frame::ContentHeader;
@@ -15,11 +15,6 @@ use crate::protocol::generated::BasicPublish;
 use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
-use crate::protocol::wire::ShortStr;
-
-/// Up to here a body is copied together with its properties and key: a message that stays must not
-/// pin a read buffer of many times its size, with messages in it that are long gone.
-const COPY_MAX: u64 = 32 * 1024;
 
 /// A body's length field may claim more, but no broker of this protocol takes it.
 const BODY_LEN_MAX: u64 = 512 * 1024 * 1024;
@@ -151,32 +146,6 @@ impl ContentAssembler {
 
 fn complete(publish: BasicPublish, properties: Properties, body: Body) -> Published {
     let BasicPublish { exchange, routing_key, mandatory, immediate } = publish;
-    let (exchange, routing_key, properties, body) = if body.len() <= COPY_MAX {
-        copied(&exchange, &routing_key, &properties, &body)
-    } else {
-        (exchange.detached(), routing_key.detached(), properties.detached(), body)
-    };
     let message = Message { exchange, routing_key, properties, body, dead_lettered: false };
-    Published { mandatory, immediate, message }
-}
-
-/// All parts of a small message in one allocation of their own.
-fn copied(
-    exchange: &ShortStr,
-    routing_key: &ShortStr,
-    properties: &Properties,
-    body: &Body,
-) -> (ShortStr, ShortStr, Properties, Body) {
-    let parts = [exchange.as_bytes(), routing_key.as_bytes(), properties.as_bytes()];
-    let len: usize = parts.iter().copied().chain(body.chunks()).map(Bytes::len).sum();
-    let mut buffer = BytesMut::with_capacity(len);
-    parts.iter().copied().chain(body.chunks()).for_each(|part| buffer.extend_from_slice(part));
-    let mut rest = buffer.freeze();
-    let [exchange, routing_key, properties_bytes] = parts.map(|part| rest.split_to(part.len()));
-    (
-        ShortStr::from_bytes(exchange).unwrap_or_default(),
-        ShortStr::from_bytes(routing_key).unwrap_or_default(),
-        properties.moved_to(properties_bytes),
-        Body::from(rest),
-    )
+    Published { mandatory, immediate, message: message.detached() }
 }

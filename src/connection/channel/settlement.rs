@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::ledger::Held;
+use crate::broker::changes::Changes;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::Vhost;
-use crate::store::{Batch, Seq};
+use crate::store::Seq;
 
 /// A client's word about deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) fn settle(
     held: Vec<(u64, Held)>,
     settlement: Settlement,
     vhost: &Vhost,
-    batch: &mut Batch,
+    batch: &mut Changes,
 ) {
     for (queue, seqs) in by_queue(held) {
         match settlement {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::confirms::Confirms;
 use super::ledger::{Held, Ledger};
+use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::protocol::generated::BasicCancel;
@@ -159,7 +160,7 @@ impl ChannelShared {
 /// Gives deliveries back to their queue, oldest first.
 pub(crate) fn requeue(queue: &Arc<Queue>, seqs: Vec<Seq>) {
     if !seqs.is_empty() {
-        let mut batch = Vec::new();
+        let mut batch = Changes::default();
         queue.requeue(seqs, &mut batch);
         queue.append(batch);
     }

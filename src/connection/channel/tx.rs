@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::ledger::Held;
 use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
+use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
@@ -19,7 +20,6 @@ use crate::connection::peer::Peer;
 use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
-use crate::store::Batch;
 
 /// Bytes of bodies that a transaction may hold back, so that it can't fill the memory.
 const BODY_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -112,7 +112,7 @@ impl Channel {
     }
 
     /// Brings a transaction into the queues; answers what has to be on disk before the commit is.
-    fn apply(&self, transaction: Transaction, peer: &Peer) -> Batch {
+    fn apply(&self, transaction: Transaction, peer: &Peer) -> Changes {
         let mut publishes = PublishBatch::default();
         for HeldBack { exchange, message, mandatory } in transaction.publishes {
             let route = peer.vhost.route(&exchange, &message.routing_key, &message.properties);

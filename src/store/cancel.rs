@@ -1,0 +1,193 @@
+//! Messages that came and went within one window are never written.
+//!
+//! A message that was enqueued and settled before its window is on its way to the disk needs no
+//! place there: whoever waits for its confirm is told at once. Only settles count; a message that
+//! was moved is in another queue.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::encoding::LogRecord;
+use super::inbox::Pending;
+use super::ledger::RangeSet;
+use super::record::{QueueId, Ranges, Record, Seq, SeqRange};
+
+/// Of one queue in one window: the numbers that are settled, and what of them need not be written,
+/// with the bytes of their bodies.
+#[derive(Default)]
+struct Coming {
+    settled: RangeSet,
+    cancelled: BTreeMap<u64, u64>,
+}
+
+/// Takes out of a window what need not be written. Batches that are empty then are done.
+pub(super) fn cancel_pairs(window: &mut [Pending]) {
+    let mut queues = settled_in(window);
+    if queues.is_empty() {
+        return;
+    }
+    for pending in &mut *window {
+        let before = pending.batch.len();
+        pending.batch.retain_mut(|record| !is_cancelled(record, &mut queues));
+        let is_mark =
+            |record: &LogRecord| matches!(record, LogRecord::Broker(Record::DeliverMark { .. }));
+        if pending.batch.len() < before && pending.batch.iter().all(is_mark) {
+            // The marks were for the messages that are gone.
+            pending.batch.clear();
+        }
+    }
+    for pending in window {
+        pending.batch.retain_mut(|record| !says_nothing(record, &queues));
+    }
+}
+
+fn settled_in(window: &[Pending]) -> HashMap<QueueId, Coming> {
+    let mut queues: HashMap<QueueId, Coming> = HashMap::new();
+    for record in window.iter().flat_map(|pending| &pending.batch) {
+        if let LogRecord::Broker(Record::Settle { queue, settled }) = record {
+            let coming = queues.entry(*queue).or_default();
+            for range in &settled.seqs {
+                coming.settled.insert(range.first.0, range.last.0);
+            }
+        }
+    }
+    queues
+}
+
+/// Whether all that a record brings is settled. What is settled of it is taken out of it.
+fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -> bool {
+    let LogRecord::Broker(Record::Enqueue { message, queues }) = record else { return false };
+    queues.retain(|(queue, Seq(seq))| {
+        let Some(coming) = coming.get_mut(queue) else { return true };
+        let is_settled = coming.settled.contains(*seq);
+        if is_settled {
+            coming.cancelled.insert(*seq, message.body.len());
+        }
+        !is_settled
+    });
+    queues.is_empty()
+}
+
+/// Whether a settle names nothing but messages that will never be written. Those are taken out of
+/// it.
+fn says_nothing(record: &mut LogRecord, queues: &HashMap<QueueId, Coming>) -> bool {
+    let LogRecord::Broker(Record::Settle { queue, settled }) = record else { return false };
+    let Some(coming) = queues.get(queue) else { return false };
+    let mut left = Ranges::new();
+    for range in &settled.seqs {
+        let mut next = Some(range.first.0);
+        for (seq, bytes) in coming.cancelled.range(range.first.0..=range.last.0) {
+            settled.bytes = settled.bytes.saturating_sub(*bytes);
+            push(&mut left, next, seq.checked_sub(1));
+            next = seq.checked_add(1);
+        }
+        push(&mut left, next, Some(range.last.0));
+    }
+    settled.seqs = left;
+    settled.seqs.is_empty()
+}
+
+fn push(ranges: &mut Ranges, first: Option<u64>, last: Option<u64>) {
+    if let (Some(first), Some(last)) = (first, last)
+        && first <= last
+    {
+        ranges.push(SeqRange { first: Seq(first), last: Seq(last) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::protocol::message::{Body, Message};
+    use crate::protocol::properties::Properties;
+    use crate::protocol::wire::ShortStr;
+    use crate::store::record::Settled;
+
+    fn enqueue(places: &[(u64, u64)]) -> Record {
+        let message = Message {
+            exchange: ShortStr::default(),
+            routing_key: ShortStr::default(),
+            properties: Properties::default(),
+            body: Body::from(Bytes::from_static(b"four")),
+            dead_lettered: false,
+        };
+        let queues = places.iter().map(|(queue, seq)| (QueueId(*queue), Seq(*seq))).collect();
+        Record::Enqueue { message: Arc::new(message), queues }
+    }
+
+    fn settle(queue: u64, first: u64, last: u64) -> Record {
+        let seqs = [SeqRange { first: Seq(first), last: Seq(last) }].into_iter().collect();
+        let settled = Settled { seqs, bytes: (last - first + 1) * 4, through: Seq(last) };
+        Record::Settle { queue: QueueId(queue), settled }
+    }
+
+    fn mark(upto: u64) -> Record {
+        Record::DeliverMark { queue: QueueId(1), upto: Seq(upto) }
+    }
+
+    fn cancelled(window: Vec<Vec<Record>>) -> Vec<String> {
+        let pending = |batch: Vec<Record>| Pending {
+            batch: batch.into_iter().map(LogRecord::Broker).collect(),
+            on_commit: None,
+        };
+        let mut window: Vec<Pending> = window.into_iter().map(pending).collect();
+        cancel_pairs(&mut window);
+        window.iter().map(|pending| format!("{:?}", pending.batch)).collect()
+    }
+
+    fn shown(window: Vec<Vec<Record>>) -> Vec<String> {
+        let show = |batch: Vec<Record>| {
+            format!("{:?}", batch.into_iter().map(LogRecord::Broker::<_>).collect::<Vec<_>>())
+        };
+        window.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn what_came_and_went_leaves_nothing_whatever_the_order() {
+        let came = vec![enqueue(&[(1, 5)]), enqueue(&[(1, 6)]), mark(6)];
+        let went = vec![settle(1, 5, 6)];
+        let nothing = shown(vec![vec![], vec![]]);
+        assert_eq!(cancelled(vec![came.clone(), went.clone()]), nothing);
+        assert_eq!(cancelled(vec![went, came]), nothing);
+    }
+
+    #[test]
+    fn what_stays_in_one_queue_is_written_for_that_one() {
+        let window = vec![vec![enqueue(&[(1, 5), (2, 9)])], vec![settle(1, 5, 5)]];
+        assert_eq!(cancelled(window), shown(vec![vec![enqueue(&[(2, 9)])], vec![]]));
+    }
+
+    #[test]
+    fn settles_of_what_is_on_disk_stay_with_the_sums_of_that() {
+        let window = vec![vec![enqueue(&[(1, 5)]), enqueue(&[(1, 7)])], vec![settle(1, 3, 6)]];
+        let seqs =
+            [(3, 4), (6, 6)].map(|(first, last)| SeqRange { first: Seq(first), last: Seq(last) });
+        let settled = Settled { seqs: seqs.into_iter().collect(), bytes: 12, through: Seq(6) };
+        let left =
+            vec![vec![enqueue(&[(1, 7)])], vec![Record::Settle { queue: QueueId(1), settled }]];
+        assert_eq!(cancelled(window), shown(left));
+    }
+
+    /// It was counted by the move, and its place in the queue is needed for that.
+    #[test]
+    fn a_message_that_was_moved_is_not_taken_for_settled_by_those_behind_it() {
+        let Record::Enqueue { message, queues: to } = enqueue(&[(2, 1)]) else { panic!("one") };
+        let moved = Record::Move { from: (QueueId(1), Seq(5)), message, to };
+        let window = vec![vec![enqueue(&[(1, 5)]), moved], vec![settle(1, 6, 6)]];
+        assert_eq!(cancelled(window.clone()), shown(window));
+    }
+
+    #[test]
+    fn marks_stay_with_messages_that_stay_and_alone() {
+        let window = vec![
+            vec![enqueue(&[(1, 5)]), enqueue(&[(1, 6)]), mark(6)],
+            vec![mark(3)],
+            vec![settle(1, 5, 5)],
+        ];
+        let left = vec![vec![enqueue(&[(1, 6)]), mark(6)], vec![mark(3)], vec![]];
+        assert_eq!(cancelled(window), shown(left));
+    }
+}

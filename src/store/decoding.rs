@@ -1,0 +1,375 @@
+//! Batches read from the bytes of a segment, and single messages. The layout is in `encoding.rs`.
+//!
+//! Reading arbitrary bytes never panics and never yields a record whose CRC doesn't hold.
+
+use bytes::{Buf, Bytes};
+
+use super::definition::CatalogChange;
+use super::encoding::{
+    BATCH_HEAD_LEN, FLAG_DEAD_LETTERED, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG,
+    TAG_DELETE_QUEUE, TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE,
+    TAG_SETTLE, TAG_SNAPSHOT, crc,
+};
+use super::index::Place;
+use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange, Settled};
+use crate::protocol::error::DecodeError;
+use crate::protocol::message::{Body, Message};
+use crate::protocol::properties::Properties;
+use crate::protocol::wire::Fields;
+
+/// A message that was met in a segment and not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Met {
+    pub(super) place: Place,
+    /// Its CRC holds.
+    pub(super) intact: bool,
+}
+
+/// A batch's head, when its CRC holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchHead {
+    pub(super) payload_len: usize,
+    pub(super) position: u64,
+    payload_crc: u32,
+}
+
+impl BatchHead {
+    pub(super) fn decode(bytes: &[u8], salt: u64) -> Option<Self> {
+        let (head, _) = bytes.split_first_chunk::<BATCH_HEAD_LEN>()?;
+        let (mut checked, head_crc) = head.split_last_chunk::<4>()?;
+        let mut crc = crc(salt);
+        crc.update(checked);
+        if crc.finalize().to_be_bytes() != *head_crc {
+            return None;
+        }
+        let payload_len = usize::try_from(checked.try_get_u64().ok()?).ok()?;
+        let position = checked.try_get_u64().ok()?;
+        Some(Self { payload_len, position, payload_crc: checked.try_get_u32().ok()? })
+    }
+
+    /// The records of the payload that this is the head of and that begins at `base` of the
+    /// segment; nothing when its CRC doesn't hold.
+    pub(super) fn records(
+        &self,
+        payload: &Bytes,
+        base: usize,
+        salt: u64,
+    ) -> Option<Vec<LogRecord<Met>>> {
+        let mut reader = PayloadReader { payload, base, salt, crc: crc(salt), checked: 0 };
+        let records = reader.records().ok()?;
+        reader.check_upto(payload.len());
+        (reader.crc.finalize() == self.payload_crc).then_some(records)
+    }
+}
+
+struct PayloadReader<'a> {
+    payload: &'a Bytes,
+    base: usize,
+    salt: u64,
+    crc: crc32fast::Hasher,
+    /// Up to here the payload is in the CRC, or in a message's.
+    checked: usize,
+}
+
+impl PayloadReader<'_> {
+    fn records(&mut self) -> Result<Vec<LogRecord<Met>>, DecodeError> {
+        let mut fields = Fields::new(self.payload);
+        let mut records = Vec::new();
+        while !fields.is_empty() {
+            records.push(self.record(&mut fields)?);
+        }
+        Ok(records)
+    }
+
+    fn check_upto(&mut self, end: usize) {
+        self.crc.update(self.payload.get(self.checked..end).unwrap_or_default());
+        self.checked = end;
+    }
+
+    fn record(&mut self, fields: &mut Fields<'_>) -> Result<LogRecord<Met>, DecodeError> {
+        Ok(LogRecord::Broker(match fields.octet()? {
+            TAG_ENQUEUE => {
+                Record::Enqueue { queues: places(fields)?, message: self.message(fields)? }
+            }
+            TAG_CARRY => {
+                let queues = places(fields)?;
+                return Ok(LogRecord::Carry { queues, message: self.message(fields)? });
+            }
+            TAG_SETTLE => {
+                let (queue, bytes, through) = (queue(fields)?, fields.longlong()?, seq(fields)?);
+                Record::Settle { queue, settled: Settled { seqs: ranges(fields)?, bytes, through } }
+            }
+            TAG_PURGE => {
+                let (queue, bytes) = (queue(fields)?, fields.longlong()?);
+                Record::Purge { queue, ranges: ranges(fields)?, bytes }
+            }
+            TAG_MOVE => {
+                let (from, to) = (places(fields)?, places(fields)?);
+                let from = from.first().copied();
+                let from = from.ok_or_else(|| DecodeError::syntax("a move from nowhere"))?;
+                Record::Move { from, to, message: self.message(fields)? }
+            }
+            TAG_DELIVER_MARK => Record::DeliverMark { queue: queue(fields)?, upto: seq(fields)? },
+            TAG_DELETE_QUEUE => Record::DeleteQueue { queue: queue(fields)? },
+            TAG_CATALOG => {
+                let change: CatalogChange = serde_json::from_slice(&fields.longstr()?)
+                    .map_err(|error| DecodeError::syntax(error.to_string()))?;
+                Record::Catalog(change)
+            }
+            TAG_SNAPSHOT => return Ok(LogRecord::Snapshot),
+            TAG_QUEUE_STATE => {
+                let (queue, delivered_upto) = (queue(fields)?, seq(fields)?);
+                let settled = ranges(fields)?;
+                return Ok(LogRecord::QueueState { queue, settled, delivered_upto });
+            }
+            tag => return Err(DecodeError::syntax(format!("unknown record tag {tag}"))),
+        }))
+    }
+
+    fn message(&mut self, fields: &mut Fields<'_>) -> Result<Met, DecodeError> {
+        let too_long = || DecodeError::syntax("a message that is longer than a segment");
+        let offset = self.payload.len().saturating_sub(fields.rest().len());
+        let (len, expected) = (fields.long()?, fields.long()?);
+        self.check_upto(self.payload.len().saturating_sub(fields.rest().len()));
+        let rest = fields.rest();
+        fields.skip(len)?;
+        let bytes = rest.slice(..rest.len().saturating_sub(fields.rest().len()));
+        self.checked = self.checked.saturating_add(bytes.len());
+        let mut crc = crc(self.salt);
+        crc.update(&bytes);
+        let intact = crc.finalize() == expected;
+        let body_len = message_body(&bytes).map_or(0, |body| body.len() as u64);
+        let offset = self.base.saturating_add(offset) as u64;
+        let len = bytes.len().saturating_add(MESSAGE_HEAD_LEN) as u64;
+        let place = Place::new(offset, len, body_len).ok_or_else(too_long)?;
+        Ok(Met { place, intact })
+    }
+}
+
+fn queue(fields: &mut Fields<'_>) -> Result<QueueId, DecodeError> {
+    fields.longlong().map(QueueId)
+}
+
+fn seq(fields: &mut Fields<'_>) -> Result<Seq, DecodeError> {
+    fields.longlong().map(Seq)
+}
+
+/// A list grows with what is read, not with what its length claims.
+fn places(fields: &mut Fields<'_>) -> Result<Places, DecodeError> {
+    let count = fields.long()?;
+    (0..count).map(|_| Ok((queue(fields)?, seq(fields)?))).collect()
+}
+
+pub(super) fn ranges(fields: &mut Fields<'_>) -> Result<Ranges, DecodeError> {
+    let count = fields.long()?;
+    (0..count).map(|_| Ok(SeqRange { first: seq(fields)?, last: seq(fields)? })).collect()
+}
+
+fn message_body(bytes: &Bytes) -> Result<Bytes, DecodeError> {
+    let mut fields = Fields::new(bytes);
+    fields.octet()?;
+    fields.short_bytes()?;
+    fields.short_bytes()?;
+    fields.long_bytes()?;
+    Ok(fields.rest())
+}
+
+/// Reads a message from the bytes at its place; nothing when its CRC doesn't hold. A small one is
+/// copied, so that it pins nothing; a large one shares the bytes.
+pub(super) fn decode_message(bytes: &Bytes, salt: u64) -> Option<Message> {
+    let mut fields = Fields::new(bytes);
+    let (len, expected) = (fields.long().ok()?, fields.long().ok()?);
+    let content = fields.rest();
+    let mut crc = crc(salt);
+    crc.update(&content);
+    if content.len() as u64 != u64::from(len) || crc.finalize() != expected {
+        return None;
+    }
+    let mut fields = Fields::new(&content);
+    let dead_lettered = fields.octet().ok()? & FLAG_DEAD_LETTERED != 0;
+    let (exchange, routing_key) = (fields.shortstr().ok()?, fields.shortstr().ok()?);
+    let properties = Properties::parse(fields.longstr().ok()?).ok()?;
+    let body = Body::from(fields.rest());
+    Some(Message { exchange, routing_key, properties, body, dead_lettered }.detached())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::protocol::gather::Gather;
+    use crate::protocol::wire::ShortStr;
+    use crate::store::encoding::{Encoder, put_fields};
+
+    const SALT: u64 = 77;
+
+    fn message(body: Vec<u8>) -> Arc<Message> {
+        Arc::new(Message {
+            exchange: ShortStr::from_static("x"),
+            routing_key: ShortStr::from_static("k"),
+            properties: Properties::default(),
+            body: Body::from(Bytes::from(body)),
+            dead_lettered: true,
+        })
+    }
+
+    fn places_of_two() -> Places {
+        SmallVec::from_slice(&[(QueueId(1), Seq(2)), (QueueId(3), Seq(4))])
+    }
+
+    /// One record of each kind, those with a message first.
+    fn one_of_each(body: Vec<u8>) -> Vec<LogRecord> {
+        let range = SeqRange { first: Seq(1), last: Seq(2) };
+        let change = serde_json::from_str(r#"{"put":{"vhost":{"name":"/"}}}"#).expect("a vhost");
+        let (queue, message, queues) = (QueueId(1), message(body), places_of_two());
+        let ranges = Ranges::from_slice(&[range, range]);
+        let settled = Settled { seqs: ranges.clone(), bytes: 9, through: Seq(8) };
+        let own = [
+            LogRecord::Carry { message: Arc::clone(&message), queues: queues.clone() },
+            LogRecord::Snapshot,
+            LogRecord::QueueState { queue, settled: ranges.clone(), delivered_upto: Seq(5) },
+        ];
+        let brokers = [
+            Record::Enqueue { message: Arc::clone(&message), queues: queues.clone() },
+            Record::Move { from: (queue, Seq(1)), message, to: queues },
+            Record::Settle { queue, settled },
+            Record::Purge { queue, ranges, bytes: 4 },
+            Record::DeliverMark { queue, upto: Seq(3) },
+            Record::DeleteQueue { queue },
+            Record::Catalog(change),
+        ];
+        brokers.into_iter().map(LogRecord::Broker).chain(own).collect()
+    }
+
+    fn encoded(salt: u64, records: &[LogRecord]) -> (Bytes, Vec<Place>) {
+        let (mut out, mut places) = (Gather::default(), Vec::new());
+        let put = Encoder::new(salt).put_batch(&mut out, 0, 9, records, &mut places);
+        put.expect("it is short");
+        let mut bytes = Vec::new();
+        out.write_to(&mut bytes).expect("a Vec takes everything");
+        (bytes.into(), places)
+    }
+
+    fn decoded(bytes: &Bytes, salt: u64) -> Option<Vec<LogRecord<Met>>> {
+        let head = BatchHead::decode(bytes, salt)?;
+        let payload = bytes.slice(BATCH_HEAD_LEN..);
+        (payload.len() == head.payload_len && head.position == 9).then_some(())?;
+        head.records(&payload, BATCH_HEAD_LEN, salt)
+    }
+
+    /// A record without its message, to be compared.
+    fn fields_of<M>(record: LogRecord<M>) -> String {
+        let mut out = BytesMut::new();
+        let nothing = message(Vec::new());
+        let record = match record {
+            LogRecord::Broker(Record::Enqueue { queues, .. }) => {
+                LogRecord::Broker(Record::Enqueue { message: nothing, queues })
+            }
+            LogRecord::Broker(Record::Move { from, to, .. }) => {
+                LogRecord::Broker(Record::Move { from, message: nothing, to })
+            }
+            LogRecord::Broker(Record::Settle { queue, settled }) => {
+                LogRecord::Broker(Record::Settle { queue, settled })
+            }
+            LogRecord::Broker(Record::Purge { queue, ranges, bytes }) => {
+                LogRecord::Broker(Record::Purge { queue, ranges, bytes })
+            }
+            LogRecord::Broker(Record::DeliverMark { queue, upto }) => {
+                LogRecord::Broker(Record::DeliverMark { queue, upto })
+            }
+            LogRecord::Broker(Record::DeleteQueue { queue }) => {
+                LogRecord::Broker(Record::DeleteQueue { queue })
+            }
+            LogRecord::Broker(Record::Catalog(change)) => {
+                LogRecord::Broker(Record::Catalog(change))
+            }
+            LogRecord::Carry { queues, .. } => LogRecord::Carry { message: nothing, queues },
+            LogRecord::Snapshot => LogRecord::Snapshot,
+            LogRecord::QueueState { queue, settled, delivered_upto } => {
+                LogRecord::QueueState { queue, settled, delivered_upto }
+            }
+        };
+        put_fields(&mut out, &record);
+        format!("{out:?}")
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_comes_back_as_it_was(body in prop::collection::vec(any::<u8>(), 0..20_000)) {
+            let records = one_of_each(body.clone());
+            let (bytes, places) = encoded(SALT, &records);
+            let found = decoded(&bytes, SALT).expect("own bytes");
+            let met: Vec<Met> =
+                found.iter().filter_map(LogRecord::message).copied().collect();
+            prop_assert_eq!(met.iter().map(|met| met.place).collect::<Vec<_>>(), places.clone());
+            prop_assert!(met.iter().all(|met| met.intact));
+            for place in places {
+                let (from, len) = (place.offset as usize, place.len as usize);
+                let read = decode_message(&bytes.slice(from..from + len), SALT);
+                prop_assert_eq!(read.as_ref(), Some(&*message(body.clone())));
+                prop_assert_eq!(place.body_len as usize, body.len());
+            }
+            let found: Vec<String> = found.into_iter().map(fields_of).collect();
+            prop_assert_eq!(found, records.into_iter().map(fields_of).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn arbitrary_payloads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let head = BatchHead { payload_len: bytes.len(), position: 1, payload_crc: 0 };
+            let bytes = Bytes::from(bytes);
+            let _ = head.records(&bytes, 0, SALT);
+            let _ = decode_message(&bytes, SALT);
+        }
+
+        #[test]
+        fn payloads_that_are_nearly_right_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (bytes, _) = encoded(SALT, &one_of_each(vec![7; 20]));
+            let mut payload = bytes.slice(BATCH_HEAD_LEN..).to_vec();
+            for (index, byte) in changes {
+                let place = index.index(payload.len());
+                payload[place] = byte;
+            }
+            payload.truncate(cut.index(payload.len()) + 1);
+            let head = BatchHead { payload_len: payload.len(), position: 1, payload_crc: 0 };
+            let _ = head.records(&Bytes::from(payload), 0, SALT);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found_and_one_in_a_message_costs_that_one() {
+        let (bytes, places) = encoded(SALT, &one_of_each(vec![1, 2, 3]));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let found = decoded(&Bytes::from(flipped), SALT);
+            let offset = bit / 8;
+            let hit = |place: &Place| {
+                let start = place.offset as usize;
+                (start + MESSAGE_HEAD_LEN..start + place.len as usize).contains(&offset)
+            };
+            match places.iter().position(hit) {
+                None => assert!(found.is_none(), "bit {bit}"),
+                Some(damaged) => {
+                    let found = found.expect("the others are there");
+                    let intact = found.iter().filter_map(LogRecord::message).map(|met| met.intact);
+                    let expected = (0..places.len()).map(|number| number != damaged);
+                    assert!(intact.eq(expected), "bit {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_of_another_segment_is_not_taken_for_one_of_this() {
+        let (bytes, _) = encoded(SALT, &[LogRecord::Snapshot]);
+        assert_eq!(BatchHead::decode(&bytes, SALT + 1), None);
+    }
+}

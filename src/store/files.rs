@@ -1,0 +1,118 @@
+//! The files of the log as the store uses them: made, appended to, synced, read in parts, removed.
+//!
+//! A trait, so that the same store runs on a simulated disk that loses what was not synced
+//! (`simulated.rs`). Names are those in one directory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::protocol::gather::Gather;
+
+/// A file that is being written.
+pub(super) trait FileWriter: Send {
+    /// Writes bytes at the end; they are durable after [`FileWriter::sync`].
+    fn append(&mut self, bytes: &mut Gather) -> io::Result<()>;
+
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file that is read in parts.
+pub(super) trait FileReader: Send {
+    /// Exactly so many bytes; fewer are an error.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes>;
+}
+
+/// A directory.
+pub(super) trait Files: Send + Sync + 'static {
+    /// The names in it, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes a file; one that is there is an error. Its name is durable after
+    /// [`Files::sync_names`].
+    fn create(&self, name: &str) -> io::Result<Box<dyn FileWriter>>;
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn FileReader>>;
+
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Cuts a file to this length, durably.
+    fn cut(&self, name: &str, len: u64) -> io::Result<()>;
+
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// What to call a file in a message to an operator.
+    fn described(&self, name: &str) -> PathBuf;
+}
+
+/// A directory of the operating system.
+pub(super) struct Directory(pub(super) PathBuf);
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+impl Files for Directory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn FileWriter>> {
+        let file = OpenOptions::new().write(true).create_new(true).open(self.0.join(name))?;
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn FileReader>> {
+        Ok(Box::new(File::open(self.0.join(name))?))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.0.join(name))?.len())
+    }
+
+    fn cut(&self, name: &str, len: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.0.join(name))?;
+        file.set_len(len)?;
+        file.sync_all()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.0.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        sync_directory(&self.0)
+    }
+
+    fn described(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl FileWriter for File {
+    fn append(&mut self, bytes: &mut Gather) -> io::Result<()> {
+        bytes.write_to(self)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+impl FileReader for File {
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let mut buffer = BytesMut::zeroed(len);
+        self.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer.freeze())
+    }
+}

@@ -1,0 +1,339 @@
+//! A disk in memory that fails by script and loses what was not synced: what the store and the
+//! broker are tested on.
+//!
+//! The store on it is the one that serves ([`super::open`]); only the files and sled are not real.
+//! After [`SimulatedDisk::power_cut`] there is what a machine without power would find: synced
+//! bytes for certain, the others as it happens.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::catalog::{Catalog, Checkpoint, Kept, KeptLedger};
+use super::definition::Definition;
+use super::disk::begin;
+use super::files::{FileReader, FileWriter, Files};
+use super::ledger::SegmentNumber;
+use super::record::QueueId;
+use super::recovery::{look, recover};
+use super::state::{CatalogKey, SegmentFacts};
+use super::{OpenError, Opened, StoreSettings};
+use crate::protocol::gather::Gather;
+
+/// What goes wrong with an operation that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails; nothing of it was done.
+    Fails,
+    /// It fails, but was done: its outcome is unknown.
+    FailsAfterwards,
+    /// The machine loses power in the middle of it: it and all that come after it fail.
+    PowerCut,
+}
+
+/// A simulated disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct SimulatedDisk(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    disk: Mutex<Disk>,
+    released: Condvar,
+}
+
+#[derive(Default)]
+struct Disk {
+    files: BTreeMap<String, SimulatedFile>,
+    /// Removed, but the removal is not synced: a power cut may bring them back.
+    removed: BTreeMap<String, SimulatedFile>,
+    checkpoint: SimulatedCheckpoint,
+    /// Operations that write, since the disk was made.
+    operations: u64,
+    /// What goes wrong with which of them.
+    fault: Option<(u64, Fault)>,
+    /// What goes wrong with the next write to a segment.
+    append_fault: Option<Fault>,
+    has_power: bool,
+    held: bool,
+}
+
+#[derive(Clone, Default)]
+struct SimulatedFile {
+    bytes: Vec<u8>,
+    synced_len: usize,
+    name_synced: bool,
+}
+
+/// What stands for sled.
+#[derive(Clone, Default)]
+struct SimulatedCheckpoint {
+    position: u64,
+    epoch: u32,
+    definitions: BTreeMap<CatalogKey, Definition>,
+    ledgers: BTreeMap<QueueId, KeptLedger>,
+    segments: BTreeMap<SegmentNumber, SegmentFacts>,
+}
+
+impl SimulatedDisk {
+    pub fn new() -> Self {
+        let disk = Self::default();
+        disk.0.disk.lock().has_power = true;
+        disk
+    }
+
+    /// Opens the store on it.
+    pub fn open_store(&self, settings: &StoreSettings) -> Result<Opened, OpenError> {
+        let files: Arc<dyn Files> = Arc::new(self.clone());
+        let found = look(&*files)?;
+        let kept = self.0.disk.lock().checkpoint.kept();
+        let recovered = recover(&*files, &found, kept)?;
+        begin(files, settings, Box::new(self.clone()), recovered, None)
+    }
+
+    /// Operations that write, so far.
+    pub fn operations(&self) -> u64 {
+        self.0.disk.lock().operations
+    }
+
+    /// The operation that comes after so many others from now on has a fault; 0 is the next one.
+    pub fn script(&self, after: u64, fault: Fault) {
+        let mut disk = self.0.disk.lock();
+        disk.fault = Some((disk.operations.saturating_add(after), fault));
+    }
+
+    /// The next write to a segment has a fault.
+    pub fn script_next_append(&self, fault: Fault) {
+        self.0.disk.lock().append_fault = Some(fault);
+    }
+
+    /// Lets operations wait until [`SimulatedDisk::release`].
+    pub fn hold(&self) {
+        self.0.disk.lock().held = true;
+    }
+
+    pub fn release(&self) {
+        self.0.disk.lock().held = false;
+        self.0.released.notify_all();
+    }
+
+    /// What is found after a power cut at this moment. The seed chooses what becomes of bytes and
+    /// names that were not synced.
+    pub fn power_cut(&self, seed: u64) -> Self {
+        let (disk, mut rng) = (self.0.disk.lock(), StdRng::seed_from_u64(seed));
+        let mut left = Disk { has_power: true, ..Disk::default() };
+        left.checkpoint = disk.checkpoint.clone();
+        for (name, file) in &disk.files {
+            if file.name_synced || rng.random() {
+                left.files.insert(name.clone(), file.after_power_cut(&mut rng));
+            }
+        }
+        for (name, file) in &disk.removed {
+            if rng.random() {
+                let file = file.after_power_cut(&mut rng);
+                left.files.entry(name.clone()).or_insert(file);
+            }
+        }
+        drop(disk);
+        Self(Arc::new(Shared { disk: Mutex::new(left), released: Condvar::new() }))
+    }
+
+    /// Loses sled.
+    pub fn lose_checkpoint(&self) {
+        self.0.disk.lock().checkpoint = SimulatedCheckpoint::default();
+    }
+
+    /// Changes the bytes of files by their names.
+    pub fn change_files(&self, mut change: impl FnMut(&str, &mut Vec<u8>)) {
+        let mut disk = self.0.disk.lock();
+        for (name, file) in &mut disk.files {
+            change(name, &mut file.bytes);
+            file.synced_len = file.bytes.len();
+        }
+    }
+
+    /// Lets an operation that writes happen, or go wrong.
+    fn operate(&self, operate: impl FnOnce(&mut Disk) -> io::Result<()>) -> io::Result<()> {
+        let mut disk = self.0.disk.lock();
+        while disk.held {
+            self.0.released.wait(&mut disk);
+        }
+        if !disk.has_power {
+            return Err(io::Error::other("the power is cut"));
+        }
+        let number = disk.operations;
+        disk.operations = number.saturating_add(1);
+        match disk.fault.filter(|(at, _)| *at == number) {
+            None => operate(&mut disk),
+            Some((_, Fault::Fails)) => Err(io::Error::other("a scripted failure")),
+            Some((_, Fault::FailsAfterwards)) => {
+                operate(&mut disk)?;
+                Err(io::Error::other("a scripted failure"))
+            }
+            Some((_, Fault::PowerCut)) => {
+                disk.has_power = false;
+                Err(io::Error::other("the power is cut"))
+            }
+        }
+    }
+
+    fn file(&self, name: &str) -> io::Result<parking_lot::MappedMutexGuard<'_, SimulatedFile>> {
+        MutexGuard::try_map(self.0.disk.lock(), |disk| disk.files.get_mut(name))
+            .map_err(|_| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl SimulatedFile {
+    /// Bytes that were not synced are there or not, cut anywhere; the last of them may be zeros, as
+    /// where a length was written and the bytes were not.
+    fn after_power_cut(&self, rng: &mut StdRng) -> Self {
+        let len = rng.random_range(self.synced_len..=self.bytes.len());
+        let mut bytes = self.bytes.get(..len).unwrap_or_default().to_vec();
+        if rng.random() {
+            let zeros = rng.random_range(self.synced_len..=len);
+            bytes.iter_mut().skip(zeros).for_each(|byte| *byte = 0);
+        }
+        Self { bytes, synced_len: len, name_synced: true }
+    }
+}
+
+impl Files for SimulatedDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.disk.lock().files.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn FileWriter>> {
+        self.operate(|disk| {
+            if disk.files.contains_key(name) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            disk.files.insert(name.to_owned(), SimulatedFile::default());
+            Ok(())
+        })?;
+        Ok(Box::new(Handle { disk: self.clone(), name: name.to_owned() }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn FileReader>> {
+        drop(self.file(name)?);
+        Ok(Box::new(Handle { disk: self.clone(), name: name.to_owned() }))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(self.file(name)?.bytes.len() as u64)
+    }
+
+    fn cut(&self, name: &str, len: u64) -> io::Result<()> {
+        self.operate(|disk| {
+            let file = disk.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+            file.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+            file.synced_len = file.bytes.len();
+            Ok(())
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.operate(|disk| {
+            let file = disk.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+            if file.name_synced {
+                disk.removed.insert(name.to_owned(), file);
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.operate(|disk| {
+            disk.files.values_mut().for_each(|file| file.name_synced = true);
+            disk.removed.clear();
+            Ok(())
+        })
+    }
+
+    fn described(&self, name: &str) -> PathBuf {
+        PathBuf::from("simulated").join(name)
+    }
+}
+
+/// An open file.
+struct Handle {
+    disk: SimulatedDisk,
+    name: String,
+}
+
+impl FileWriter for Handle {
+    fn append(&mut self, bytes: &mut Gather) -> io::Result<()> {
+        if self.name.ends_with(".seg") {
+            let mut disk = self.disk.0.disk.lock();
+            if let Some(fault) = disk.append_fault.take() {
+                disk.fault = Some((disk.operations, fault));
+            }
+        }
+        self.disk.operate(|disk| {
+            let file = disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            bytes.write_to(&mut file.bytes)
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.operate(|disk| {
+            let file = disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            file.synced_len = file.bytes.len();
+            Ok(())
+        })
+    }
+}
+
+impl FileReader for Handle {
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let file = self.disk.file(&self.name)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = file.bytes.get(start..start.saturating_add(len));
+        bytes.map(Bytes::copy_from_slice).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl Catalog for SimulatedDisk {
+    fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        self.operate(|disk| {
+            disk.checkpoint.apply(checkpoint);
+            Ok(())
+        })
+    }
+}
+
+impl SimulatedCheckpoint {
+    fn kept(&self) -> Kept {
+        Kept {
+            position: self.position,
+            epoch: self.epoch,
+            definitions: self.definitions.values().cloned().collect(),
+            ledgers: self.ledgers.values().cloned().collect(),
+            segments: self.segments.iter().map(|(number, facts)| (*number, *facts)).collect(),
+        }
+    }
+
+    fn apply(&mut self, checkpoint: &Checkpoint) {
+        (self.position, self.epoch) = (checkpoint.position, checkpoint.epoch.0);
+        for (key, definition) in &checkpoint.changes.definitions {
+            put(&mut self.definitions, *key, definition.clone());
+        }
+        for (queue, ledger) in &checkpoint.changes.ledgers {
+            put(&mut self.ledgers, *queue, ledger.as_ref().map(|ledger| ledger.kept(*queue)));
+        }
+        for (number, facts) in &checkpoint.changes.segments {
+            put(&mut self.segments, *number, *facts);
+        }
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
