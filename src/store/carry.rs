@@ -14,8 +14,8 @@ use super::index::{Entry, IndexFile};
 use super::ledger::SegmentNumber;
 use super::reader::{index_again, read_entries};
 use super::record::{Places, QueueId, Seq};
-use super::segment;
 use super::state::{LogState, SegmentFacts};
+use super::{AppendError, segment};
 
 /// Bytes of messages that are carried in one batch.
 const BATCH_BYTES: u64 = 1024 * 1024;
@@ -106,6 +106,8 @@ fn append(inbox: &Inbox, records: Vec<LogRecord>) -> io::Result<()> {
     inbox.append_own(records, on_commit);
     match answer.recv() {
         Ok(Ok(_)) => Ok(()),
+        // The next start goes on with it.
+        Ok(Err(AppendError::Closed(_))) => Ok(()),
         Ok(Err(error)) => Err(io::Error::other(error.to_string())),
         Err(_) => Err(io::Error::other("the store ended without an answer")),
     }

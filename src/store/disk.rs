@@ -146,13 +146,8 @@ pub(super) fn begin(
     let (definitions, queues) = (state.catalog.values().cloned().collect(), state.queues());
     let state = Arc::new(Mutex::new(state));
     let inbox = Arc::new(Inbox::new(settings.in_flight_bytes_max));
-    let (orders, upkeep) = Upkeep::new(
-        catalog,
-        Arc::clone(&files),
-        Arc::clone(&state),
-        Arc::clone(&inbox),
-        settings.rewrite_after,
-    );
+    let (orders, upkeep) =
+        Upkeep::new(catalog, Arc::clone(&files), Arc::clone(&state), Arc::clone(&inbox), settings);
     let (reads, reader) = LogReader::new(Arc::clone(&files), Arc::clone(&state));
     let committer = Committer {
         inbox: Arc::clone(&inbox),
@@ -171,6 +166,8 @@ pub(super) fn begin(
         drop(lock);
     })?;
     spawn("store-read", move || reader.run())?;
+    // What the last run left to do is begun with.
+    inbox.nudge();
     let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
     let store = Arc::new(DiskStore { thread, reads, upkeep: Mutex::new(Some(upkeep)) });
     Ok(Opened { store, epoch, catalog: definitions, queues })

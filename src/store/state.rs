@@ -378,14 +378,19 @@ impl LogState {
         self.emptied
     }
 
-    /// The oldest sealed segment that a few living messages keep from going, and have since this
-    /// was asked last: one that is being drained goes by itself.
-    pub(super) fn pinned(&mut self, active: SegmentNumber) -> Option<SegmentNumber> {
+    /// The oldest sealed segment that a few living messages keep from going, or that is short, and
+    /// has lost none of them since this was asked last: one that is being drained goes by itself.
+    pub(super) fn pinned(
+        &mut self,
+        active: SegmentNumber,
+        short_len: u64,
+    ) -> Option<SegmentNumber> {
         let mut oldest = None;
         for (number, state) in self.segments.range_mut(..active) {
             let rests = std::mem::replace(&mut state.live_seen, state.live) == state.live;
+            let is_sparse = state.live.saturating_mul(PINNED_BELOW) < state.facts.total;
             let is_pinned = state.live > 0
-                && state.live.saturating_mul(PINNED_BELOW) < state.facts.total
+                && (is_sparse || state.facts.len < short_len)
                 && matches!(state.index, Index::InFile);
             if rests && is_pinned {
                 oldest = oldest.or(Some(*number));

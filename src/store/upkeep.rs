@@ -18,9 +18,12 @@ use super::files::Files;
 use super::inbox::Inbox;
 use super::index::SegmentIndex;
 use super::ledger::SegmentNumber;
-use super::segment;
 use super::state::LogState;
+use super::{StoreSettings, segment};
 use crate::protocol::gather::Gather;
+
+/// A segment is short when it has less than one in so many parts of its full length.
+const SHORT: u64 = 16;
 
 /// A piece of work, in its order.
 pub(super) struct Work {
@@ -71,8 +74,10 @@ pub(super) struct Upkeep {
     pub(super) state: Arc<Mutex<LogState>>,
     /// Where messages of rewritten segments go.
     pub(super) inbox: Arc<Inbox>,
-    /// How often it looks for segments that are pinned.
-    pub(super) look_every: Duration,
+    /// How often it looks for segments to be rewritten.
+    look_every: Duration,
+    /// Segments that a stop has left shorter than this are rewritten as well.
+    short_len: u64,
     work: Receiver<Work>,
     shared: Arc<Shared>,
 }
@@ -83,13 +88,15 @@ impl Upkeep {
         files: Arc<dyn Files>,
         state: Arc<Mutex<LogState>>,
         inbox: Arc<Inbox>,
-        look_every: Duration,
+        settings: &StoreSettings,
     ) -> (Orders, Self) {
+        let (look_every, short_len) = (settings.rewrite_after, settings.segment_size_bytes / SHORT);
         // One piece while it isn't busy and the last one: the committer never waits.
         let (sender, work) = sync_channel(2);
         let shared = Arc::<Shared>::default();
         let orders = Orders { work: sender, shared: Arc::clone(&shared) };
-        (orders, Self { catalog, files, state, inbox, look_every, work, shared })
+        let upkeep = Self { catalog, files, state, inbox, look_every, short_len, work, shared };
+        (orders, upkeep)
     }
 
     /// Runs until the committer has ended.
@@ -160,7 +167,7 @@ impl Upkeep {
         let pinned = {
             let mut state = self.state.lock();
             let active = state.segments.keys().next_back().copied().unwrap_or(0);
-            state.pinned(active)
+            state.pinned(active, self.short_len)
         };
         let Some(number) = pinned else { return };
         if let Err(error) = carry(&*self.files, &self.state, &self.inbox, number) {

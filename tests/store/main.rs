@@ -8,5 +8,6 @@
 mod damage;
 mod failure;
 mod model;
+mod paging;
 mod support;
 mod survival;

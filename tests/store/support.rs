@@ -88,7 +88,7 @@ pub fn read_all(store: &dyn Store, queue: u64) -> BTreeMap<u64, Vec<u8>> {
     }
 }
 
-fn read(store: &dyn Store, queue: u64, from: Seq) -> Page {
+pub fn read(store: &dyn Store, queue: u64, from: Seq) -> Page {
     let (sender, page) = channel();
     let limit = ReadLimit { count: 3, bytes: 2000 };
     let on_read = Box::new(move |page| sender.send(page).expect("the test listens"));

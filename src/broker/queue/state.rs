@@ -40,8 +40,9 @@ const MARK_AHEAD_MAX: u64 = 16_384;
 /// drained pays for its speed with flags on messages that nobody has seen.
 const MARKS_EXACT: u32 = 8;
 
-/// What a ready message in memory is taken to cost beside its body.
-pub const ENTRY_COST: u64 = 256;
+/// What a ready message in memory is taken to cost beside its body: the message, its allocations,
+/// its place in the queue. Measured.
+pub const ENTRY_COST: u64 = 400;
 
 /// A message in a queue.
 #[derive(Debug, Clone)]

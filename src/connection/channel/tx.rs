@@ -21,8 +21,8 @@ use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
 
-/// Bytes of bodies that a transaction may hold back, so that it can't fill the memory.
-const BODY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Bytes of bodies and properties that a transaction may hold back, so that it can't fill the memory.
+const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Operations in one transaction, for the same reason.
 const OPERATIONS_MAX: usize = 1_000_000;
@@ -36,7 +36,7 @@ struct HeldBack {
 #[derive(Default)]
 pub(super) struct Transaction {
     publishes: Vec<HeldBack>,
-    body_bytes: u64,
+    bytes: u64,
     settled: Vec<(Settlement, Vec<(u64, Held)>)>,
 }
 
@@ -47,7 +47,9 @@ impl Transaction {
         message: Arc<Message>,
         mandatory: bool,
     ) -> Result<(), Failure> {
-        self.body_bytes = self.body_bytes.saturating_add(message.body.len());
+        let properties = message.properties.as_bytes().len() as u64;
+        let bytes = message.body.len().saturating_add(properties);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.publishes.push(HeldBack { exchange, message, mandatory });
         self.check_limits()
     }
@@ -63,13 +65,13 @@ impl Transaction {
 
     fn check_limits(&self) -> Result<(), Failure> {
         let operations = self.publishes.len().saturating_add(self.settled.len());
-        if self.body_bytes <= BODY_BYTES_MAX && operations <= OPERATIONS_MAX {
+        if self.bytes <= BYTES_MAX && operations <= OPERATIONS_MAX {
             return Ok(());
         }
         Err(Failure::new(
             ReplyCode::PreconditionFailed,
             format!(
-                "a transaction holds at most {BODY_BYTES_MAX} bytes and {OPERATIONS_MAX} operations; \
+                "a transaction holds at most {BYTES_MAX} bytes and {OPERATIONS_MAX} operations; \
                  commit more often"
             ),
         ))
