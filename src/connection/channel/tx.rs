@@ -21,7 +21,8 @@ use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
 
-/// Bytes of bodies and properties that a transaction may hold back, so that it can't fill the memory.
+/// Bytes of bodies and properties that a transaction may hold back, so that it can't fill the
+/// memory.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Operations in one transaction, for the same reason.
