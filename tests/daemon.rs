@@ -278,6 +278,31 @@ fn a_ready_daemon_answers_health_checks() {
     assert!(refused(&["--check-health", "--http-listen", &http]).contains("no broker answers"));
 }
 
+/// With a log level above info the daemon once stopped as soon as it had started: what it waited
+/// for stood among the arguments of a log line that was left out.
+#[test]
+fn a_daemon_that_logs_little_serves_until_it_is_told_to_stop() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let http = port.to_string();
+    let mut command = ferrymq();
+    command.args(["--data-dir", &directory.path().join("data").display().to_string()]);
+    command.args(["--amqp-listen", "127.0.0.1:0", "--http-listen", &http, "--log-level", "off"]);
+    let mut child = command.spawn().expect("the program runs");
+    let start = Instant::now();
+    while TcpStream::connect(&http).is_err() {
+        assert!(start.elapsed() < WAIT, "it serves");
+        assert_eq!(child.try_wait().expect("its state"), None, "it runs");
+        thread::yield_now();
+    }
+    while !get(&http, READY).starts_with("HTTP/1.1 200") {
+        assert!(start.elapsed() < WAIT, "it is ready");
+    }
+    assert_eq!(child.try_wait().expect("its state"), None, "it still runs");
+    child.kill().expect("it ran");
+    child.wait().expect("it ends");
+}
+
 #[test]
 fn sigterm_tells_clients_320_and_ends_with_exit_code_0() {
     for name in ["TERM", "INT"] {

@@ -25,7 +25,8 @@ def free_port():
 class Broker:
     """`with Broker() as broker:` leaves nothing behind, but for the log when something failed."""
 
-    def __init__(self, port=None, hosts=("127.0.0.1",)):
+    def __init__(self, port=None, hosts=("127.0.0.1",), options=()):
+        self.options = options
         self.directory = Path(tempfile.mkdtemp(prefix="ferrymq-test-"))
         self.port = port or free_port()
         self.hosts = hosts
@@ -38,13 +39,17 @@ class Broker:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
 
     def start(self):
+        self.spawn()
+        self._wait_until_ready()
+
+    def spawn(self):
+        """Starts it and doesn't wait."""
         command = [BINARY, "--data-dir", self.directory / "data"]
         for host in self.hosts:
             command += ["--amqp-listen", f"{host}:{self.port}"]
-        command += ["--http-listen", f"127.0.0.1:{self.http_port}"]
+        command += ["--http-listen", f"127.0.0.1:{self.http_port}", *self.options]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        self._wait_until_ready()
 
     def _wait_until_ready(self):
         url = f"http://127.0.0.1:{self.http_port}/api/health/checks/ready-to-serve-clients"

@@ -68,7 +68,9 @@ async fn serve(config: &Config, started: Instant) -> Result<(), Box<dyn Error>> 
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let first = next_signal()?;
     Ok(async move {
-        tracing::info!("{}: stopping", first.await);
+        // Not within the log's arguments: those are left out with the line at a higher log level.
+        let signal = first.await;
+        tracing::info!("{signal}: stopping");
         tokio::spawn(async move {
             // `timeout` and some supervisors send a signal twice: to the process and to its group.
             tokio::time::sleep(SAME_SIGNAL).await;
