@@ -141,6 +141,8 @@ class History:
             del self.messages[name]
             return
         message.queues = tuple(is_in)
+        # Where it was delivered from before its move was on disk it has never been.
+        message.delivered &= set(is_in)
         message.rejected = DEAD in is_in
         message.acked = {}
         message.confirmed = message.persistent = True
