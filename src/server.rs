@@ -21,9 +21,10 @@ use tokio::task::JoinSet;
 use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::Config;
 use crate::connection::{self, ConnectionSettings};
-use crate::http::{self, health::Health};
+use crate::http;
+use crate::http::health::{Checked, DiskAlarm, Health};
 use crate::listener::{self, BindError, Claimed, Listeners};
-use crate::store::{self, StoreSettings, StoreState};
+use crate::store::{self, Opened, Space, StoreSettings, StoreState};
 
 /// How long AMQP clients may take to go when the broker stops; a connection needs 3 s at most.
 const CLIENTS_WAIT: Duration = Duration::from_secs(8);
@@ -78,14 +79,26 @@ pub struct Server {
 impl Server {
     /// Starts all of it; when it returns, clients are served.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let (directory, settings) = (config.store.data_dir.clone(), store_settings(config));
+        Self::start_on(config, move || store::open(&directory, &settings)).await
+    }
+
+    /// The same on another store. `open` may block.
+    pub async fn start_on(
+        config: &Config,
+        open: impl FnOnce() -> Result<Opened, store::OpenError> + Send + 'static,
+    ) -> Result<Self, StartError> {
         let mut claimed = Vec::new();
         for address in &config.amqp.listen {
             claimed.push(listener::claim(address, "amqp.listen").await?);
         }
         let health = watch::Sender::new(Health::Starting);
-        let (http, http_address) = open_http(config, &health).await?;
-        let broker = open_broker(config).await?;
-        let watcher = watch_store(broker.store_state(), &health);
+        let disk_alarm = watch::Sender::new(None);
+        let checked = Checked { health: health.subscribe(), disk_alarm: disk_alarm.subscribe() };
+        let (http, http_address) = open_http(config, checked).await?;
+        let broker = open_broker(config, open).await?;
+        let mut watcher = watch_store(broker.store_state(), &health);
+        watcher.spawn(watch_space(broker.store().space(), disk_alarm));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         health.send_if_modified(|health| {
             let is_starting = *health == Health::Starting;
@@ -130,30 +143,36 @@ impl Server {
 
 async fn open_http(
     config: &Config,
-    health: &watch::Sender<Health>,
+    checked: Checked,
 ) -> Result<(Listeners, SocketAddr), StartError> {
     let claimed = listener::claim(&config.http.listen, "http.listen").await?;
     let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
-    let (router, stop) = (http::router(health.subscribe()), listeners.stopping());
+    let (router, stop) = (http::router(checked), listeners.stopping());
     let serve = move |socket, _| http::serve(socket, router.clone(), stop.clone());
     let address = listeners.open(claimed, serve)?;
     Ok((listeners, address))
 }
 
-/// Opens the data directory and takes up what it holds, which blocks.
-async fn open_broker(config: &Config) -> Result<Arc<Broker>, StartError> {
-    let directory = config.store.data_dir.clone();
-    let settings = StoreSettings {
+fn store_settings(config: &Config) -> StoreSettings {
+    StoreSettings {
         segment_size_bytes: config.store.segment_size_bytes,
         in_flight_bytes_max: config.store.in_flight_bytes_max,
+        disk_free_limit_bytes: config.store.disk_free_limit_bytes,
         ..StoreSettings::default()
-    };
+    }
+}
+
+/// Opens the store and takes up what it holds, which blocks.
+async fn open_broker(
+    config: &Config,
+    open: impl FnOnce() -> Result<Opened, store::OpenError> + Send + 'static,
+) -> Result<Arc<Broker>, StartError> {
     let broker_settings = BrokerSettings {
         loopback_users: config.auth.loopback_users.clone(),
         queue_memory_bytes_max: config.store.queue_memory_bytes_max,
     };
     let opened = tokio::task::spawn_blocking(move || {
-        let opened = store::open(&directory, &settings).map_err(StartError::Store)?;
+        let opened = open().map_err(StartError::Store)?;
         Broker::open(opened, broker_settings).map_err(StartError::Broker)
     });
     opened.await.unwrap_or_else(|error| Err(StartError::Ended(error.to_string())))
@@ -174,6 +193,24 @@ fn watch_store(
         }
     });
     watcher
+}
+
+/// A disk that is nearly full is an alarm for those who ask.
+async fn watch_space(
+    mut space: watch::Receiver<Space>,
+    disk_alarm: watch::Sender<Option<DiskAlarm>>,
+) {
+    loop {
+        let alarm = match *space.borrow_and_update() {
+            Space::Enough => None,
+            Space::Low { free_bytes, limit_bytes } => Some(DiskAlarm { free_bytes, limit_bytes }),
+        };
+        disk_alarm.send_replace(alarm);
+        if space.changed().await.is_err() {
+            // The store is gone, and nobody is held back any more.
+            std::future::pending().await
+        }
+    }
 }
 
 fn open_amqp(

@@ -51,11 +51,16 @@ class Message:
         return self.persistent and self.confirmed
 
 
+class TooLate(OSError):
+    """An answer that came after the kill began."""
+
+
 class History:
     """Shared by all clients of a run, under one lock."""
 
     def __init__(self):
         self.lock = threading.Lock()
+        self.killing = False
         self.messages = {}
         self.transactions = {}
         self.errors = []
@@ -64,12 +69,20 @@ class History:
     def error(self, text):
         self.errors.append(text)
 
+    def require_alive(self):
+        """An answer counts only if it was there before the kill began. Between the end of the disk and
+        that of the broker a kernel may say of a file that it is synced when it can't be any more; a
+        machine without power says nothing at all."""
+        if self.killing:
+            raise TooLate
+
     def publish(self, name, queues, persistent):
         with self.lock:
             self.messages[name] = Message(queues, persistent)
 
     def confirm(self, names):
         with self.lock:
+            self.require_alive()
             for name in names:
                 self.messages[name].confirmed = True
                 self.confirmed_count += 1

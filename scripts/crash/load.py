@@ -112,6 +112,7 @@ class TransactionPublisher:
                         channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2))
                 channel.tx_commit()
                 with history.lock:
+                    history.require_alive()
                     history.transactions[names[0]] = (names, True)
                     for name in names:
                         history.messages[name].confirmed = True
@@ -174,5 +175,5 @@ def started(seed, publishers, transactions, topology, broker, history):
     runs = [(publisher.run, (broker, history, own())) for publisher in (*publishers, *transactions)]
     runs += [(consume, (broker, history, own(), queue)) for queue in (WORK, FANOUT[0], DEAD)]
     if topology is not None:
-        runs.append((topology.run, (broker, own())))
+        runs.append((topology.run, (broker, history, own())))
     return runs

@@ -15,11 +15,11 @@ WITHOUT_JOURNAL_FLUSH = 2
 class PoweredBroker(Broker):
     """Its data is on an ext4 file system of its own, which is cut off at each kill."""
 
-    def __init__(self, **arguments):
+    def __init__(self, disk_bytes=DISK_BYTES, **arguments):
         super().__init__(**arguments)
         self.disk, self.mounted = self.directory / "disk", self.directory / "data"
         self.mounted.mkdir()
-        subprocess.run(["truncate", "-s", str(DISK_BYTES), self.disk], check=True)
+        subprocess.run(["truncate", "-s", str(disk_bytes), self.disk], check=True)
         subprocess.run(["mkfs.ext4", "-q", self.disk], check=True)
         self.mount()
 

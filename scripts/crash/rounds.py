@@ -57,16 +57,19 @@ def drain(broker, history, found):
             channel.close()
 
 
-def run_load(broker, clients, seconds):
+def run_load(broker, history, clients, seconds):
     """Runs clients, kills the broker after that time; answers when."""
     threads = [threading.Thread(target=run, args=arguments) for run, arguments in clients]
     for thread in threads:
         thread.start()
     time.sleep(seconds)
+    with history.lock:
+        history.killing = True
     killed_at = time.monotonic()
     broker.kill()
     for thread in threads:
         thread.join()
+    history.killing = False
     return killed_at
 
 
@@ -85,7 +88,8 @@ def restart(broker, chance):
 def run_round(broker, history, clients, topology, seed, seconds):
     """Answers what happened, as a text."""
     chance = random.Random(seed)
-    killed_at = run_load(broker, started(chance.random(), *clients, topology, broker, history), seconds)
+    runs = started(chance.random(), *clients, topology, broker, history)
+    killed_at = run_load(broker, history, runs, seconds)
     kills = restart(broker, chance)
     found = read_all(broker, history)
     history.check(found, killed_at)

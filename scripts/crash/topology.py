@@ -19,33 +19,36 @@ class Topology:
         self.confirmed = {}
         self.next = 0
 
-    def run(self, broker, chance):
+    def run(self, broker, history, chance):
         try:
             channel = connect(broker).channel()
             channel.confirm_delivery()
             channel.exchange_declare(EXCHANGE, "direct", durable=True)
             while True:
-                self.step(channel, chance, chance.choice(NAMES))
+                self.step(channel, history, chance, chance.choice(NAMES))
         except GONE:
             return
 
-    def step(self, channel, chance, name):
+    def step(self, channel, history, chance, name):
         (generation,) = self.generations[name]
         what = chance.random()
         if generation is None:
             self.next += 1
             self.generations[name] = {None, self.next}
             channel.queue_declare(name, durable=True)
+            history.require_alive()
             self.generations[name] = {self.next}
         elif what < 0.4:
             body = f"{name}:{generation}".encode()
             channel.basic_publish("", name, body, PERSISTENT)
+            history.require_alive()
             self.confirmed[generation] = self.confirmed.get(generation, 0) + 1
         elif what < 0.55:
             bound = not next(iter(self.bound[name]))
             self.bound[name] = {True, False}
             change = channel.queue_bind if bound else channel.queue_unbind
             change(name, EXCHANGE, name)
+            history.require_alive()
             self.bound[name] = {bound}
         elif what < 0.65:
             # What was purged may be back only until purge-ok.
@@ -55,6 +58,7 @@ class Topology:
             self.confirmed.pop(generation, None)
             self.generations[name], self.bound[name] = {None, generation}, {False, *self.bound[name]}
             channel.queue_delete(name)
+            history.require_alive()
             self.generations[name], self.bound[name] = {None}, {False}
 
     def check(self, broker, errors):

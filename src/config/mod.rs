@@ -70,6 +70,7 @@ pub struct Store {
     pub data_dir: PathBuf,
     pub segment_size_bytes: u64,
     pub in_flight_bytes_max: u64,
+    pub disk_free_limit_bytes: u64,
     pub queue_memory_bytes_max: u64,
 }
 

@@ -103,6 +103,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Whole { default: 64 * MIB, min: 64 * KIB, max: 65_536 * MIB, unit: "bytes" },
     },
     Setting {
+        key: "store.disk_free_limit_bytes",
+        purpose: "Publishers are held back while the data directory's disk has less room; 0 never does",
+        kind: Kind::Whole { default: 50_000_000, min: 0, max: 1024 * 1024 * MIB, unit: "bytes" },
+    },
+    Setting {
         key: "store.queue_memory_bytes_max",
         purpose: "Ready messages kept in memory beside the log, of all queues; what is beyond it is on \
                   disk only",

@@ -28,8 +28,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -46,9 +46,12 @@ use crate::broker::auth::Actor;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::{FrameError, FrameKind};
-use crate::protocol::generated::{ConnectionCloseOk, Method};
+use crate::protocol::generated::{
+    ConnectionBlocked, ConnectionCloseOk, ConnectionUnblocked, Method,
+};
 use crate::protocol::reply::ReplyCode;
-use crate::store::StoreState;
+use crate::protocol::wire::ShortStr;
+use crate::store::{Space, StoreState};
 
 /// How long the socket is left to a client that has closed its connection. Rule of courtesy:
 /// whoever asked for the end closes first, so that no client takes the end of the stream for a
@@ -130,19 +133,22 @@ enum Ended {
     Failed { failure: Failure, lost: bool },
 }
 
-struct Connection<R> {
-    reader: Reader<R>,
+struct Connection {
+    reader: Reader<OwnedReadHalf>,
     writer: JoinHandle<()>,
     session: Session,
     outbox: Arc<Outbox>,
     store_state: watch::Receiver<StoreState>,
+    space: watch::Receiver<Space>,
+    /// The client wants to hear when it is held back.
+    tell_blocked: bool,
     stop: watch::Receiver<bool>,
     /// The client is taken for dead when it was silent for so long.
     silence_max: Option<Duration>,
     last_read: Instant,
 }
 
-impl Connection<tokio::net::tcp::OwnedReadHalf> {
+impl Connection {
     fn begin(
         id: ConnectionId,
         agreed: Agreed,
@@ -153,6 +159,7 @@ impl Connection<tokio::net::tcp::OwnedReadHalf> {
     ) -> Self {
         let outbox = Arc::new(Outbox::default());
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
+        let tell_blocked = has_capability(&agreed.client_properties, "connection.blocked");
         let heartbeat = match agreed.heartbeat_seconds {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
@@ -177,6 +184,8 @@ impl Connection<tokio::net::tcp::OwnedReadHalf> {
             session: Session::new(peer, agreed.channel_max),
             outbox,
             store_state: broker.store_state(),
+            space: broker.store().space(),
+            tell_blocked,
             stop,
             silence_max: heartbeat.map(|interval| interval.saturating_mul(2)),
             last_read: Instant::now(),
@@ -184,7 +193,7 @@ impl Connection<tokio::net::tcp::OwnedReadHalf> {
     }
 }
 
-impl<R: AsyncRead + Unpin> Connection<R> {
+impl Connection {
     async fn run(mut self) {
         tracing::info!("connection opened");
         let ended = self.read_until_end().await;
@@ -230,6 +239,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             if let Some(ended) = self.wait_for_room().await {
                 return ended;
             }
+            if let Some(ended) = self.wait_for_space().await {
+                return ended;
+            }
             if let Some(ended) = self.wait_for_bytes().await {
                 return ended;
             }
@@ -251,6 +263,35 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             _ = &mut self.writer => Some(Ended::Gone),
             () = stopped(&mut self.stop) => Some(forced()),
         }
+    }
+
+    /// Holds a publisher back while the disk is nearly full: its socket isn't read. Others go on,
+    /// so that the disk can drain.
+    async fn wait_for_space(&mut self) -> Option<Ended> {
+        let is_low = matches!(*self.space.borrow_and_update(), Space::Low { .. });
+        if !is_low || !self.session.peer.has_published {
+            return None;
+        }
+        tracing::info!("a publisher is held back: the disk is nearly full");
+        if self.tell_blocked {
+            let reason = ShortStr::from_static("low on disk");
+            self.outbox.put_method(0, ConnectionBlocked { reason });
+        }
+        let space = async {
+            // The store going away is told by its answers.
+            let _ = self.space.wait_for(|space| *space == Space::Enough).await;
+        };
+        tokio::select! {
+            biased;
+            () = space => {}
+            _ = &mut self.writer => return Some(Ended::Gone),
+            () = stopped(&mut self.stop) => return Some(forced()),
+            () = self.reader.hung_up() => return Some(Ended::Gone),
+        }
+        if self.tell_blocked {
+            self.outbox.put_method(0, ConnectionUnblocked);
+        }
+        None
     }
 
     async fn wait_for_bytes(&mut self) -> Option<Ended> {
@@ -309,7 +350,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
 }
 
 /// However a connection ends, its queues get back what it held: also when its task is torn down.
-impl<R> Drop for Connection<R> {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.writer.abort();
         self.session.close();

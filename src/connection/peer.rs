@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) outbox: Arc<Outbox>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
+    /// The client is a publisher: it is held back when the disk is nearly full.
+    pub(super) has_published: bool,
     owed: Vec<OwedConfirms>,
     pub(super) message_size_max: u64,
     pub(super) consumers_per_channel_max: usize,
@@ -56,6 +58,7 @@ impl Peer {
             actor,
             outbox,
             publishes: PublishBatch::default(),
+            has_published: false,
             owed: Vec::new(),
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,

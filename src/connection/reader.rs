@@ -1,11 +1,13 @@
 //! Bytes from a client's socket to frames.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::sleep;
 use tokio_util::codec::Decoder;
 
 use crate::protocol::frame::{Frame, FrameDecoder, FrameError};
@@ -15,6 +17,10 @@ const READ_MIN: usize = 4 * 1024;
 
 /// Room for a read when the last one filled its buffer.
 const READ_MAX: usize = 128 * 1024;
+
+/// A socket that isn't read says that there is something to read all the time: between two looks at
+/// whether it is the end.
+const HUNG_UP_LOOK: Duration = Duration::from_millis(250);
 
 pub(super) struct Reader<R> {
     socket: R,
@@ -66,6 +72,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Throws away what was read: the stream has lost its frames.
     pub(super) fn discard(&mut self) {
         self.buffer.clear();
+    }
+}
+
+impl Reader<OwnedReadHalf> {
+    /// Resolves when the client has hung up, as far as that shows without reading what it sent.
+    pub(super) async fn hung_up(&self) {
+        loop {
+            match self.socket.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => sleep(HUNG_UP_LOOK).await,
+                _ => return,
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Health checks, with the paths and bodies that RabbitMQ's have: the answer, and the asking.
 //!
-//! The server owns the [`Health`]; here it is only read.
+//! The server owns the [`Health`] and the [`DiskAlarm`]; here they are only read.
 //!
 //! ```text
 //! Starting ──▶ Serving ──▶ Stopping
@@ -22,6 +22,8 @@ use tokio::sync::watch;
 
 pub(super) const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
 
+pub(super) const LOCAL_ALARMS_PATH: &str = "/api/health/checks/local-alarms";
+
 /// How long the broker may take to answer when it is asked.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
@@ -35,11 +37,37 @@ pub enum Health {
     Stopping,
 }
 
+/// The disk is nearly full: publishers are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskAlarm {
+    pub free_bytes: u64,
+    pub limit_bytes: u64,
+}
+
+/// What the checks look at.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    pub health: watch::Receiver<Health>,
+    pub disk_alarm: watch::Receiver<Option<DiskAlarm>>,
+}
+
+/// 200 when nothing holds publishers back, 503 otherwise.
+pub(super) async fn local_alarms(State(checked): State<Checked>) -> (StatusCode, Json<Value>) {
+    let Some(DiskAlarm { free_bytes, limit_bytes }) = *checked.disk_alarm.borrow() else {
+        return (StatusCode::OK, Json(json!({ "status": "ok" })));
+    };
+    let reason = format!(
+        "publishers are held back: the disk had {free_bytes} bytes left, the limit is {limit_bytes}"
+    );
+    let body = json!({ "status": "failed", "reason": reason, "alarms": [{ "resource": "disk" }] });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+}
+
 /// 200 when clients are served and what they publish can be stored, 503 otherwise.
 pub(super) async fn ready_to_serve_clients(
-    State(health): State<watch::Receiver<Health>>,
+    State(checked): State<Checked>,
 ) -> (StatusCode, Json<Value>) {
-    let reason = match &*health.borrow() {
+    let reason = match &*checked.health.borrow() {
         Health::Serving => return (StatusCode::OK, Json(json!({ "status": "ok" }))),
         Health::Starting => "the broker is starting".to_owned(),
         Health::Stopping => "the broker is stopping".to_owned(),

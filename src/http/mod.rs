@@ -16,17 +16,18 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use self::health::Health;
+use self::health::Checked;
 
 /// How long a client may take for the head of a request, the first as well as the next.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
 
 /// Everything that is answered, by path.
-pub fn router(health: watch::Receiver<Health>) -> Router {
+pub fn router(checked: Checked) -> Router {
     Router::new()
         .route(health::READY_PATH, get(health::ready_to_serve_clients))
+        .route(health::LOCAL_ALARMS_PATH, get(health::local_alarms))
         .fallback(not_found)
-        .with_state(health)
+        .with_state(checked)
 }
 
 /// Serves one client until it is gone; when `stop` becomes true, until its present request is

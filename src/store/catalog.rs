@@ -24,6 +24,7 @@ use super::Epoch;
 use super::decoding::ranges;
 use super::definition::Definition;
 use super::encoding::put_ranges;
+use super::files::sync_directory;
 use super::ledger::{QueueLedger, Run, SegmentNumber};
 use super::record::{QueueId, Ranges, Seq};
 use super::state::{Changes, SegmentFacts};
@@ -99,6 +100,7 @@ impl SledCatalog {
                 .map_err(|error| error.to_string())?;
             let kept = read_all(&db)?;
             let file = File::open(directory.join("db")).map_err(|error| error.to_string())?;
+            sync_made(&directory).map_err(|error| error.to_string())?;
             Ok((Self { db, file }, kept))
         }));
         opened.unwrap_or_else(|_| Err("sled panicked while it opened".to_owned()))
@@ -148,6 +150,12 @@ impl SledCatalog {
         }
         Ok(())
     }
+}
+
+/// Makes durable what sled makes when it begins and doesn't sync: its configuration, its names.
+fn sync_made(directory: &Path) -> io::Result<()> {
+    File::open(directory.join("conf"))?.sync_all()?;
+    sync_directory(directory)
 }
 
 impl Catalog for SledCatalog {

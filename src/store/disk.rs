@@ -8,8 +8,9 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -25,10 +26,12 @@ use super::reader::{LogReader, ReadRequests};
 use super::record::{QueueId, Seq};
 use super::recovery::{Recovered, look, recover};
 use super::segment::Segment;
+use super::space::SpaceWatch;
 use super::state::LogState;
 use super::upkeep::Upkeep;
 use super::{
-    Batch, Epoch, OnCommit, OnRead, OpenError, Opened, ReadLimit, Store, StoreSettings, StoreState,
+    Batch, Epoch, OnCommit, OnRead, OpenError, Opened, ReadLimit, Space, Store, StoreSettings,
+    StoreState,
 };
 use crate::protocol::gather::Gather;
 
@@ -37,6 +40,18 @@ pub(super) struct DiskStore {
     reads: ReadRequests,
     /// Ends after the last commit, and with it the lock of the directory.
     upkeep: Mutex<Option<JoinHandle<()>>>,
+    space: watch::Receiver<Space>,
+    /// Dropped, it ends the watch over the space.
+    _space_watch: Option<SyncSender<()>>,
+}
+
+/// What a store stands on.
+pub(super) struct Ground {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) catalog: Box<dyn Catalog>,
+    pub(super) space: watch::Sender<Space>,
+    /// The directory whose file system is watched, and its lock.
+    pub(super) directory: Option<(PathBuf, File)>,
 }
 
 /// Opens a data directory, which is created when it isn't there. Blocks until it is read and can be
@@ -62,7 +77,13 @@ pub fn open(directory: &Path, settings: &StoreSettings) -> Result<Opened, OpenEr
     let found = look(&*files)?;
     let (catalog, kept) = open_catalog(directory)?;
     let recovered = recover(&*files, &found, kept)?;
-    begin(files, settings, Box::new(catalog), recovered, Some(lock))
+    let ground = Ground {
+        files,
+        catalog: Box::new(catalog),
+        space: watch::Sender::new(Space::Enough),
+        directory: Some((directory.to_owned(), lock)),
+    };
+    begin(ground, settings, recovered)
 }
 
 /// Makes the names durable that lead to what is written: those in the directory and its own.
@@ -126,12 +147,11 @@ fn open_catalog(directory: &Path) -> Result<(SledCatalog, Kept), OpenError> {
 
 /// Starts to serve what was recovered.
 pub(super) fn begin(
-    files: Arc<dyn Files>,
+    ground: Ground,
     settings: &StoreSettings,
-    catalog: Box<dyn Catalog>,
     recovered: Recovered,
-    lock: Option<File>,
 ) -> Result<Opened, OpenError> {
+    let Ground { files, catalog, space, directory } = ground;
     let Recovered { mut state, last_segment, last_position, last_epoch } = recovered;
     let epoch = Epoch(last_epoch.saturating_add(1));
     let position = last_position.saturating_add(1);
@@ -161,6 +181,15 @@ pub(super) fn begin(
         last_position: position,
         orders,
     };
+    let (room, lock) = (space.subscribe(), directory);
+    let space_watch = match &lock {
+        Some((path, _)) if settings.disk_free_limit_bytes > 0 => {
+            let limit_bytes = settings.disk_free_limit_bytes;
+            let (directory, inbox) = (path.clone(), Arc::clone(&inbox));
+            Some(watch_space(SpaceWatch { directory, limit_bytes, inbox, space })?)
+        }
+        _ => None,
+    };
     let upkeep = spawn("store-upkeep", move || {
         upkeep.run();
         drop(lock);
@@ -169,8 +198,15 @@ pub(super) fn begin(
     // What the last run left to do is begun with.
     inbox.nudge();
     let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
-    let store = Arc::new(DiskStore { thread, reads, upkeep: Mutex::new(Some(upkeep)) });
-    Ok(Opened { store, epoch, catalog: definitions, queues })
+    let upkeep = Mutex::new(Some(upkeep));
+    let store = DiskStore { thread, reads, upkeep, space: room, _space_watch: space_watch };
+    Ok(Opened { store: Arc::new(store), epoch, catalog: definitions, queues })
+}
+
+fn watch_space(watch: SpaceWatch) -> Result<SyncSender<()>, OpenError> {
+    let (sender, end) = sync_channel(1);
+    spawn("store-space", move || watch.run(&end))?;
+    Ok(sender)
 }
 
 fn no_thread(error: io::Error) -> OpenError {
@@ -211,6 +247,10 @@ impl Store for DiskStore {
 
     fn state(&self) -> watch::Receiver<StoreState> {
         self.thread.inbox().state()
+    }
+
+    fn space(&self) -> watch::Receiver<Space> {
+        self.space.clone()
     }
 
     fn close(&self) {

@@ -94,6 +94,12 @@ impl Inbox {
         self.state.subscribe()
     }
 
+    /// Bytes that wait to be written or are being written.
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.bytes.saturating_add(inner.bytes_in_window)
+    }
+
     /// Takes a batch of the broker's.
     pub(super) fn append(&self, batch: Batch, on_commit: Option<OnCommit>) {
         let batch = batch.into_iter().map(LogRecord::Broker).collect();

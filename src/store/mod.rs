@@ -35,6 +35,7 @@ pub mod record;
 mod recovery;
 mod segment;
 pub mod simulated;
+mod space;
 mod state;
 mod upkeep;
 
@@ -117,6 +118,17 @@ pub enum StoreState {
     Closed,
 }
 
+/// Whether the disk has room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Space {
+    Enough,
+    /// Publishers rest until there is more; settles go on, so that the disk can drain.
+    Low {
+        free_bytes: u64,
+        limit_bytes: u64,
+    },
+}
+
 /// Sizes of a store on disk.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
@@ -124,6 +136,8 @@ pub struct StoreSettings {
     pub segment_size_bytes: u64,
     /// Bytes of messages that may wait to be written; beyond it publishers rest.
     pub in_flight_bytes_max: u64,
+    /// Publishers rest while the file system has less room than this. 0 is no limit.
+    pub disk_free_limit_bytes: u64,
     /// A segment that a few messages keep from going is rewritten when so long none of them went.
     pub rewrite_after: Duration,
 }
@@ -133,6 +147,7 @@ impl Default for StoreSettings {
         Self {
             segment_size_bytes: 64 * 1024 * 1024,
             in_flight_bytes_max: 64 * 1024 * 1024,
+            disk_free_limit_bytes: 0,
             rewrite_after: Duration::from_secs(1),
         }
     }
@@ -170,6 +185,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The state, and its changes.
     fn state(&self) -> watch::Receiver<StoreState>;
+
+    /// Whether there is room, and its changes.
+    fn space(&self) -> watch::Receiver<Space>;
 
     /// Writes out what was appended, notes a clean end and closes. Blocks until done; appends after
     /// it resolve to [`AppendError::Closed`].

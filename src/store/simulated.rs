@@ -14,16 +14,17 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
 
 use super::catalog::{Catalog, Checkpoint, Kept, KeptLedger};
 use super::definition::Definition;
-use super::disk::begin;
+use super::disk::{Ground, begin};
 use super::files::{FileReader, FileWriter, Files};
 use super::ledger::SegmentNumber;
 use super::record::QueueId;
 use super::recovery::{look, recover};
 use super::state::{CatalogKey, SegmentFacts};
-use super::{OpenError, Opened, StoreSettings};
+use super::{OpenError, Opened, Space, StoreSettings};
 use crate::protocol::gather::Gather;
 
 /// What goes wrong with an operation that writes.
@@ -38,13 +39,13 @@ pub enum Fault {
 }
 
 /// A simulated disk. Clones are the same disk.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SimulatedDisk(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     disk: Mutex<Disk>,
     released: Condvar,
+    space: watch::Sender<Space>,
 }
 
 #[derive(Default)]
@@ -80,11 +81,26 @@ struct SimulatedCheckpoint {
     segments: BTreeMap<SegmentNumber, SegmentFacts>,
 }
 
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SimulatedDisk {
     pub fn new() -> Self {
-        let disk = Self::default();
-        disk.0.disk.lock().has_power = true;
-        disk
+        Self::with(Disk::default())
+    }
+
+    fn with(disk: Disk) -> Self {
+        let disk = Mutex::new(Disk { has_power: true, ..disk });
+        let space = watch::Sender::new(Space::Enough);
+        Self(Arc::new(Shared { disk, released: Condvar::new(), space }))
+    }
+
+    /// Says how much room there is.
+    pub fn set_space(&self, space: Space) {
+        self.0.space.send_replace(space);
     }
 
     /// Opens the store on it.
@@ -93,7 +109,8 @@ impl SimulatedDisk {
         let found = look(&*files)?;
         let kept = self.0.disk.lock().checkpoint.kept();
         let recovered = recover(&*files, &found, kept)?;
-        begin(files, settings, Box::new(self.clone()), recovered, None)
+        let (catalog, space) = (Box::new(self.clone()), self.0.space.clone());
+        begin(Ground { files, catalog, space, directory: None }, settings, recovered)
     }
 
     /// Operations that write, so far.
@@ -126,8 +143,7 @@ impl SimulatedDisk {
     /// names that were not synced.
     pub fn power_cut(&self, seed: u64) -> Self {
         let (disk, mut rng) = (self.0.disk.lock(), StdRng::seed_from_u64(seed));
-        let mut left = Disk { has_power: true, ..Disk::default() };
-        left.checkpoint = disk.checkpoint.clone();
+        let mut left = Disk { checkpoint: disk.checkpoint.clone(), ..Disk::default() };
         for (name, file) in &disk.files {
             if file.name_synced || rng.random() {
                 left.files.insert(name.clone(), file.after_power_cut(&mut rng));
@@ -140,7 +156,7 @@ impl SimulatedDisk {
             }
         }
         drop(disk);
-        Self(Arc::new(Shared { disk: Mutex::new(left), released: Condvar::new() }))
+        Self::with(left)
     }
 
     /// Loses sled.

@@ -7,6 +7,7 @@
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, prefetch, settling, cancelling
 //! * `tx`: transactions
+//! * `full_disk`: publishers held back
 //! * `durability`: what a restart leaves, and a store that fails
 //! * `permissions`: who may do what
 
@@ -15,6 +16,7 @@ mod consume;
 mod durability;
 mod exchanges;
 mod frames;
+mod full_disk;
 mod handshake;
 mod permissions;
 mod publish;

@@ -18,6 +18,8 @@ use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
 use ferrymq::server::Server;
+use ferrymq::store::StoreSettings;
+use ferrymq::store::simulated::SimulatedDisk;
 use tokio::runtime::Runtime;
 use tokio_util::codec::Decoder;
 
@@ -31,6 +33,8 @@ pub struct TestBroker {
     runtime: Runtime,
     server: Option<Server>,
     directory: tempfile::TempDir,
+    /// Instead of the directory.
+    disk: Option<SimulatedDisk>,
     pub config: Config,
 }
 
@@ -40,6 +44,15 @@ impl TestBroker {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::begin(change, None)
+    }
+
+    /// A broker on a simulated disk.
+    pub fn on(disk: &SimulatedDisk) -> Self {
+        Self::begin(|_| {}, Some(disk.clone()))
+    }
+
+    fn begin(change: impl FnOnce(&mut Config), disk: Option<SimulatedDisk>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
@@ -47,8 +60,20 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        let server = runtime.block_on(Server::start(&config)).expect("it starts");
-        Self { runtime, server: Some(server), directory, config }
+        let mut broker = Self { runtime, server: None, directory, disk, config };
+        broker.start_again();
+        broker
+    }
+
+    fn start_again(&mut self) {
+        let server = match self.disk.clone() {
+            None => self.runtime.block_on(Server::start(&self.config)),
+            Some(disk) => {
+                let open = move || disk.open_store(&StoreSettings::default());
+                self.runtime.block_on(Server::start_on(&self.config, open))
+            }
+        };
+        self.server = Some(server.expect("it starts"));
     }
 
     fn server(&self) -> &Server {
@@ -57,6 +82,10 @@ impl TestBroker {
 
     pub fn broker(&self) -> &Arc<Broker> {
         self.server().broker()
+    }
+
+    pub fn http_address(&self) -> SocketAddr {
+        self.server().http_address()
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -73,8 +102,7 @@ impl TestBroker {
     /// Stops in order and starts again on the same directory.
     pub fn restart(&mut self) {
         self.stop();
-        let server = self.runtime.block_on(Server::start(&self.config)).expect("it starts again");
-        self.server = Some(server);
+        self.start_again();
     }
 
     pub fn data_dir(&self) -> &std::path::Path {
@@ -219,6 +247,18 @@ impl Peer {
     /// Expects the broker to close the socket.
     pub fn expect_end(&mut self) {
         assert_eq!(self.next_frame(), None);
+    }
+
+    /// The same for a client that says nothing of what it can do.
+    pub fn open_without_capabilities(&mut self) {
+        self.expect_start();
+        let login = start_ok("PLAIN", Bytes::from_static(b"\0guest\0guest"));
+        self.send(0, ConnectionStartOk { client_properties: FieldTable::default(), ..login });
+        let Method::ConnectionTune(tune) = self.receive(0) else { panic!("no tune") };
+        let ConnectionTune { channel_max, frame_max, .. } = tune;
+        self.send(0, ConnectionTuneOk { channel_max, frame_max, heartbeat: 0 });
+        let opened = self.call(0, ConnectionOpen { virtual_host: short("/") });
+        assert!(matches!(opened, Method::ConnectionOpenOk(_)), "{opened:?}");
     }
 
     pub fn expect_start(&mut self) -> ConnectionStart {

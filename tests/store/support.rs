@@ -25,6 +25,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const SMALL_SEGMENTS: StoreSettings = StoreSettings {
     segment_size_bytes: 4096,
     in_flight_bytes_max: 1 << 20,
+    disk_free_limit_bytes: 0,
     rewrite_after: Duration::from_millis(5),
 };
 

@@ -26,6 +26,7 @@ impl Channel {
         peer: &mut Peer,
     ) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
+        peer.has_published = true;
         let Published { mandatory, immediate, message } = published;
         let exchange = self.target(&message.exchange, peer).map_err(|e| Failure::from(e).by(by))?;
         if immediate {
