@@ -139,6 +139,29 @@ impl SimulatedDisk {
         self.0.released.notify_all();
     }
 
+    /// Whether no power cut has come yet.
+    pub fn has_power(&self) -> bool {
+        self.0.disk.lock().has_power
+    }
+
+    /// Whether the operation that has a fault has been.
+    pub fn fault_is_behind(&self) -> bool {
+        let disk = self.0.disk.lock();
+        disk.fault.is_some_and(|(at, _)| at < disk.operations)
+    }
+
+    /// The names of its files.
+    pub fn names(&self) -> Vec<String> {
+        self.0.disk.lock().files.keys().cloned().collect()
+    }
+
+    /// What another process finds after this one was killed: everything that was written.
+    pub fn killed(&self) -> Self {
+        let disk = self.0.disk.lock();
+        let (files, checkpoint) = (disk.files.clone(), disk.checkpoint.clone());
+        Self::with(Disk { files, checkpoint, ..Disk::default() })
+    }
+
     /// What is found after a power cut at this moment. The seed chooses what becomes of bytes and
     /// names that were not synced.
     pub fn power_cut(&self, seed: u64) -> Self {

@@ -5,6 +5,7 @@
 //! * `failure`   writes that fail, the end, one process at a time
 //! * `model`     random operations and ends against a naive model
 
+mod crash_points;
 mod damage;
 mod failure;
 mod model;

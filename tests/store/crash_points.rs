@@ -1,0 +1,247 @@
+//! A crash after the n-th operation that writes, for every n: while messages are published, acked,
+//! moved, purged, queues deleted and declared again, segments begun, removed and rewritten, indexes
+//! and checkpoints written, the store closed, and opened again.
+//!
+//! Each step waits for its commit. So what is found afterwards is what the confirmed steps have
+//! made, or that and the step that was on its way, and nothing else.
+
+use std::time::Duration;
+
+use ferrymq::store::record::{QueueId, Record, Seq};
+use ferrymq::store::simulated::{Fault, SimulatedDisk};
+use ferrymq::store::{AppendError, Batch, Opened, StoreSettings, StoreState};
+
+use crate::support::*;
+
+const SETTINGS: StoreSettings = StoreSettings {
+    segment_size_bytes: 2048,
+    in_flight_bytes_max: 1 << 20,
+    disk_free_limit_bytes: 0,
+    rewrite_after: Duration::from_millis(1),
+};
+
+/// Segments that are left when all that can go is gone.
+const SEGMENTS_LEFT: usize = 3;
+
+struct Step {
+    batch: Batch,
+    /// What the step makes of the content.
+    apply: Box<dyn Fn(&mut Content)>,
+}
+
+fn step(batch: Batch, apply: impl Fn(&mut Content) + 'static) -> Step {
+    Step { batch, apply: Box::new(apply) }
+}
+
+fn body(seq: u64) -> Vec<u8> {
+    format!("{seq:0300}").into_bytes()
+}
+
+fn declared(queue: u64) -> Step {
+    step(vec![declare(queue)], move |content| {
+        content.definitions.push(format!("queue q{queue} {queue}"));
+        content.definitions.sort_unstable();
+        content.queues.entry(queue).or_default();
+    })
+}
+
+fn published(places: &'static [(u64, u64)]) -> Step {
+    let seq = places[0].1;
+    step(vec![enqueue(places, body(seq))], move |content| {
+        for (queue, place) in places {
+            content.queues.entry(*queue).or_default().0.insert(*place, body(seq));
+        }
+    })
+}
+
+fn acked(queue: u64, first: u64, last: u64) -> Step {
+    let bytes = (last - first + 1) * 300;
+    step(vec![settle(queue, first, last, bytes)], move |content| {
+        let messages = &mut content.queues.entry(queue).or_default().0;
+        messages.retain(|seq, _| !(first..=last).contains(seq));
+    })
+}
+
+fn delivered(queue: u64, upto: u64) -> Step {
+    step(vec![mark(queue, upto)], move |content| content.queues.entry(queue).or_default().1 = upto)
+}
+
+fn dead_lettered(from: (u64, u64), to: (u64, u64)) -> Step {
+    let moved = Record::Move {
+        from: (QueueId(from.0), Seq(from.1)),
+        message: message(body(from.1)),
+        to: [(QueueId(to.0), Seq(to.1))].into_iter().collect(),
+    };
+    step(vec![moved], move |content| {
+        content.queues.entry(from.0).or_default().0.remove(&from.1);
+        content.queues.entry(to.0).or_default().0.insert(to.1, body(from.1));
+    })
+}
+
+fn purged(queue: u64, upto: u64, count: u64) -> Step {
+    let all = ferrymq::store::SeqRange { first: Seq(0), last: Seq(upto) };
+    let ranges = [all].into_iter().collect();
+    let purge = Record::Purge { queue: QueueId(queue), ranges, bytes: count * 300 };
+    step(vec![purge], move |content| {
+        content.queues.entry(queue).or_default().0.retain(|seq, _| *seq > upto);
+    })
+}
+
+fn deleted(queue: u64) -> Step {
+    step(delete(queue), move |content| {
+        content.definitions.retain(|name| *name != format!("queue q{queue} {queue}"));
+        content.queues.remove(&queue);
+    })
+}
+
+/// A bit of everything; the messages of queue 1 with numbers from 101 on fill segments, of which
+/// two messages are left in the end.
+fn steps() -> Vec<Step> {
+    let mut steps = vec![
+        declared(1),
+        declared(2),
+        published(&[(1, 1), (2, 1)]),
+        published(&[(1, 2)]),
+        delivered(1, 2),
+        acked(1, 1, 1),
+        dead_lettered((1, 2), (2, 2)),
+        published(&[(2, 3)]),
+        purged(2, 3, 3),
+        declared(3),
+        published(&[(3, 1), (1, 4)]),
+        deleted(3),
+        // The same name again would be another id.
+        declared(4),
+        published(&[(4, 1)]),
+    ];
+    const FILL: [[(u64, u64); 1]; 14] = {
+        let mut places = [[(1, 0)]; 14];
+        let mut index = 0;
+        while index < 14 {
+            places[index] = [(1, 101 + index as u64)];
+            index += 1;
+        }
+        places
+    };
+    steps.extend(FILL.iter().map(|places| published(places)));
+    steps.extend([acked(1, 101, 103), acked(1, 105, 111), acked(1, 113, 113), acked(1, 4, 4)]);
+    steps
+}
+
+/// What is there after so many steps.
+fn content_after(count: usize) -> Content {
+    let mut content = Content::default();
+    steps().iter().take(count).for_each(|step| (step.apply)(&mut content));
+    content
+}
+
+/// Runs the steps one after the other, then waits for what the store does by itself and closes it.
+/// Answers how many steps were confirmed.
+fn run(disk: &SimulatedDisk) -> usize {
+    let Ok(opened) = disk.open_store(&SETTINGS) else { return 0 };
+    let mut confirmed = 0;
+    for Step { batch, .. } in steps() {
+        match append(&opened, batch).recv_timeout(DEADLINE).expect("an answer") {
+            Ok(_) => confirmed += 1,
+            Err(AppendError::Unknown(_) | AppendError::Closed(_)) => break,
+        }
+    }
+    let failed = || matches!(*opened.store.state().borrow(), StoreState::Failed(_));
+    if confirmed < steps().len() {
+        assert!(failed(), "a store that has answered with an error has failed");
+        let late = append(&opened, vec![mark(1, 1)]).recv_timeout(DEADLINE);
+        assert!(matches!(late, Ok(Err(AppendError::Closed(_)))), "{late:?}");
+    } else {
+        let segments = || disk.names().iter().filter(|name| name.ends_with(".seg")).count();
+        let is_over = || !disk.has_power() || failed() || segments() <= SEGMENTS_LEFT;
+        // The upkeep leaves what has failed once to the next start.
+        wait_until("segments go", || is_over() || disk.fault_is_behind());
+    }
+    opened.store.close();
+    confirmed
+}
+
+fn check(opened: &Opened, confirmed: usize, what: &str) -> Content {
+    let found = Content::of(opened);
+    let possible = [content_after(confirmed), content_after(confirmed + 1)];
+    assert!(
+        possible.contains(&found),
+        "{what}: after {confirmed} confirmed steps there is {found:?}, not {possible:?}"
+    );
+    found
+}
+
+/// Opens what a crash has left, twice, and once with a crash in the first opening.
+fn check_left(left: &SimulatedDisk, confirmed: usize, what: &str) {
+    let opened = left.open_store(&SETTINGS).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let first = check(&opened, confirmed, what);
+    opened.store.close();
+    let again = left.killed().open_store(&SETTINGS).expect("it opened before");
+    assert_eq!(Content::of(&again), first, "{what}, opened again");
+    again.store.close();
+}
+
+fn operations_of_a_run() -> u64 {
+    let disk = SimulatedDisk::new();
+    assert_eq!(run(&disk), steps().len());
+    let left = disk.killed().open_store(&SETTINGS).expect("a whole disk");
+    check(&left, steps().len(), "without a crash");
+    disk.operations()
+}
+
+#[test]
+fn a_power_cut_at_any_operation_leaves_what_was_confirmed() {
+    let operations = operations_of_a_run();
+    assert!(operations > 60, "{operations} operations");
+    for at in 0..operations {
+        let disk = SimulatedDisk::new();
+        disk.script(at, Fault::PowerCut);
+        let confirmed = run(&disk);
+        for seed in 0..4 {
+            for without_checkpoint in [false, true] {
+                let what =
+                    format!("operation {at}, seed {seed}, checkpoint lost: {without_checkpoint}");
+                let left = disk.power_cut(seed);
+                if without_checkpoint {
+                    left.lose_checkpoint();
+                }
+                check_left(&left, confirmed, &what);
+            }
+        }
+        check_left(&disk.killed(), confirmed, &format!("operation {at}, killed"));
+    }
+}
+
+#[test]
+fn a_power_cut_while_the_store_is_opened_changes_nothing() {
+    let operations = operations_of_a_run();
+    for at in (0..operations).step_by(7) {
+        let disk = SimulatedDisk::new();
+        disk.script(at, Fault::PowerCut);
+        let confirmed = run(&disk);
+        for in_recovery in 0..12 {
+            let left = disk.power_cut(at);
+            left.script(in_recovery, Fault::PowerCut);
+            if let Ok(opened) = left.open_store(&SETTINGS) {
+                opened.store.close();
+            }
+            let what = format!("operation {at}, then {in_recovery} in the opening");
+            check_left(&left.power_cut(in_recovery), confirmed, &what);
+        }
+    }
+}
+
+#[test]
+fn a_failure_at_any_operation_is_final_or_harmless() {
+    let operations = operations_of_a_run();
+    for fault in [Fault::Fails, Fault::FailsAfterwards] {
+        for at in 0..operations {
+            let disk = SimulatedDisk::new();
+            disk.script(at, fault);
+            let confirmed = run(&disk);
+            let what = format!("{fault:?} at {at}");
+            check_left(&disk.killed(), confirmed, &format!("{what}, killed"));
+            check_left(&disk.power_cut(at), confirmed, &format!("{what}, power cut"));
+        }
+    }
+}
