@@ -3,7 +3,7 @@
 //! Pure. The committer applies what it has written, recovery what it reads; readers and the upkeep
 //! look at it, all under one lock that is never held over a read or a write of a file.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::RecoveredQueue;
@@ -378,14 +378,14 @@ impl LogState {
         self.emptied
     }
 
-    /// The oldest sealed segment that a few living messages keep from going, or that is short, and
-    /// has lost none of them since this was asked last: one that is being drained goes by itself.
+    /// The sealed segments that a few living messages keep from going, or that are short, and have
+    /// lost none of them since this was asked last: one that is being drained goes by itself.
     pub(super) fn pinned(
         &mut self,
         active: SegmentNumber,
         short_len: u64,
-    ) -> Option<SegmentNumber> {
-        let mut oldest = None;
+    ) -> VecDeque<SegmentNumber> {
+        let mut pinned = VecDeque::new();
         for (number, state) in self.segments.range_mut(..active) {
             let rests = std::mem::replace(&mut state.live_seen, state.live) == state.live;
             let is_sparse = state.live.saturating_mul(PINNED_BELOW) < state.facts.total;
@@ -393,10 +393,10 @@ impl LogState {
                 && (is_sparse || state.facts.len < short_len)
                 && matches!(state.index, Index::InFile);
             if rests && is_pinned {
-                oldest = oldest.or(Some(*number));
+                pinned.push_back(*number);
             }
         }
-        oldest
+        pinned
     }
 
     /// The records that say all of this again, for the head of a segment.

@@ -4,6 +4,7 @@
 //! One thread, one piece of work at a time; while it is busy, changes gather in the fold. Owner of
 //! the catalog.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,8 +103,13 @@ impl Upkeep {
     /// Runs until the committer has ended.
     pub(super) fn run(self) {
         let (mut catalog_failed, mut looked) = (false, Instant::now());
+        // Segments to be rewritten: one between two pieces of work.
+        let mut pinned = VecDeque::new();
         loop {
-            let wait = self.look_every.saturating_sub(looked.elapsed());
+            let wait = match pinned.is_empty() {
+                true => self.look_every.saturating_sub(looked.elapsed()),
+                false => Duration::ZERO,
+            };
             match self.work.recv_timeout(wait) {
                 Ok(work) => {
                     self.do_work(work, &mut catalog_failed);
@@ -115,9 +121,12 @@ impl Upkeep {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if looked.elapsed() >= self.look_every {
-                self.rewrite_pinned();
+            if pinned.is_empty() && looked.elapsed() >= self.look_every {
+                pinned = self.pinned();
                 looked = Instant::now();
+            }
+            if let Some(number) = pinned.pop_front() {
+                self.rewrite(number);
             }
         }
     }
@@ -163,13 +172,13 @@ impl Upkeep {
         tracing::debug!(segment = number, "removed a segment without messages");
     }
 
-    fn rewrite_pinned(&self) {
-        let pinned = {
-            let mut state = self.state.lock();
-            let active = state.segments.keys().next_back().copied().unwrap_or(0);
-            state.pinned(active, self.short_len)
-        };
-        let Some(number) = pinned else { return };
+    fn pinned(&self) -> VecDeque<SegmentNumber> {
+        let mut state = self.state.lock();
+        let active = state.segments.keys().next_back().copied().unwrap_or(0);
+        state.pinned(active, self.short_len)
+    }
+
+    fn rewrite(&self, number: SegmentNumber) {
         if let Err(error) = carry(&*self.files, &self.state, &self.inbox, number) {
             tracing::warn!(
                 segment = number,
