@@ -8,6 +8,7 @@
 //! * `consume`: delivery, prefetch, settling, cancelling
 //! * `tx`: transactions
 //! * `full_disk`: publishers held back
+//! * `long_queues`: queues that are longer than what is kept of them in memory
 //! * `durability`: what a restart leaves, and a store that fails
 //! * `permissions`: who may do what
 
@@ -18,6 +19,7 @@ mod exchanges;
 mod frames;
 mod full_disk;
 mod handshake;
+mod long_queues;
 mod permissions;
 mod publish;
 mod queues;
