@@ -1,5 +1,7 @@
 //! Queues longer than what is kept of them in memory: the same to a client as short ones.
 
+use std::time::Instant;
+
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::store::simulated::SimulatedDisk;
@@ -9,6 +11,8 @@ use crate::support::*;
 /// Several times what a queue's head keeps in memory.
 const COUNT: u32 = 3000;
 const BODY_LEN: usize = 5000;
+
+const PREFETCH: usize = 100;
 
 /// One in so many is not stored: it stays in memory in between.
 const TRANSIENT_ONE_IN: u32 = 50;
@@ -64,10 +68,10 @@ impl Confirmed {
     }
 }
 
-/// A channel with a prefetch of 100 that consumes the queue.
+/// A channel that consumes the queue.
 fn consumer(broker: &TestBroker) -> Peer {
     let mut peer = broker.channel();
-    let qos = BasicQos { prefetch_count: 100, ..BasicQos::default() };
+    let qos = BasicQos { prefetch_count: PREFETCH as u16, ..BasicQos::default() };
     assert!(matches!(peer.call(1, qos), Method::BasicQosOk(_)));
     peer.consume(1, "q", "c");
     peer
@@ -85,6 +89,20 @@ fn take(peer: &mut Peer, count: u32) -> Vec<(u32, bool)> {
     taken
 }
 
+/// Waits until so many messages are left, a prefetch of them out.
+fn wait_until_acked(broker: &TestBroker, left: u32) {
+    let vhost = broker.broker().vhost("/").expect("the default one");
+    let queue = vhost.queue(&short("q")).expect("declared");
+    let start = Instant::now();
+    loop {
+        let status = queue.status();
+        if status.ready + status.unacked == left as usize && status.unacked == PREFETCH {
+            return;
+        }
+        assert!(start.elapsed() < DEADLINE, "{status:?}");
+    }
+}
+
 fn fresh(numbers: impl Iterator<Item = u32>) -> Vec<(u32, bool)> {
     numbers.map(|number| (number, false)).collect()
 }
@@ -96,16 +114,15 @@ fn a_long_queue_is_drained_in_order_with_exact_counts() {
     fill(&mut publisher, COUNT);
     let mut peer = consumer(&broker);
     assert_eq!(take(&mut peer, 2000), fresh(0..2000));
-    peer.call(1, BasicCancel { consumer_tag: short("c"), no_wait: false });
-    peer.send(1, BasicRecover { requeue: true });
-    publisher.wait_for_ready(1, "q", COUNT - 2000);
+    wait_until_acked(&broker, COUNT - 2000);
     drop(peer);
+    publisher.wait_for_ready(1, "q", COUNT - 2000);
     let mut peer = consumer(&broker);
     let taken = take(&mut peer, COUNT - 2000);
     assert!(taken.iter().map(|(number, _)| *number).eq(2000..COUNT), "in order");
     // Those that were out come again as redeliveries, the others for the first time.
-    assert!(taken[..50].iter().all(|(_, redelivered)| *redelivered));
-    assert!(taken[200..].iter().all(|(_, redelivered)| !redelivered));
+    assert!(taken[..PREFETCH].iter().all(|(_, redelivered)| *redelivered));
+    assert!(taken[2 * PREFETCH..].iter().all(|(_, redelivered)| !redelivered));
     publisher.wait_for_ready(1, "q", 0);
 }
 
@@ -165,6 +182,7 @@ fn a_long_queue_survives_a_restart_without_what_was_not_stored() {
     fill(&mut publisher, COUNT);
     let mut peer = consumer(&broker);
     take(&mut peer, 100);
+    wait_until_acked(&broker, COUNT - 100);
     drop((peer, publisher));
     broker.restart();
     let stored = |number: &u32| *number >= 100 && number % TRANSIENT_ONE_IN != 1;
