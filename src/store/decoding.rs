@@ -174,22 +174,28 @@ fn message_body(bytes: &Bytes) -> Result<Bytes, DecodeError> {
     Ok(fields.rest())
 }
 
-/// Reads a message from the bytes at its place; nothing when its CRC doesn't hold. A small one is
-/// copied, so that it pins nothing; a large one shares the bytes.
-pub(super) fn decode_message(bytes: &Bytes, salt: u64) -> Option<Message> {
-    let mut fields = Fields::new(bytes);
+/// Reads a message from the bytes at its place, which may come in pieces; nothing when its CRC
+/// doesn't hold. A small one is copied, so that it pins nothing; a large one shares the pieces, of
+/// which the first holds all but the body.
+pub(super) fn decode_message(pieces: &[Bytes], salt: u64) -> Option<Message> {
+    let (first, others) = pieces.split_first()?;
+    let mut fields = Fields::new(first);
     let (len, expected) = (fields.long().ok()?, fields.long().ok()?);
     let content = fields.rest();
-    let mut crc = crc(salt);
-    crc.update(&content);
-    if content.len() as u64 != u64::from(len) || crc.finalize() != expected {
+    let (mut crc, mut found) = (crc(salt), 0usize);
+    for piece in std::iter::once(&content).chain(others) {
+        crc.update(piece);
+        found = found.saturating_add(piece.len());
+    }
+    if found as u64 != u64::from(len) || crc.finalize() != expected {
         return None;
     }
     let mut fields = Fields::new(&content);
     let dead_lettered = fields.octet().ok()? & FLAG_DEAD_LETTERED != 0;
     let (exchange, routing_key) = (fields.shortstr().ok()?, fields.shortstr().ok()?);
     let properties = Properties::parse(fields.longstr().ok()?).ok()?;
-    let body = Body::from(fields.rest());
+    let mut body = Body::from(fields.rest());
+    others.iter().for_each(|piece| body.push(piece.clone()));
     Some(Message { exchange, routing_key, properties, body, dead_lettered }.detached())
 }
 
@@ -310,7 +316,7 @@ mod tests {
             prop_assert!(met.iter().all(|met| met.intact));
             for place in places {
                 let (from, len) = (place.offset as usize, place.len as usize);
-                let read = decode_message(&bytes.slice(from..from + len), SALT);
+                let read = decode_message(&[bytes.slice(from..from + len)], SALT);
                 prop_assert_eq!(read.as_ref(), Some(&*message(body.clone())));
                 prop_assert_eq!(place.body_len as usize, body.len());
             }
@@ -323,7 +329,7 @@ mod tests {
             let head = BatchHead { payload_len: bytes.len(), position: 1, payload_crc: 0 };
             let bytes = Bytes::from(bytes);
             let _ = head.records(&bytes, 0, SALT);
-            let _ = decode_message(&bytes, SALT);
+            let _ = decode_message(&[bytes], SALT);
         }
 
         #[test]

@@ -296,17 +296,43 @@ pub(super) fn read_entries(
             (end, count) = (end.max(next_end), count.saturating_add(1));
         }
         let (together, behind) = rest.split_at(count);
-        let len = end.saturating_sub(start) as usize;
-        let bytes = read_fully(&*file, u64::from(start), len)?;
+        let head_len = first.place.len.saturating_sub(first.place.body_len);
+        let pieces = read_pieces(&*file, start, end, head_len)?;
         for entry in together {
-            let from = entry.place.offset.saturating_sub(start) as usize;
-            let to = from.saturating_add(entry.place.len as usize);
-            let bytes = (to <= bytes.len()).then(|| bytes.slice(from..to));
-            each(entry, bytes.and_then(|bytes| decode_message(&bytes, salt)));
+            each(entry, decode_message(&pieces_of(&pieces, start, entry), salt));
         }
         rest = behind;
     }
     Ok(())
+}
+
+/// Reads what is between two offsets. What is longer than a read comes in pieces, of which only the
+/// last is shorter: a large message needs no memory in one part. The first has all of its head.
+fn read_pieces(
+    file: &dyn FileReader,
+    start: u32,
+    end: u32,
+    head_len: u32,
+) -> io::Result<Vec<Bytes>> {
+    let (mut pieces, mut offset) = (Vec::new(), start);
+    while offset < end {
+        let len = if pieces.is_empty() { READ_MAX.max(head_len) } else { READ_MAX };
+        let len = end.saturating_sub(offset).min(len);
+        pieces.push(read_fully(file, u64::from(offset), len as usize)?);
+        offset = offset.saturating_add(len);
+    }
+    Ok(pieces)
+}
+
+/// The bytes of a message: a part of the one piece that was read, or all of them.
+fn pieces_of(pieces: &[Bytes], start: u32, entry: &Entry) -> Vec<Bytes> {
+    let [piece] = pieces else { return pieces.to_vec() };
+    let from = entry.place.offset.saturating_sub(start) as usize;
+    let to = from.saturating_add(entry.place.len as usize);
+    if to > piece.len() {
+        return Vec::new();
+    }
+    vec![piece.slice(from..to)]
 }
 
 /// Reads what there is: a segment that was cut is damaged, not gone.

@@ -156,6 +156,50 @@ fn a_large_message_survives_whole() {
 }
 
 #[test]
+fn nothing_is_confirmed_while_the_disk_has_not_got_it() {
+    let disk = SimulatedDisk::new();
+    let broker = TestBroker::on(&disk);
+    let mut peer = broker.channel();
+    peer.declare(1, durable("q"));
+    assert!(matches!(peer.call(1, ConfirmSelect::default()), Method::ConfirmSelectOk(_)));
+    disk.hold();
+    peer.publish_with(1, "", "q", b"waits", &persistent());
+    peer.publish_with(1, "", "q", b"has nothing to wait for", &Properties::default());
+    let Method::BasicAck(ack) = peer.receive(1) else { panic!("no confirm") };
+    assert_eq!((ack.delivery_tag, ack.multiple), (2, false));
+    // Round trips go on, and no other confirm comes between them.
+    (0..20).for_each(|_| peer.sync(1));
+    disk.release();
+    let Method::BasicAck(ack) = peer.receive(1) else { panic!("no confirm") };
+    assert_eq!(ack.delivery_tag, 1);
+}
+
+#[test]
+fn a_failed_write_nacks_what_was_on_its_way_and_all_that_comes() {
+    for fault in [Fault::Fails, Fault::FailsAfterwards] {
+        let disk = SimulatedDisk::new();
+        let broker = TestBroker::on(&disk);
+        let mut peer = broker.channel();
+        peer.declare(1, durable("q"));
+        assert!(matches!(peer.call(1, ConfirmSelect::default()), Method::ConfirmSelectOk(_)));
+        disk.script_next_append(fault);
+        for number in 1..=5 {
+            peer.publish_with(1, "", "q", b"m", &persistent());
+            let Method::BasicNack(nack) = peer.receive(1) else { panic!("{fault:?}: no nack") };
+            assert_eq!((nack.delivery_tag, nack.multiple), (number, false));
+        }
+        // What needs no disk still works.
+        peer.publish_with(1, "", "q", b"m", &Properties::default());
+        let Method::BasicAck(ack) = peer.receive(1) else { panic!("no confirm") };
+        assert_eq!(ack.delivery_tag, 6);
+        // 541 ends the connection, not the channel alone.
+        peer.send(1, durable("other"));
+        let (code, text) = peer.expect_connection_close();
+        assert_eq!(code, 541, "{text}");
+    }
+}
+
+#[test]
 fn a_failed_write_is_an_error_and_the_end_of_the_store() {
     let disk = SimulatedDisk::new();
     let open = |disk: &SimulatedDisk| {
