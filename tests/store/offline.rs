@@ -317,6 +317,16 @@ fn a_torn_tail_is_told_from_damage() {
 }
 
 #[test]
+fn a_segment_that_was_never_begun_is_said_and_costs_nothing() {
+    let left = left_in_order();
+    let whole = content(crashed(left.path()).path());
+    std::fs::write(left.path().join("log").join(format!("{:020}.seg", 77)), [0; 5]).expect("room");
+    let (code, report) = checked(left.path());
+    assert_eq!((code, kinds(&report)), (Some(1), vec!["unfinished_segment".into()]));
+    assert_saved(left.path(), Some(0), &whole);
+}
+
+#[test]
 fn the_end_of_a_log_that_was_committed_is_no_torn_tail() {
     let left = left_in_order();
     let newest = segments(left.path()).pop().expect("a segment");
