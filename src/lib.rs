@@ -8,12 +8,14 @@
 //! * [`broker`]     the rules of AMQP: vhosts, exchanges, bindings, queues, consumers, users.
 //! * [`connection`] one AMQP client: the only place where frames meet the broker.
 //! * [`http`]       one operator: management API and health checks.
+//! * [`ctl`]        the command line of ferrymqctl.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
 //! * [`config`], [`telemetry`] import nothing of ours.
 
 pub mod broker;
 pub mod config;
 pub mod connection;
+pub mod ctl;
 pub mod http;
 pub mod listener;
 pub mod protocol;

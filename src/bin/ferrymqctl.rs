@@ -1,15 +1,7 @@
-//! The management CLI. For now it answers `--help` and `--version` only.
+//! The management CLI; its commands are in `src/ctl/`.
 
-use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
 
-/// ferrymqctl manages a FerryMQ broker.
-///
-/// Its commands speak to the management HTTP API, which this version does not have yet.
-#[derive(Debug, Parser)]
-#[command(name = "ferrymqctl", version)]
-struct Flags {}
-
-fn main() -> std::io::Result<()> {
-    Flags::parse();
-    Flags::command().print_long_help()
+fn main() -> ExitCode {
+    ferrymq::ctl::run(std::env::args_os())
 }

@@ -33,8 +33,21 @@ pub(super) fn carry(
     inbox: &Inbox,
     number: SegmentNumber,
 ) -> io::Result<()> {
+    let carried = each_batch(files, state, number, |records| append(inbox, records))?;
+    tracing::debug!(segment = number, messages = carried, "rewrote a segment with few messages");
+    Ok(())
+}
+
+/// What lives in a segment, as the records that carry it, in batches of bounded length. Answers how
+/// many messages that were.
+pub(super) fn each_batch(
+    files: &dyn Files,
+    state: &Mutex<LogState>,
+    number: SegmentNumber,
+    mut each: impl FnMut(Vec<LogRecord>) -> io::Result<()>,
+) -> io::Result<usize> {
     let Some(facts) = state.lock().segments.get(&number).map(|segment| segment.facts) else {
-        return Ok(());
+        return Ok(0);
     };
     let mut living = living(files, state, number, facts)?.into_iter().peekable();
     let mut carried: usize = 0;
@@ -45,10 +58,9 @@ pub(super) fn carry(
             batch.push(next);
         }
         carried = carried.saturating_add(batch.len());
-        append(inbox, read(files, number, facts.salt, batch)?)?;
+        each(read(files, number, facts.salt, batch)?)?;
     }
-    tracing::debug!(segment = number, messages = carried, "rewrote a segment with few messages");
-    Ok(())
+    Ok(carried)
 }
 
 /// What lives in a segment, by offset.

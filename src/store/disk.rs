@@ -218,7 +218,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// The first segment of a run says again all that was found, before anything is served.
-fn begin_segment(
+pub(super) fn begin_segment(
     files: &dyn Files,
     last: u64,
     epoch: Epoch,

@@ -231,6 +231,14 @@ impl IndexFile {
         Ok(index)
     }
 
+    /// The salt of the segment that a file says it is the index of, when its head holds.
+    pub(super) fn salt(file: Box<dyn FileReader>) -> Option<u64> {
+        let mut head = file.read_at(0, HEAD_LEN).ok()?;
+        head.advance(MAGIC.len().saturating_add(4));
+        let (salt, segment_len) = (head.try_get_u64().ok()?, head.try_get_u64().ok()?);
+        Self::open(file, salt, segment_len).is_ok().then_some(salt)
+    }
+
     /// Bytes of the file without the CRC at their end, which holds.
     fn sealed(&self, offset: usize, len: usize) -> Result<bytes::Bytes, BadIndex> {
         let mut bytes = self.file.read_at(offset as u64, len).map_err(|_| BadIndex)?;

@@ -30,6 +30,7 @@ mod files;
 mod inbox;
 mod index;
 mod ledger;
+pub mod offline;
 mod reader;
 pub mod record;
 mod recovery;

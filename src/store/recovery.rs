@@ -38,7 +38,7 @@ pub(super) struct Recovered {
 }
 
 /// Why the short way can't be gone.
-struct NoFit(String);
+pub(super) struct NoFit(pub(super) String);
 
 impl From<SegmentError> for NoFit {
     fn from(error: SegmentError) -> Self {
@@ -52,51 +52,68 @@ impl From<io::Error> for NoFit {
     }
 }
 
-/// The segments in a directory and their heads, those without one left out. Refuses what another
-/// version wrote.
+/// The segments in a directory and their heads, those without one apart.
 pub(super) struct Found {
-    heads: BTreeMap<SegmentNumber, Head>,
-    last_segment: SegmentNumber,
+    pub(super) heads: BTreeMap<SegmentNumber, Head>,
+    pub(super) unreadable: Vec<(SegmentNumber, SegmentError)>,
+    pub(super) last_segment: SegmentNumber,
     /// The highest epoch that may have been used.
-    last_epoch: u32,
-    /// A head is damaged.
-    is_damaged: bool,
+    pub(super) last_epoch: u32,
 }
 
-/// Looks at what is there, before anything is changed.
+impl Found {
+    /// Looks at what is there. Refuses nothing, changes nothing.
+    pub(super) fn in_log(files: &dyn Files) -> io::Result<Self> {
+        let numbers = segment::list(files)?;
+        let last_segment = numbers.last().copied().unwrap_or(0);
+        let (heads, unreadable) = (BTreeMap::new(), Vec::new());
+        let mut found = Self { heads, unreadable, last_segment, last_epoch: 0 };
+        for number in numbers {
+            match segment::read_head(files, number) {
+                Ok(head) => {
+                    found.last_epoch = found.last_epoch.max(head.epoch);
+                    found.heads.insert(number, head);
+                }
+                Err(error) => {
+                    if matches!(error, SegmentError::DamagedHead) {
+                        // It may have begun an epoch, and none may be used again.
+                        found.last_epoch = found.last_epoch.saturating_add(1);
+                    }
+                    found.unreadable.push((number, error));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// A head is damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.unreadable.iter().any(|(_, error)| matches!(error, SegmentError::DamagedHead))
+    }
+}
+
+/// Looks at what is there, before anything is changed. Refuses what another version wrote.
 pub(super) fn look(files: &dyn Files) -> Result<Found, OpenError> {
     let cannot = |what: &str, error: io::Error| {
         OpenError::new(format!("cannot {what} {}: {error}", files.described("").display()))
     };
-    let numbers = segment::list(files).map_err(|error| cannot("list", error))?;
-    let last_segment = numbers.last().copied().unwrap_or(0);
-    let mut found =
-        Found { heads: BTreeMap::new(), last_segment, last_epoch: 0, is_damaged: false };
-    for number in numbers {
-        let path = files.described(&segment::file_name(number));
-        match segment::read_head(files, number) {
-            Ok(head) => {
-                found.last_epoch = found.last_epoch.max(head.epoch);
-                found.heads.insert(number, head);
+    let found = Found::in_log(files).map_err(|error| cannot("list", error))?;
+    for (number, error) in &found.unreadable {
+        let path = files.described(&segment::file_name(*number));
+        match error {
+            SegmentError::OtherFormat(version) => {
+                return Err(OpenError::new(SegmentError::other_format(&path, *version)));
             }
-            Err(SegmentError::OtherFormat(version)) => {
-                return Err(OpenError::new(SegmentError::other_format(&path, version)));
-            }
-            Err(SegmentError::Io(error)) => {
+            SegmentError::Io(error) => {
                 return Err(OpenError::new(format!("cannot read {}: {error}", path.display())));
             }
-            Err(SegmentError::Unfinished) => {}
-            Err(SegmentError::DamagedHead) => {
-                // It may have begun an epoch, and none may be used again.
-                found.last_epoch = found.last_epoch.saturating_add(1);
-                found.is_damaged = true;
-                tracing::error!(
-                    file = %path.display(),
-                    offset = 0,
-                    "the head of a segment is damaged: its messages can't be read; the file is left \
-                     alone"
-                );
-            }
+            SegmentError::Unfinished => {}
+            SegmentError::DamagedHead => tracing::error!(
+                file = %path.display(),
+                offset = 0,
+                "the head of a segment is damaged: its messages can't be read; the file is left \
+                 alone"
+            ),
         }
     }
     Ok(found)
@@ -156,12 +173,12 @@ fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
 }
 
 /// The short way.
-fn from_checkpoint(
+pub(super) fn from_checkpoint(
     files: &dyn Files,
     found: &Found,
     kept: &Kept,
 ) -> Result<(LogState, u64), NoFit> {
-    if kept.position == 0 || found.is_damaged {
+    if kept.position == 0 || found.is_damaged() {
         return Err(NoFit("there is no checkpoint, or a segment is damaged".to_owned()));
     }
     let known: BTreeMap<SegmentNumber, SegmentFacts> = kept.segments.iter().copied().collect();
@@ -253,21 +270,75 @@ fn cut_tail(files: &dyn Files, number: SegmentNumber, content: &SegmentContent) 
     files.cut(&name, offset)
 }
 
+/// Who looks on while the whole log is read.
+pub(super) trait Witness {
+    /// What ends within so many bytes of a segment was certainly committed.
+    fn trusted_len(&self, segment: SegmentNumber) -> u64;
+
+    fn batch(&mut self, segment: SegmentNumber, batch: &ReadBatch);
+
+    /// A segment was read. It can still be added to what was found in it.
+    fn segment(&mut self, segment: SegmentNumber, content: &SegmentContent, state: &mut LogState);
+}
+
+/// The start of a broker: it tells its log what is damaged.
+struct Starting<'a> {
+    files: &'a dyn Files,
+    last_segment: SegmentNumber,
+}
+
+impl Witness for Starting<'_> {
+    fn trusted_len(&self, _: SegmentNumber) -> u64 {
+        0
+    }
+
+    fn batch(&mut self, _: SegmentNumber, _: &ReadBatch) {}
+
+    fn segment(&mut self, segment: SegmentNumber, content: &SegmentContent, _: &mut LogState) {
+        report(self.files, segment, content, segment == self.last_segment);
+    }
+}
+
 /// The long way.
 fn from_whole_log(files: &dyn Files, found: &Found, kept: Kept) -> io::Result<(LogState, u64)> {
-    let (known, mut replay) = (kept.position, Replay::new(kept));
+    let known = kept.position;
+    let mut starting = Starting { files, last_segment: found.last_segment };
+    let (mut state, read_position) = fold_whole_log(files, found, kept, &mut starting)?;
+    if read_position < known {
+        tracing::error!(
+            log = %files.described("").display(),
+            found = read_position,
+            committed = known,
+            "the log ends before what was committed: confirmed messages are missing"
+        );
+    }
+    state.end_recovery();
+    Ok((state, read_position.max(known)))
+}
+
+/// Folds the whole log, and makes all indexes again. Answers the fold, in which queues are that
+/// are not defined, and the last position.
+pub(super) fn fold_whole_log(
+    files: &dyn Files,
+    found: &Found,
+    kept: Kept,
+    witness: &mut dyn Witness,
+) -> io::Result<(LogState, u64)> {
+    let mut replay = Replay::new(kept);
     for (number, head) in &found.heads {
         replay.state.begin_segment(*number, head.salt);
-        let content = match segment::scan(files, *number, 0, |batch| replay.batch(*number, &batch))
-        {
+        let scanned = segment::scan(files, *number, witness.trusted_len(*number), |batch| {
+            replay.batch(*number, &batch);
+            witness.batch(*number, &batch);
+        });
+        let content = match scanned {
             Ok(content) => content,
             Err(SegmentError::Io(error)) => return Err(error),
             Err(other) => return Err(io::Error::other(format!("{other:?}"))),
         };
-        let is_last = *number == found.last_segment;
-        report(files, *number, &content, is_last);
+        witness.segment(*number, &content, &mut replay.state);
         let mut len = content.len;
-        if is_last {
+        if *number == found.last_segment {
             cut_tail(files, *number, &content)?;
             len = content.good_len;
         }
@@ -277,21 +348,15 @@ fn from_whole_log(files: &dyn Files, found: &Found, kept: Kept) -> io::Result<(L
             replay.state.index_written(*number);
         }
     }
-    if replay.read_position < known {
-        tracing::error!(
-            log = %files.described("").display(),
-            found = replay.read_position,
-            committed = known,
-            "the log ends before what was committed: confirmed messages are missing"
-        );
-    }
-    let (mut state, last_position) = (replay.state, replay.read_position.max(known));
-    state.end_recovery();
-    Ok((state, last_position))
+    Ok((replay.state, replay.read_position))
 }
 
 /// Sums up the bodies that live in these queues, from the indexes.
-fn count_bytes(files: &dyn Files, state: LogState, queues: Vec<QueueId>) -> io::Result<LogState> {
+pub(super) fn count_bytes(
+    files: &dyn Files,
+    state: LogState,
+    queues: Vec<QueueId>,
+) -> io::Result<LogState> {
     let state = Mutex::new(state);
     for queue in queues {
         let (mut bytes, mut from) = (0u64, Some(Seq(0)));

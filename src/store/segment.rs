@@ -85,7 +85,8 @@ impl Segment {
     }
 }
 
-fn put_head(head: &mut BytesMut, epoch: u32, salt: u64) {
+/// The bytes of a head.
+pub(super) fn put_head(head: &mut BytesMut, epoch: u32, salt: u64) {
     head.put_slice(&MAGIC);
     head.put_u32(FORMAT_VERSION);
     head.put_u32(epoch);

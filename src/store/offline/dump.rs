@@ -1,0 +1,148 @@
+//! What lives in a data directory, handed out piece by piece: the definitions, then the messages of
+//! each queue in their order. What is in memory at a time is bounded as a broker's reading is.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::DataDirectory;
+use super::fold::Fold;
+use crate::protocol::message::Message;
+use crate::store::definition::{Definition, QueueDefinition};
+use crate::store::files::Files;
+use crate::store::reader::{LogReader, ReadRequests};
+use crate::store::record::{QueueId, Seq};
+use crate::store::{OpenError, Page, ReadLimit};
+
+/// What is read at a time.
+const READ_AT_ONCE: ReadLimit = ReadLimit { count: 1000, bytes: 4 * 1024 * 1024 };
+
+/// Which of it is wanted; what is not said doesn't restrict.
+#[derive(Debug, Clone, Default)]
+pub struct DumpFilter {
+    pub vhost: Option<String>,
+    pub queue: Option<String>,
+    /// Messages of each queue.
+    pub limit: Option<u64>,
+}
+
+/// A piece of what is there.
+#[derive(Debug)]
+pub enum Dumped<'a> {
+    Definition(&'a Definition),
+    Message { queue: &'a QueueDefinition, seq: Seq, redelivered: bool, message: &'a Message },
+}
+
+/// Hands out what lives. An error of `each` ends it and is answered; otherwise, whether all could
+/// be read that should be there.
+pub fn dump(
+    directory: &Path,
+    filter: &DumpFilter,
+    each: &mut dyn FnMut(Dumped<'_>) -> io::Result<()>,
+) -> Result<io::Result<bool>, OpenError> {
+    let (directory, kept) = DataDirectory::open(directory)?;
+    directory.refuse_other_formats()?;
+    let fold = Fold::of(&directory, kept)?;
+    let mut definitions: Vec<Definition> = fold.state.lock().catalog.values().cloned().collect();
+    definitions.retain(|definition| filter.wants(definition));
+    definitions.sort_by_cached_key(order);
+    let queues: Vec<&QueueDefinition> = definitions.iter().filter_map(as_queue).collect();
+    if let Some(name) = filter.queue.as_ref().filter(|_| queues.is_empty()) {
+        let vhost = filter.vhost.as_ref().map(|vhost| format!(" in the vhost {vhost}"));
+        return Err(OpenError::new(format!(
+            "there is no queue {name}{}; `ferrymqctl store check` lists them all",
+            vhost.unwrap_or_default()
+        )));
+    }
+    let dumped = definitions
+        .iter()
+        .try_for_each(|definition| each(Dumped::Definition(definition)))
+        .and_then(|()| messages(&directory, &fold, &queues, filter.limit, each));
+    Ok(dumped.map(|()| fold.lost.is_empty() && fold.recovered.is_empty()))
+}
+
+impl DumpFilter {
+    fn wants(&self, definition: &Definition) -> bool {
+        let vhost = match definition {
+            Definition::Queue(queue) => {
+                if self.queue.as_ref().is_some_and(|name| *name != queue.name) {
+                    return false;
+                }
+                &queue.vhost
+            }
+            _ if self.queue.is_some() => return false,
+            Definition::User(_) => return self.vhost.is_none(),
+            Definition::Vhost(vhost) => &vhost.name,
+            Definition::Permission(permission) => &permission.vhost,
+            Definition::Exchange(exchange) => &exchange.vhost,
+            Definition::Binding(binding) => &binding.vhost,
+        };
+        self.vhost.as_ref().is_none_or(|wanted| wanted == vhost)
+    }
+}
+
+fn as_queue(definition: &Definition) -> Option<&QueueDefinition> {
+    match definition {
+        Definition::Queue(queue) => Some(queue),
+        _ => None,
+    }
+}
+
+/// Those that others need come first; of a kind, by their names.
+fn order(definition: &Definition) -> (u8, String) {
+    let kind = match definition {
+        Definition::Vhost(_) => 0,
+        Definition::User(_) => 1,
+        Definition::Permission(_) => 2,
+        Definition::Exchange(_) => 3,
+        Definition::Queue(_) => 4,
+        Definition::Binding(_) => 5,
+    };
+    (kind, serde_json::to_string(&definition.key()).unwrap_or_default())
+}
+
+/// Reads as a broker does: with its reading thread, batch by batch.
+fn messages(
+    directory: &DataDirectory,
+    fold: &Fold,
+    queues: &[&QueueDefinition],
+    limit: Option<u64>,
+    each: &mut dyn FnMut(Dumped<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let files: Arc<dyn Files> = Arc::<super::overlay::Overlay>::clone(&directory.files);
+    let (reads, reader) = LogReader::new(files, Arc::clone(&fold.state));
+    let reading = std::thread::Builder::new().name("store-read".to_owned());
+    let reading = reading.spawn(move || reader.run())?;
+    let dumped = queues.iter().try_for_each(|queue| {
+        let ledger = fold.state.lock().ledgers.get(&queue.id).cloned().unwrap_or_default();
+        let delivered_upto = ledger.delivered_upto();
+        let mut left = limit.unwrap_or(u64::MAX);
+        let mut from = Some(Seq(0));
+        while let Some(next) = from.filter(|_| left > 0) {
+            let page = read(&reads, queue.id, next)?;
+            for (seq, message) in &page.messages {
+                if left == 0 {
+                    break;
+                }
+                let (seq, redelivered) = (*seq, *seq <= delivered_upto);
+                each(Dumped::Message { queue, seq, redelivered, message })?;
+                left = left.saturating_sub(1);
+            }
+            from = page.through.0.checked_add(1).map(Seq);
+        }
+        Ok(())
+    });
+    drop(reads);
+    // It ends when nobody can ask any more.
+    let _ = reading.join();
+    dumped
+}
+
+fn read(reads: &ReadRequests, queue: QueueId, from: Seq) -> io::Result<Page> {
+    let (sender, page) = sync_channel(1);
+    reads.ask(queue, from, READ_AT_ONCE, Box::new(move |page| drop(sender.send(page))));
+    let failed = || io::Error::other(format!("messages of queue {} can't be read back", queue.0));
+    // A page that ends before it begins is the answer to a failure.
+    page.recv().ok().filter(|page| page.through >= from && page.through > Seq(0)).ok_or_else(failed)
+}
