@@ -62,6 +62,8 @@ struct Disk {
     append_fault: Option<Fault>,
     has_power: bool,
     held: bool,
+    /// An operation waits until it is let go.
+    is_waited_for: bool,
 }
 
 #[derive(Clone, Default)]
@@ -134,6 +136,11 @@ impl SimulatedDisk {
         self.0.disk.lock().held = true;
     }
 
+    /// Whether an operation waits for [`SimulatedDisk::release`].
+    pub fn is_waited_for(&self) -> bool {
+        self.0.disk.lock().is_waited_for
+    }
+
     pub fn release(&self) {
         self.0.disk.lock().held = false;
         self.0.released.notify_all();
@@ -200,8 +207,10 @@ impl SimulatedDisk {
     fn operate(&self, operate: impl FnOnce(&mut Disk) -> io::Result<()>) -> io::Result<()> {
         let mut disk = self.0.disk.lock();
         while disk.held {
+            disk.is_waited_for = true;
             self.0.released.wait(&mut disk);
         }
+        disk.is_waited_for = false;
         if !disk.has_power {
             return Err(io::Error::other("the power is cut"));
         }

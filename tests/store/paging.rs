@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use ferrymq::store::simulated::SimulatedDisk;
 use ferrymq::store::{Opened, Seq};
 
 use crate::support::*;
@@ -157,4 +158,34 @@ fn a_damaged_message_is_passed_over_when_it_is_read() {
     }
     let opened = open_with(directory.path(), &SMALL_SEGMENTS);
     assert_all(&opened, (1..30).chain(31..=COUNT));
+}
+
+#[test]
+fn what_comes_and_goes_while_the_disk_is_busy_is_confirmed_and_not_written() {
+    let disk = SimulatedDisk::new();
+    let opened = disk.open_store(&SMALL_SEGMENTS).expect("an empty disk");
+    commit(&opened, vec![declare(1), declare(2)]);
+    disk.hold();
+    let busy = append(&opened, vec![vhost("keeps the disk busy")]);
+    wait_until("it is on its way, and the next window begins", || disk.is_waited_for());
+    let both = append(&opened, vec![enqueue(&[(1, 1), (2, 1)], "stays in one queue")]);
+    let gone = append(&opened, vec![enqueue(&[(1, 2)], "came and went"), mark(1, 2)]);
+    opened.store.append(vec![settle(1, 1, 1, 18), settle(1, 2, 2, 13)], None);
+    disk.release();
+    for answer in [busy, both, gone] {
+        assert!(answer.recv_timeout(DEADLINE).expect("an answer").is_ok());
+    }
+    opened.store.close();
+    let is_written = |text: &str| {
+        let mut found = false;
+        disk.change_files(|_, bytes| {
+            found |= bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        });
+        found
+    };
+    assert!(is_written("stays in one queue") && !is_written("came and went"));
+    let opened = disk.open_store(&SMALL_SEGMENTS).expect("whole");
+    let content = Content::of(&opened);
+    assert!(content.bodies(1).is_empty());
+    assert_eq!(content.bodies(2), ["stays in one queue"]);
 }
