@@ -7,14 +7,12 @@
 //! * `paging`    messages read back, indexes, rewriting
 //! * `crash_points`  a crash at every operation that writes
 //! * `mutated`   logs whose bytes were changed at will
-//! * `offline`   `ferrymqctl store`: directories of every kind checked, dumped and repaired
 
 mod crash_points;
 mod damage;
 mod failure;
 mod model;
 mod mutated;
-mod offline;
 mod paging;
 mod support;
 mod survival;

@@ -398,8 +398,11 @@ impl Reporter<'_> {
             self.directory.found.is_damaged() || self.fold.segments.values().any(is_damaged);
         let remedy = "Nothing is lost by that, the next start of the broker reads the whole log";
         if held.position == 0 {
-            // A run that ended before anything happened leaves none.
-            let is_new = self.fold.last_position <= 1;
+            // A first run that a crash ended early leaves none. Indexes come with checkpoints.
+            let has_index = |number: &SegmentNumber| {
+                self.directory.files.original(&segment::index_file_name(*number)).is_ok()
+            };
+            let is_new = !self.fold.segments.keys().any(has_index);
             let text = format!("there is no checkpoint in it. {remedy}");
             return (!is_new).then(|| Problem::of_file(ProblemKind::DamagedCatalog, text));
         }
