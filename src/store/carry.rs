@@ -57,8 +57,14 @@ pub(super) fn each_batch(
             bytes = bytes.saturating_add(u64::from(next.entry.place.len));
             batch.push(next);
         }
-        carried = carried.saturating_add(batch.len());
-        each(read(files, number, facts.salt, batch)?)?;
+        let count = batch.len();
+        carried = carried.saturating_add(count);
+        let records = read(files, number, facts.salt, batch)?;
+        if records.len() < count {
+            // What can't be read can't be carried.
+            state.lock().mark_damaged(number);
+        }
+        each(records)?;
     }
     Ok(carried)
 }

@@ -8,7 +8,7 @@
 //! m                          → format version u32 | position u64 | epoch u32
 //! d <digest 32> <piece u16>  → a definition as JSON
 //! q <queue id>  <piece u16>  → delivered up to u64 | bytes i64 | settled | early | runs
-//! s <segment>   <piece u16>  → salt u64 | length u64 | messages u64 | last position u64
+//! s <segment>   <piece u16>  → salt, length, messages, last position, damaged: u64 each
 //! ```
 //!
 //! Rule: sled's flush is not an fsync, so that its file is synced by a descriptor of our own.
@@ -195,15 +195,22 @@ fn decode_ledger(queue: QueueId, value: Vec<u8>) -> Result<KeptLedger, DecodeErr
 }
 
 fn encode_facts(facts: &SegmentFacts) -> Vec<u8> {
-    let SegmentFacts { salt, len, total, last_position } = facts;
-    [salt, len, total, last_position].into_iter().flat_map(|number| number.to_be_bytes()).collect()
+    let SegmentFacts { salt, len, total, last_position, is_damaged } = *facts;
+    let numbers = [salt, len, total, last_position, u64::from(is_damaged)];
+    numbers.into_iter().flat_map(u64::to_be_bytes).collect()
 }
 
 fn decode_facts(value: Vec<u8>) -> Result<SegmentFacts, DecodeError> {
     let bytes = Bytes::from(value);
     let mut fields = Fields::new(&bytes);
     let mut next = || fields.longlong();
-    Ok(SegmentFacts { salt: next()?, len: next()?, total: next()?, last_position: next()? })
+    Ok(SegmentFacts {
+        salt: next()?,
+        len: next()?,
+        total: next()?,
+        last_position: next()?,
+        is_damaged: next()? != 0,
+    })
 }
 
 fn read_all(db: &sled::Db) -> Result<Kept, String> {

@@ -231,12 +231,12 @@ impl IndexFile {
         Ok(index)
     }
 
-    /// The salt of the segment that a file says it is the index of, when its head holds.
-    pub(super) fn salt(file: Box<dyn FileReader>) -> Option<u64> {
+    /// Salt and length of the segment that a file says it is the index of, when its head holds.
+    pub(super) fn segment(file: Box<dyn FileReader>) -> Option<(u64, u64)> {
         let mut head = file.read_at(0, HEAD_LEN).ok()?;
         head.advance(MAGIC.len().saturating_add(4));
         let (salt, segment_len) = (head.try_get_u64().ok()?, head.try_get_u64().ok()?);
-        Self::open(file, salt, segment_len).is_ok().then_some(salt)
+        Self::open(file, salt, segment_len).is_ok().then_some((salt, segment_len))
     }
 
     /// Bytes of the file without the CRC at their end, which holds.

@@ -92,6 +92,17 @@ impl LogReader {
         Page::default()
     }
 
+    fn damaged(&self, queue: QueueId, number: SegmentNumber, entry: &Entry) {
+        tracing::error!(
+            file = %self.files.described(&segment::file_name(number)).display(),
+            offset = entry.place.offset,
+            bytes = entry.place.len,
+            ?queue,
+            "a message is damaged: it can't be delivered"
+        );
+        self.state.lock().mark_damaged(number);
+    }
+
     fn try_read(&self, queue: QueueId, from: Seq, limit: ReadLimit) -> io::Result<Page> {
         let (mut located, complete) = locate(&*self.files, &self.state, queue, from, limit.count)?;
         let mut page = Page { messages: Vec::new(), through: Seq(u64::MAX) };
@@ -114,13 +125,7 @@ impl LogReader {
         for (number, (salt, entries)) in by_segment {
             read_entries(&*self.files, number, salt, entries, |entry, message| match message {
                 Some(message) => page.messages.push((entry.seq(), Arc::new(message))),
-                None => tracing::error!(
-                    file = %self.files.described(&segment::file_name(number)).display(),
-                    offset = entry.place.offset,
-                    bytes = entry.place.len,
-                    ?queue,
-                    "a message is damaged: it can't be delivered"
-                ),
+                None => self.damaged(queue, number, entry),
             })?;
         }
         page.messages.sort_unstable_by_key(|(seq, _)| *seq);

@@ -130,6 +130,18 @@ pub(super) fn recover(
     };
     remove_leftovers(files, found).map_err(|error| cannot("tidy up", error))?;
     let last_epoch = found.last_epoch.max(kept.epoch);
+    let kept = match foreign(found, &kept) {
+        None => kept,
+        Some(segment) => {
+            tracing::error!(
+                log = %files.described("").display(),
+                segment,
+                "the catalog is that of another log, as where a backup was put back in part: it is not \
+                 used, and the whole log is read"
+            );
+            Kept::default()
+        }
+    };
     let (state, last_position, queues) = match from_checkpoint(files, found, &kept) {
         Ok((state, last_position)) => {
             let queues = state.miscounted();
@@ -151,6 +163,14 @@ pub(super) fn recover(
     };
     let state = count_bytes(files, state, queues).map_err(|error| cannot("read", error))?;
     Ok(Recovered { state, last_segment: found.last_segment, last_position, last_epoch })
+}
+
+/// A segment that is not the one that the catalog knows under its number.
+pub(super) fn foreign(found: &Found, kept: &Kept) -> Option<SegmentNumber> {
+    let other = |(number, facts): &&(SegmentNumber, SegmentFacts)| {
+        found.heads.get(number).is_some_and(|head| head.salt != facts.salt)
+    };
+    kept.segments.iter().find(other).map(|(number, _)| *number)
 }
 
 /// Removes segments that were never begun, and indexes of segments that are gone.
@@ -207,12 +227,16 @@ pub(super) fn from_checkpoint(
         if is_covered && has_index(files, *number, head.salt, len) {
             continue;
         }
-        let tail = scan_tail(files, *number, facts, last_position, &mut state)?;
         let is_last = *number == found.last_segment;
+        let trusted_len = if is_last { facts.len } else { u64::MAX };
+        let tail = scan_tail(files, *number, trusted_len, last_position, &mut state)?;
         if !tail.damages.is_empty() || (tail.good_len < tail.len && !is_last) {
             return Err(NoFit(format!("segment {number} is damaged")));
         }
         cut_tail(files, *number, &tail)?;
+        if facts.is_damaged {
+            state.mark_damaged(*number);
+        }
         last_position = last_position.max(tail.last_position);
         state.wrote(*number, tail.good_len, tail.last_position);
     }
@@ -228,7 +252,7 @@ fn has_index(files: &dyn Files, number: SegmentNumber, salt: u64, len: u64) -> b
 fn scan_tail(
     files: &dyn Files,
     number: SegmentNumber,
-    facts: SegmentFacts,
+    trusted_len: u64,
     known: u64,
     state: &mut LogState,
 ) -> Result<SegmentContent, NoFit> {
@@ -236,7 +260,7 @@ fn scan_tail(
     let begun = SegmentFacts { salt, ..SegmentFacts::default() };
     state.add_segment(number, begun, Index::Active(SegmentIndex::default()));
     let (mut last, mut has_gap) = (known, false);
-    let content = segment::scan(files, number, facts.len, |batch| {
+    let content = segment::scan(files, number, trusted_len, |batch| {
         let is_new = batch.position > known;
         if is_new {
             has_gap |= last.checked_add(1) != Some(batch.position);
@@ -285,24 +309,35 @@ pub(super) trait Witness {
 struct Starting<'a> {
     files: &'a dyn Files,
     last_segment: SegmentNumber,
+    /// So much of the last segment was certainly finished.
+    last_known_len: u64,
 }
 
 impl Witness for Starting<'_> {
-    fn trusted_len(&self, _: SegmentNumber) -> u64 {
-        0
+    /// Only the last segment can have an end that was never finished.
+    fn trusted_len(&self, segment: SegmentNumber) -> u64 {
+        if segment == self.last_segment { self.last_known_len } else { u64::MAX }
     }
 
     fn batch(&mut self, _: SegmentNumber, _: &ReadBatch) {}
 
-    fn segment(&mut self, segment: SegmentNumber, content: &SegmentContent, _: &mut LogState) {
-        report(self.files, segment, content, segment == self.last_segment);
+    fn segment(&mut self, segment: SegmentNumber, content: &SegmentContent, state: &mut LogState) {
+        let is_last = segment == self.last_segment;
+        report(self.files, segment, content, is_last);
+        if !content.damages.is_empty() || (content.good_len < content.len && !is_last) {
+            state.mark_damaged(segment);
+        }
     }
 }
 
 /// The long way.
 fn from_whole_log(files: &dyn Files, found: &Found, kept: Kept) -> io::Result<(LogState, u64)> {
     let known = kept.position;
-    let mut starting = Starting { files, last_segment: found.last_segment };
+    let last_segment = found.last_segment;
+    let last_known = kept.segments.iter().find(|(number, _)| *number == last_segment);
+    let by_catalog = last_known.map_or(0, |(_, facts)| facts.len);
+    let last_known_len = by_catalog.max(indexed_len(files, found));
+    let mut starting = Starting { files, last_segment, last_known_len };
     let (mut state, read_position) = fold_whole_log(files, found, kept, &mut starting)?;
     if read_position < known {
         tracing::error!(
@@ -314,6 +349,14 @@ fn from_whole_log(files: &dyn Files, found: &Found, kept: Kept) -> io::Result<(L
     }
     state.end_recovery();
     Ok((state, read_position.max(known)))
+}
+
+/// The length that the last segment had when its index was written, at the end of a run.
+fn indexed_len(files: &dyn Files, found: &Found) -> u64 {
+    let number = found.last_segment;
+    let Some(head) = found.heads.get(&number) else { return 0 };
+    let index = files.open(&segment::index_file_name(number)).ok().and_then(IndexFile::segment);
+    index.filter(|(salt, _)| *salt == head.salt).map_or(0, |(_, len)| len)
 }
 
 /// Folds the whole log, and makes all indexes again. Answers the fold, in which queues are that

@@ -39,6 +39,8 @@ pub(super) struct SegmentFacts {
     pub(super) total: u64,
     /// The highest position in it.
     pub(super) last_position: u64,
+    /// A part of it can't be read: it stays, for whoever can make something of it.
+    pub(super) is_damaged: bool,
 }
 
 #[derive(Debug)]
@@ -320,6 +322,14 @@ impl LogState {
         self.emptied = true;
     }
 
+    /// A part of a segment can't be read: it neither goes nor is rewritten.
+    pub(super) fn mark_damaged(&mut self, number: SegmentNumber) {
+        if let Some(state) = self.segments.get_mut(&number) {
+            state.facts.is_damaged = true;
+            self.changed_segments.insert(number);
+        }
+    }
+
     /// A segment has this length now, and this is its last position.
     pub(super) fn wrote(&mut self, number: SegmentNumber, len: u64, position: u64) {
         if let Some(SegmentState { facts, .. }) = self.segments.get_mut(&number) {
@@ -364,7 +374,8 @@ impl LogState {
     pub(super) fn take_empty(&mut self, active: SegmentNumber) -> Vec<SegmentNumber> {
         self.emptied = false;
         let is_empty = |(number, state): (&SegmentNumber, &SegmentState)| {
-            (state.live == 0 && *number != active).then_some(*number)
+            let may_go = state.live == 0 && !state.facts.is_damaged && *number != active;
+            may_go.then_some(*number)
         };
         let empty: Vec<SegmentNumber> = self.segments.iter().filter_map(is_empty).collect();
         for number in &empty {
@@ -390,6 +401,7 @@ impl LogState {
             let rests = std::mem::replace(&mut state.live_seen, state.live) == state.live;
             let is_sparse = state.live.saturating_mul(PINNED_BELOW) < state.facts.total;
             let is_pinned = state.live > 0
+                && !state.facts.is_damaged
                 && (is_sparse || state.facts.len < short_len)
                 && matches!(state.index, Index::InFile);
             if rests && is_pinned {

@@ -103,6 +103,54 @@ fn a_flipped_byte_in_a_message_costs_that_message_and_no_other() {
     }
 }
 
+/// A whole log is read where the catalog is lost: there a flipped byte in a message of the last batch
+/// of a segment once cost the whole batch, and the segment with it.
+#[test]
+fn a_flipped_byte_at_the_end_of_an_older_segment_costs_one_message_when_the_whole_log_is_read() {
+    let directory = directory();
+    let opened = open(directory.path());
+    commit(&opened, vec![declare(1)]);
+    let three = ["first", "second", "third"].into_iter().zip(1..);
+    commit(&opened, three.map(|(body, seq)| enqueue(&[(1, seq)], body)).collect());
+    opened.store.close();
+    drop(opened);
+    let older = newest(directory.path());
+    change(&older, |bytes| {
+        let found = bytes.windows(6).position(|window| window == b"second");
+        bytes[found.expect("it is there")] ^= 1;
+    });
+    let check = |left: &Path| {
+        let opened = open(left);
+        let found = read_all(&*opened.store, 1);
+        assert!(found.values().eq(&[b"first".to_vec(), b"third".to_vec()]), "{found:?}");
+        commit(&opened, vec![settle(1, 1, 1, 5), settle(1, 3, 3, 5)]);
+        opened.store.close();
+        assert!(left.join("log").join(older.file_name().expect("a name")).exists(), "it is kept");
+    };
+    let with_catalog = crashed(directory.path());
+    check(with_catalog.path());
+    std::fs::remove_dir_all(directory.path().join("catalog")).expect("sled's directory");
+    check(directory.path());
+}
+
+/// Put back from a backup of another day, say: its positions and settles are of other messages.
+#[test]
+fn a_catalog_of_another_log_is_not_believed() {
+    let (one, other) = (directory(), directory());
+    for (directory, settled) in [(&one, 0), (&other, 4)] {
+        let opened = open(directory.path());
+        commit(&opened, vec![declare(1)]);
+        commit_all(&opened, (1..=5).map(|seq| vec![enqueue(&[(1, seq)], "m")]).collect());
+        commit_all(&opened, (1..=settled).map(|seq| vec![settle(1, seq, seq, 1)]).collect());
+        opened.store.close();
+    }
+    let catalog = |directory: &TempDir| directory.path().join("catalog");
+    std::fs::remove_dir_all(catalog(&one)).expect("sled's directory");
+    std::fs::rename(catalog(&other), catalog(&one)).expect("sled's directory");
+    assert_eq!(content(one.path()).bodies(1), ["m"; 5]);
+    assert_eq!(content(one.path()).bodies(1), ["m"; 5], "and once more");
+}
+
 #[test]
 fn a_damaged_head_costs_its_segment_but_no_epoch_and_no_file() {
     let (left, _) = crashed_with_batches();

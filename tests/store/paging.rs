@@ -189,3 +189,39 @@ fn what_comes_and_goes_while_the_disk_is_busy_is_confirmed_and_not_written() {
     assert!(content.bodies(1).is_empty());
     assert_eq!(content.bodies(2), ["stays in one queue"]);
 }
+
+/// It was carried again and again, at every look, with nothing to show for it.
+#[test]
+fn a_segment_whose_last_message_is_damaged_stays_and_is_left_in_peace() {
+    let directory = directory();
+    let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+    fill(&opened);
+    opened.store.close();
+    drop(opened);
+    let wanted = body(30);
+    let has = |path: &Path| {
+        let bytes = std::fs::read(path).expect("readable");
+        bytes.windows(600).position(|window| window == wanted)
+    };
+    let damaged = segments(directory.path()).into_iter().find(|path| has(path).is_some());
+    let damaged = damaged.expect("it is in one of them");
+    let (mut bytes, place) = (std::fs::read(&damaged).expect("readable"), has(&damaged));
+    bytes[place.expect("there")] ^= 4;
+    std::fs::write(&damaged, bytes).expect("writable");
+    let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+    let others = [settle(1, 1, 29, 29 * 600), settle(1, 31, COUNT, (COUNT - 30) * 600)];
+    commit(&opened, [others.to_vec(), vec![settle(2, 1, COUNT, COUNT * 5)]].concat());
+    wait_until("the others go", || segments(directory.path()).len() <= 2);
+    // Rewriting would write: after many looks the log is as long as it was.
+    let len = || {
+        segments(directory.path())
+            .iter()
+            .map(|path| path.metadata().map_or(0, |m| m.len()))
+            .sum::<u64>()
+    };
+    let (before, start) = (len(), std::time::Instant::now());
+    while start.elapsed() < SMALL_SEGMENTS.rewrite_after * 20 {
+        std::thread::yield_now();
+    }
+    assert_eq!((len(), damaged.exists()), (before, true));
+}

@@ -33,7 +33,7 @@ use super::OpenError;
 use super::catalog::{Kept, SledCatalog};
 use super::index::IndexFile;
 use super::ledger::SegmentNumber;
-use super::recovery::Found;
+use super::recovery::{Found, foreign};
 use super::segment::{self, Head, SegmentError};
 
 /// What is in the place of sled's checkpoint.
@@ -188,22 +188,16 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), CopyError> {
     Ok(())
 }
 
-/// A segment that is not the one that the catalog knows under its number.
-fn foreign(found: &Found, kept: &Kept) -> Option<SegmentNumber> {
-    let other = |(number, facts): &&(SegmentNumber, _)| {
-        let facts: &super::state::SegmentFacts = facts;
-        found.heads.get(number).is_some_and(|head| head.salt != facts.salt)
-    };
-    kept.segments.iter().find(other).map(|(number, _)| *number)
-}
-
 /// A damaged head hides the salt, without which nothing in a segment can be trusted. The catalog
 /// and the segment's index know it, too.
 fn mend_heads(files: &Overlay, found: &mut Found, kept: &Kept) {
     let facts: BTreeMap<SegmentNumber, _> = kept.segments.iter().copied().collect();
     let damaged = found.unreadable.iter().filter(|(_, e)| matches!(e, SegmentError::DamagedHead));
     for (number, _) in damaged {
-        let by_index = || IndexFile::salt(files.original(&segment::index_file_name(*number)).ok()?);
+        let by_index = || {
+            let index = files.original(&segment::index_file_name(*number)).ok()?;
+            IndexFile::segment(index).map(|(salt, _)| salt)
+        };
         let Some(salt) = facts.get(number).map(|facts| facts.salt).or_else(by_index) else {
             continue;
         };
