@@ -29,8 +29,10 @@ enum Operation {
     AnswerMark(bool),
     /// So many of the newest messages are on disk.
     OnDisk(u64),
-    /// What is asked for is read back.
-    Read,
+    /// What is wanted is asked for, and found as it is then.
+    AskRead,
+    /// What was found comes.
+    AnswerRead,
     /// What the head may cost, in messages.
     HeadMax(u64),
 }
@@ -45,7 +47,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0..4u64).prop_map(Operation::AskMark),
         3 => any::<bool>().prop_map(Operation::AnswerMark),
         3 => (0..9u64).prop_map(Operation::OnDisk),
-        4 => Just(Operation::Read),
+        4 => Just(Operation::AskRead),
+        4 => Just(Operation::AnswerRead),
         1 => (0..6u64).prop_map(Operation::HeadMax),
     ]
 }
@@ -65,6 +68,7 @@ struct Model {
     marked: u64,
     asked: Option<u64>,
     last: u64,
+    reading: Option<(u64, Page)>,
 }
 
 impl Model {
@@ -180,10 +184,16 @@ fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<
         Operation::OnDisk(count) => {
             state.on_disk(Seq(model.last.saturating_sub(*count)), Seq(model.last));
         }
-        Operation::Read => {
-            let Some(wanted) = state.ask_read() else { return Ok(()) };
-            prop_assert_eq!(state.ask_read(), None, "one at a time");
-            prop_assert_eq!(state.read(wanted.round, model.page(wanted)), 0);
+        Operation::AskRead => {
+            if let Some(wanted) = state.ask_read() {
+                prop_assert_eq!(state.ask_read(), None, "one at a time");
+                model.reading = Some((wanted.round, model.page(wanted)));
+            }
+        }
+        Operation::AnswerRead => {
+            if let Some((round, page)) = model.reading.take() {
+                prop_assert_eq!(state.read(round, page), 0, "nothing is lost");
+            }
         }
         Operation::HeadMax(messages) => state.set_head_max(messages * ENTRY_COST),
     }
@@ -231,6 +241,28 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     }
     assert!(asked[..8].iter().all(|count| *count == 1), "{asked:?}");
     assert!(asked.len() < 40, "{} marks", asked.len());
+}
+
+/// What was paged out between the question and the answer was once taken for lost.
+#[test]
+fn what_is_paged_out_while_others_are_read_back_is_not_lost() {
+    let mut state = State::new(Epoch(1));
+    state.set_head_max(2 * ENTRY_COST);
+    let enqueue = |state: &mut State| {
+        let seq = state.next_seq();
+        state.enqueue(message(0), true);
+        seq
+    };
+    let seqs: Vec<Seq> = (0..6).map(|_| enqueue(&mut state)).collect();
+    state.on_disk(seqs[0], seqs[5]);
+    state.mark_with_batch(seqs[5]);
+    (0..2).for_each(|_| drop(state.take(1, true)));
+    let wanted = state.ask_read().expect("the head is empty");
+    let later = enqueue(&mut state);
+    state.on_disk(later, later);
+    let read = seqs[2..].iter().map(|seq| (*seq, message(0))).collect();
+    assert_eq!(state.read(wanted.round, Page { messages: read, through: Seq(u64::MAX) }), 0);
+    assert_eq!(state.ready_count(), 5);
 }
 
 /// Messages that a last run left, some of them delivered by it, all with one byte.

@@ -129,7 +129,8 @@ pub struct State {
     mark_asked: Option<Seq>,
     /// Marks asked for since the queue was empty last.
     marks_in_a_row: u32,
-    reading: bool,
+    /// Up to here what is asked for will be read back.
+    reading: Option<Seq>,
     read_round: u64,
     unreadable: bool,
 }
@@ -152,7 +153,7 @@ impl State {
             marked: Seq(0),
             mark_asked: None,
             marks_in_a_row: 0,
-            reading: false,
+            reading: None,
             read_round: 0,
             unreadable: false,
         }
@@ -274,10 +275,10 @@ impl State {
     /// read.
     pub fn ask_read(&mut self) -> Option<Wanted> {
         let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
-        if self.reading || self.unreadable || self.head_cost > self.head_max / 2 {
+        if self.reading.is_some() || self.unreadable || self.head_cost > self.head_max / 2 {
             return None;
         }
-        self.reading = true;
+        self.reading = Some(paged.last);
         let bytes = (self.head_max / 2).max(1);
         let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
         let limit = ReadLimit { count, bytes };
@@ -289,11 +290,13 @@ impl State {
         if round != self.read_round {
             return 0;
         }
-        self.reading = false;
+        let Some(asked) = self.reading.take() else { return 0 };
         let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return 0 };
         let from = paged.first;
+        // What was paged out since it was asked may be missing, and is not lost.
+        let through = page.through.min(asked);
         for (seq, message) in page.messages {
-            if seq < from || seq > paged.last {
+            if seq < from || seq > through {
                 break;
             }
             paged.count = paged.count.saturating_sub(1);
@@ -302,14 +305,14 @@ impl State {
             let redelivered = seq <= self.redelivered_upto;
             self.push_head(Entry { seq, message, redelivered, stored: true });
         }
-        self.unreadable = page.through < from;
+        self.unreadable = through < from;
         let mut lost = 0;
-        if page.through >= paged.last {
+        if through >= paged.last {
             lost = paged.count;
             self.cold_count -= paged.count;
             self.ready_bytes -= paged.bytes;
         } else {
-            paged.first = paged.first.max(Seq(page.through.0 + 1));
+            paged.first = paged.first.max(Seq(through.0 + 1));
             self.cold.push_front(Cold::Paged(paged));
         }
         self.refill();
@@ -393,7 +396,7 @@ impl State {
         self.cold = VecDeque::new();
         self.tail = VecDeque::new();
         (self.ready_bytes, self.head_cost, self.cold_count) = (0, 0, 0);
-        (self.reading, self.unreadable) = (false, false);
+        (self.reading, self.unreadable) = (None, false);
         self.read_round += 1;
         (count, self.all_but_unacked(), bytes)
     }
