@@ -8,7 +8,7 @@
 //! * [`broker`]     the rules of AMQP: vhosts, exchanges, bindings, queues, consumers, users.
 //! * [`connection`] one AMQP client: the only place where frames meet the broker.
 //! * [`http`]       one operator: management API and health checks.
-//! * [`ctl`]        the command line of ferrymqctl.
+//! * [`ctl`]        the command line of ferrymqctl; [`perf`] is ferrymq-perf, a client.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
 //! * [`config`], [`telemetry`] import nothing of ours.
 
@@ -18,6 +18,7 @@ pub mod connection;
 pub mod ctl;
 pub mod http;
 pub mod listener;
+pub mod perf;
 pub mod protocol;
 pub mod server;
 pub mod store;

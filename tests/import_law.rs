@@ -12,6 +12,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("connection/", &["connection", "broker", "store", "protocol"]),
     ("http/", &["http", "broker"]),
     ("ctl/", &["ctl", "store", "protocol"]),
+    ("perf/", &["perf", "protocol"]),
     ("listener.rs", &[]),
     ("server.rs", &["broker", "config", "connection", "http", "listener", "store"]),
     ("config/", &["config"]),
@@ -23,13 +24,13 @@ const LAW: &[(&str, &[&str])] = &[
 /// Words that only these places may use.
 const RESERVED: &[(&str, &[&str])] = &[
     ("sled::", &["store/catalog.rs"]),
-    ("std::fs", &["store/", "config/file.rs"]),
+    ("std::fs", &["store/", "config/file.rs", "perf/process.rs"]),
     ("tokio::fs", &[]),
     ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
-    ("Instant::now", &["connection/", "bin/ferrymq.rs", "store/upkeep.rs"]),
+    ("Instant::now", &["connection/", "bin/ferrymq.rs", "store/upkeep.rs", "perf/"]),
     ("SystemTime::now", &["broker/vhost/mod.rs"]),
-    ("protocol::frame", &["protocol/", "connection/"]),
-    ("protocol::generated", &["protocol/", "connection/"]),
+    ("protocol::frame", &["protocol/", "connection/", "perf/"]),
+    ("protocol::generated", &["protocol/", "connection/", "perf/"]),
 ];
 
 /// Places that do without these words, so that they stay pure.

@@ -1,15 +1,10 @@
-//! The load generator. For now it answers `--help` and `--version` only.
+//! The load generator: its command line is `ferrymq::perf`.
 
-use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
 
-/// ferrymq-perf measures AMQP 0-9-1 brokers.
-///
-/// Its scenarios are not in this version yet.
-#[derive(Debug, Parser)]
-#[command(name = "ferrymq-perf", version)]
-struct Flags {}
+use clap::Parser;
+use ferrymq::perf::{self, Flags};
 
-fn main() -> std::io::Result<()> {
-    Flags::parse();
-    Flags::command().print_long_help()
+fn main() -> ExitCode {
+    perf::run(&Flags::parse())
 }

@@ -31,6 +31,17 @@ pub enum ShortStrError {
     NotUtf8,
 }
 
+impl fmt::Display for ShortStrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "a name is longer than 255 bytes",
+            Self::NotUtf8 => "a name is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for ShortStrError {}
+
 impl ShortStr {
     pub const MAX_LEN: usize = 255;
 

@@ -1,0 +1,395 @@
+//! Runs a load: makes what it needs, starts producers and consumers, watches them, and takes away
+//! what it made.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{ScopedJoinHandle, scope};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::Failure;
+use super::consumer::{Consumed, Consumer};
+use super::link::{Link, Target};
+use super::plan::{Plan, Routing};
+use super::process;
+use super::producer::{Produced, Producer, Route, Until};
+use super::report::{Phase, Used};
+use super::tally::{Tally, Wrong};
+use crate::protocol::generated::{
+    BasicPublish, ExchangeDeclare, ExchangeDelete, QueueBind, QueueDeclare, QueueDelete,
+};
+use crate::protocol::properties::{BasicProperties, Properties};
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
+
+/// Longest latency that is told apart, in microseconds.
+const LATENCY_MAX: u64 = 600_000_000;
+
+/// Different keys or headers that a producer uses in turn.
+const ROUTES_MAX: usize = 1000;
+
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Latencies in microseconds, to three digits.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_MAX, 3).expect("the limits are right")
+}
+
+/// What everybody counts together.
+pub(super) struct Progress {
+    begun: Instant,
+    published: AtomicU64,
+    consumed: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let (published, consumed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { begun: Instant::now(), published, consumed, over: AtomicBool::new(false) }
+    }
+
+    pub(super) fn published(&self, count: u64) {
+        self.published.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn consumed(&self, count: u64) {
+        self.consumed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn nanos_at(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn micros_since(&self, nanos: u64) -> u64 {
+        self.nanos_at(Instant::now()).saturating_sub(nanos) / 1000
+    }
+
+    /// Prints a line every second until all is over.
+    fn print(&self) {
+        let (mut before, mut printed) = ((0, 0), Instant::now());
+        while !self.over.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+            if printed.elapsed() < PROGRESS_EVERY {
+                continue;
+            }
+            printed = Instant::now();
+            let now =
+                (self.published.load(Ordering::Relaxed), self.consumed.load(Ordering::Relaxed));
+            eprintln!(
+                "  {:>9} published, {:>9} consumed a second",
+                now.0 - before.0,
+                now.1 - before.1
+            );
+            before = now;
+        }
+    }
+}
+
+/// A queue's messages: how many have come, and how many will have when all is published.
+pub(super) struct QueueCount {
+    came: AtomicU64,
+    expected: AtomicU64,
+}
+
+impl QueueCount {
+    fn new(expected: u64) -> Self {
+        Self { came: AtomicU64::new(0), expected: AtomicU64::new(expected) }
+    }
+
+    pub(super) fn came(&self, count: u64) {
+        self.came.fetch_add(count, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.came.load(Ordering::Acquire) >= self.expected.load(Ordering::Acquire)
+    }
+
+    /// All is published, and not all has come.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.expected.load(Ordering::Acquire) != u64::MAX
+    }
+}
+
+/// A load on its way.
+pub(super) struct Load<'a> {
+    target: &'a Target,
+    plan: &'a Plan,
+    pid: Option<u32>,
+    link: Link,
+    exchange: ShortStr,
+    queues: Vec<ShortStr>,
+}
+
+impl<'a> Load<'a> {
+    /// Makes queues, exchange and bindings, with names of their own.
+    pub(super) fn begin(
+        target: &'a Target,
+        plan: &'a Plan,
+        pid: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let name = format!("ferrymq-perf.{:08x}", rand::random::<u32>());
+        let mut link = Link::open(target)?;
+        let durable = plan.persistent;
+        let mut queues = Vec::new();
+        for number in 0..plan.queues {
+            let queue = ShortStr::try_from(format!("{name}.{number}").as_str())?;
+            link.call(
+                1,
+                QueueDeclare { queue: queue.clone(), durable, ..QueueDeclare::default() },
+            )?;
+            queues.push(queue);
+        }
+        let kind = match plan.routing {
+            Routing::Default => "",
+            Routing::Fanout => "fanout",
+            Routing::Topic => "topic",
+            Routing::Headers => "headers",
+        };
+        let mut load = Self { target, plan, pid, link, exchange: ShortStr::default(), queues };
+        if plan.routing != Routing::Default {
+            load.exchange = ShortStr::try_from(name.as_str())?;
+            let (exchange, kind) = (load.exchange.clone(), ShortStr::from_static(kind));
+            let declare = ExchangeDeclare { exchange, kind, durable, ..ExchangeDeclare::default() };
+            load.link.call(1, declare)?;
+            load.bind()?;
+        }
+        Ok(load)
+    }
+
+    fn bind(&mut self) -> Result<(), Failure> {
+        for queue in self.queues.clone() {
+            for number in 0..self.plan.bindings.max(1) {
+                let (routing_key, arguments) = match self.plan.routing {
+                    Routing::Topic => (key(number, "*")?, FieldTable::default()),
+                    Routing::Headers => (ShortStr::default(), matching(number)),
+                    Routing::Default | Routing::Fanout => Default::default(),
+                };
+                let (queue, exchange) = (queue.clone(), self.exchange.clone());
+                let bind =
+                    QueueBind { queue, exchange, routing_key, arguments, ..QueueBind::default() };
+                self.link.call(1, bind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a producer's messages go, in turn.
+    fn routes(&self) -> Result<Vec<Route>, Failure> {
+        let properties = |headers: Option<FieldTable>| {
+            let delivery_mode = self.plan.persistent.then_some(2);
+            Properties::from(&BasicProperties { delivery_mode, headers, ..Default::default() })
+        };
+        let exchange = self.exchange.clone();
+        let publish = |routing_key| BasicPublish {
+            exchange: exchange.clone(),
+            routing_key,
+            ..BasicPublish::default()
+        };
+        let route = |routing_key, headers, counted_as| Route {
+            publish: publish(routing_key),
+            properties: properties(headers),
+            counted_as,
+        };
+        let many = self.plan.bindings.min(ROUTES_MAX);
+        Ok(match self.plan.routing {
+            Routing::Default => {
+                let queues = self.queues.iter().enumerate();
+                queues.map(|(number, queue)| route(queue.clone(), None, number)).collect()
+            }
+            Routing::Fanout => vec![route(ShortStr::default(), None, 0)],
+            Routing::Topic => (0..many)
+                .map(|number| Ok(route(key(number * self.plan.bindings / many, "x")?, None, 0)))
+                .collect::<Result<_, Failure>>()?,
+            Routing::Headers => (0..many)
+                .map(|number| route(ShortStr::default(), Some(header(number)), 0))
+                .collect(),
+        })
+    }
+
+    /// Runs it: both sides for a time, or one after the other.
+    pub(super) fn run(&self) -> Result<Vec<Phase>, Failure> {
+        let Some(backlog) = self.plan.backlog else {
+            let until = Until::Time(Instant::now() + Duration::from_secs_f64(self.plan.seconds));
+            return Ok(vec![self.phase("", Some(until), None)?]);
+        };
+        let each = Until::Count(backlog / self.plan.producers as u64);
+        let fill = self.phase("fill", Some(each), None)?;
+        let drain = self.phase("drain", None, Some(&fill.counts))?;
+        Ok(vec![fill, drain])
+    }
+
+    /// `publish` says until when is published, if it is; `left` what an earlier phase has left to
+    /// be consumed. What is published alone is not consumed.
+    fn phase(
+        &self,
+        name: &str,
+        publish: Option<Until>,
+        left: Option<&Vec<BTreeMap<u32, u64>>>,
+    ) -> Result<Phase, Failure> {
+        let fills = name == "fill";
+        let expected = |queue: usize| left.map_or(u64::MAX, |left| left[queue].values().sum());
+        let counts: Vec<QueueCount> =
+            (0..self.queues.len()).map(|queue| QueueCount::new(expected(queue))).collect();
+        let consumers = self.consumers(fills)?;
+        let (producers, routes) =
+            (if publish.is_some() { self.plan.producers } else { 0 }, self.routes()?);
+        let producers: Vec<Producer> = (0..producers)
+            .map(|number| Producer::open(self.target, number as u32, self.plan, &routes))
+            .collect::<Result<_, _>>()?;
+        let rate = self.plan.rate.map(|rate| rate / self.plan.producers as f64);
+        let (used, progress) = (Used::begin(self.pid)?, Progress::new());
+        let (produced, consumed) = scope(|scope| {
+            scope.spawn(|| progress.print());
+            let consuming: Vec<_> = consumers
+                .into_iter()
+                .map(|(queue, consumer)| {
+                    let (count, progress) = (&counts[queue], &progress);
+                    (queue, scope.spawn(move || consumer.run(count, progress)))
+                })
+                .collect();
+            let producing: Vec<_> = producers
+                .into_iter()
+                .map(|producer| {
+                    let (until, progress) = (publish.expect("they publish"), &progress);
+                    scope.spawn(move || producer.run(until, rate, progress))
+                })
+                .collect();
+            let produced = joined(producing);
+            if let Ok(produced) = &produced
+                && publish.is_some()
+            {
+                self.expect(&counts, produced);
+            } else if produced.is_err() {
+                // Nobody waits for what will not come.
+                counts.iter().for_each(|count| count.expected.store(0, Ordering::Release));
+            }
+            let consumed: Result<Vec<(usize, Consumed)>, Failure> = consuming
+                .into_iter()
+                .map(|(queue, thread)| Ok((queue, joined(vec![thread])?.remove(0))))
+                .collect();
+            progress.over.store(true, Ordering::Relaxed);
+            (produced, consumed)
+        });
+        let (produced, consumed) = (produced?, consumed?);
+        let published = match left {
+            Some(left) => left.clone(),
+            None => {
+                (0..self.queues.len()).map(|queue| self.published_to(queue, &produced)).collect()
+            }
+        };
+        let used = used.end(progress.begun.elapsed())?;
+        Ok(self.result(name, used, produced, consumed, published, fills))
+    }
+
+    fn consumers(&self, fills: bool) -> Result<Vec<(usize, Consumer)>, Failure> {
+        let mut consumers = Vec::new();
+        if fills {
+            return Ok(consumers);
+        }
+        for (number, queue) in self.queues.iter().enumerate() {
+            for _ in 0..self.plan.consumers_per_queue {
+                consumers.push((number, Consumer::open(self.target, self.plan, queue)?));
+            }
+        }
+        Ok(consumers)
+    }
+
+    /// By producer, what it has published to a queue.
+    fn published_to(&self, queue: usize, produced: &[Produced]) -> BTreeMap<u32, u64> {
+        let counted_as = if self.plan.routing == Routing::Default { queue } else { 0 };
+        let count = |produced: &Produced| produced.counts.get(counted_as).copied().unwrap_or(0);
+        (0..).zip(produced).map(|(number, produced)| (number, count(produced))).collect()
+    }
+
+    fn expect(&self, counts: &[QueueCount], produced: &[Produced]) {
+        for (queue, count) in counts.iter().enumerate() {
+            let expected = self.published_to(queue, produced).values().sum();
+            count.expected.store(expected, Ordering::Release);
+        }
+    }
+
+    fn result(
+        &self,
+        name: &str,
+        used: Used,
+        produced: Vec<Produced>,
+        consumed: Vec<(usize, Consumed)>,
+        counts: Vec<BTreeMap<u32, u64>>,
+        fills: bool,
+    ) -> Phase {
+        let (mut latency, mut confirm_latency) = (histogram(), histogram());
+        let mut tallies: Vec<Vec<Tally>> = counts.iter().map(|_| Vec::new()).collect();
+        let mut received = 0;
+        for (queue, consumed) in consumed {
+            // All have the same limits.
+            let _ = latency.add(&consumed.latency);
+            received += consumed.tally.count();
+            tallies[queue].push(consumed.tally);
+        }
+        for produced in &produced {
+            let _ = confirm_latency.add(&produced.confirm_latency);
+        }
+        let mut wrong = Wrong::default();
+        if !fills && self.plan.consumers_per_queue > 0 {
+            for (tallies, published) in tallies.iter().zip(&counts) {
+                wrong.add(&Wrong::of(tallies, published));
+            }
+        }
+        let published = produced.iter().flat_map(|produced| &produced.counts).sum();
+        let name = name.to_owned();
+        Phase { name, used, published, consumed: received, latency, confirm_latency, wrong, counts }
+    }
+
+    /// Takes away what was made.
+    pub(super) fn end(mut self) -> Result<(), Failure> {
+        for queue in std::mem::take(&mut self.queues) {
+            self.link.call(1, QueueDelete { queue, ..QueueDelete::default() })?;
+        }
+        if !self.exchange.is_empty() {
+            let exchange = self.exchange.clone();
+            self.link.call(1, ExchangeDelete { exchange, ..ExchangeDelete::default() })?;
+        }
+        Ok(())
+    }
+}
+
+fn joined<T>(threads: Vec<ScopedJoinHandle<'_, Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
+    let join = |thread: ScopedJoinHandle<'_, Result<T, Failure>>| match thread.join() {
+        Ok(result) => result,
+        Err(_) => Err("a thread of the load panicked".into()),
+    };
+    // All are waited for before the first failure is told.
+    threads.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
+}
+
+fn key(number: usize, last: &str) -> Result<ShortStr, Failure> {
+    Ok(ShortStr::try_from(format!("perf.{number}.{last}").as_str())?)
+}
+
+fn header(number: usize) -> FieldTable {
+    let number = FieldValue::I64(i64::try_from(number).unwrap_or(i64::MAX));
+    FieldTable::from_iter([(ShortStr::from_static("number"), number)])
+}
+
+fn matching(number: usize) -> FieldTable {
+    let mut table = header(number);
+    let all = FieldValue::LongStr(bytes::Bytes::from_static(b"all"));
+    table.insert(ShortStr::from_static("x-match"), all);
+    table
+}
+
+impl Used {
+    fn begin(pid: Option<u32>) -> Result<Self, Failure> {
+        let cpu_seconds = pid.map(process::cpu_seconds).transpose()?;
+        Ok(Self { pid, seconds: 0.0, cpu_seconds, resident_mib: None })
+    }
+
+    fn end(self, elapsed: Duration) -> Result<Self, Failure> {
+        let now = self.pid.map(process::cpu_seconds).transpose()?;
+        let cpu_seconds = now.zip(self.cpu_seconds).map(|(now, before)| now - before);
+        let resident_mib = self.pid.map(process::resident_mib).transpose()?;
+        Ok(Self { seconds: elapsed.as_secs_f64(), cpu_seconds, resident_mib, ..self })
+    }
+}

@@ -1,0 +1,116 @@
+//! What a load is made of, and the loads that have a name.
+
+/// How messages find their queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Routing {
+    /// By the default exchange, to the queues in turn.
+    Default,
+    /// A fanout exchange, to all queues.
+    Fanout,
+    /// A topic exchange with one of many bindings that matches.
+    Topic,
+    /// A headers exchange with one of many bindings that matches.
+    Headers,
+}
+
+/// A load.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    pub(super) producers: usize,
+    pub(super) consumers_per_queue: usize,
+    pub(super) queues: usize,
+    /// Bytes of a body.
+    pub(super) size: usize,
+    pub(super) persistent: bool,
+    /// Publishes of a producer that may wait for their confirm; none without confirms.
+    pub(super) window: Option<u64>,
+    pub(super) prefetch: u16,
+    /// Messages that are acked at a time; 0 is automatic.
+    pub(super) ack_every: u64,
+    pub(super) routing: Routing,
+    /// Of a topic or headers exchange.
+    pub(super) bindings: usize,
+    /// Messages a second of all producers together, with their intended times of sending.
+    pub(super) rate: Option<f64>,
+    pub(super) seconds: f64,
+    /// So many messages in all, and then all of them consumed, instead of both for a time.
+    pub(super) backlog: Option<u64>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            producers: 1,
+            consumers_per_queue: 1,
+            queues: 1,
+            size: 16,
+            persistent: false,
+            window: None,
+            prefetch: 0,
+            ack_every: 0,
+            routing: Routing::Default,
+            bindings: 0,
+            rate: None,
+            seconds: 4.0,
+            backlog: None,
+        }
+    }
+}
+
+impl Plan {
+    /// The load of a scenario, by its letter.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let confirmed = Self { window: Some(1000), ..Self::default() };
+        let durable = Self {
+            size: 1024,
+            persistent: true,
+            window: Some(1000),
+            prefetch: 1000,
+            ack_every: 100,
+            ..Self::default()
+        };
+        Some(match name {
+            "a" => Self::default(),
+            "b" => durable,
+            "c" => Self { window: Some(1), ..durable },
+            "d" => {
+                Self { size: 65_536, window: Some(100), prefetch: 100, ack_every: 10, ..durable }
+            }
+            "e" => Self { size: 128, queues: 10, routing: Routing::Fanout, ..confirmed },
+            "f" => Self { size: 64, routing: Routing::Topic, bindings: 10_000, ..confirmed },
+            "g" => Self { size: 64, routing: Routing::Headers, bindings: 1000, ..confirmed },
+            "h" => Self {
+                size: 100,
+                window: Some(20_000),
+                ack_every: 500,
+                prefetch: 2000,
+                backlog: Some(1_000_000),
+                ..durable
+            },
+            "l" => Self { rate: Some(5000.0), ack_every: 10, seconds: 10.0, ..durable },
+            _ => return None,
+        })
+    }
+
+    /// Why this can't be run.
+    pub(super) fn problem(&self) -> Option<String> {
+        let needs_bindings = matches!(self.routing, Routing::Topic | Routing::Headers);
+        if self.size < super::tally::NUMBERED_LEN {
+            return Some(format!(
+                "--size {} is too small: a body begins with {} bytes that say which message it is",
+                self.size,
+                super::tally::NUMBERED_LEN
+            ));
+        }
+        if needs_bindings && self.bindings == 0 {
+            return Some("--routing topic and headers need --bindings of 1 or more".to_owned());
+        }
+        if needs_bindings && self.queues > 1 {
+            return Some("--routing topic and headers take one queue".to_owned());
+        }
+        if self.producers == 0 || self.queues == 0 {
+            return Some("there has to be a producer and a queue".to_owned());
+        }
+        None
+    }
+}

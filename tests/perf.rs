@@ -1,0 +1,106 @@
+//! The load generator against a broker in this process: every kind of load runs, counts right, and
+//! fails when something is wrong.
+
+use std::process::{Command, Output};
+
+use ferrymq::config::Config;
+use ferrymq::server::Server;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+struct Broker {
+    runtime: Runtime,
+    server: Option<Server>,
+    uri: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut config = Config::default();
+        config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
+        config.http.listen = "127.0.0.1:0".to_owned();
+        config.store.data_dir = directory.path().to_owned();
+        let runtime = Runtime::new().expect("a runtime");
+        let server = runtime.block_on(Server::start(&config)).expect("it starts");
+        let uri = format!("amqp://guest:guest@{}/%2f", server.amqp_addresses()[0]);
+        Self { runtime, server: Some(server), uri, _directory: directory }
+    }
+
+    fn perf(&self, arguments: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrymq-perf"));
+        command.args(arguments.split(' ')).args(["--json", "--uri", &self.uri]);
+        command.output().expect("the program runs")
+    }
+
+    /// What a load says that has to go well, by phase.
+    fn measured(&self, arguments: &str) -> Vec<Value> {
+        let output = self.perf(arguments);
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {complaints}");
+        said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.stop());
+        }
+    }
+}
+
+fn count(phase: &Value, name: &str) -> u64 {
+    phase[name].as_u64().unwrap_or_else(|| panic!("{name} in {phase}"))
+}
+
+#[test]
+fn each_load_counts_what_it_published_and_consumed() {
+    let broker = Broker::start();
+    let loads = [
+        ("load --seconds 0.2 --size 16", 1),
+        ("load --seconds 0.2 --persistent --window 100 --prefetch 100 --ack-every 10", 1),
+        ("load --seconds 0.2 --window 1 --size 12", 1),
+        ("load --seconds 0.2 --size 300000 --persistent --window 5 --prefetch 3 --ack-every 2", 1),
+        ("load --seconds 0.2 --producers 3 --consumers 2 --queues 4 --window 50", 1),
+        ("load --seconds 0.2 --routing fanout --queues 3 --window 50", 3),
+        ("load --seconds 0.2 --routing topic --bindings 50 --window 50", 1),
+        ("load --seconds 0.2 --routing headers --bindings 50 --window 50", 1),
+        ("load --seconds 0.2 --rate 1000 --window 50", 1),
+        ("run b --seconds 0.2", 1),
+    ];
+    for (arguments, copies) in loads {
+        let [phase] = &broker.measured(arguments)[..] else { panic!("{arguments}: one phase") };
+        let (published, consumed) = (count(phase, "published"), count(phase, "consumed"));
+        assert!(published > 0, "{arguments}");
+        assert_eq!(consumed, copies * published, "{arguments}");
+    }
+}
+
+#[test]
+fn a_backlog_is_filled_and_then_drained() {
+    let broker = Broker::start();
+    let flags = "load --backlog 5000 --persistent --window 500 --prefetch 100 --ack-every 50";
+    let [fill, drain] = &broker.measured(flags)[..] else { panic!("two phases") };
+    assert_eq!((count(fill, "published"), count(fill, "consumed")), (5000, 0));
+    assert_eq!((count(drain, "published"), count(drain, "consumed")), (0, 5000));
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_in_words() {
+    let broker = Broker::start();
+    let cases = [
+        ("run z", "there is no scenario 'z'"),
+        ("load --size 3", "--size 3 is too small"),
+        ("load --routing topic", "--bindings"),
+        ("run j", "--pid"),
+    ];
+    for (arguments, words) in cases {
+        let output = broker.perf(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
+        assert!(said.contains(words), "{words:?} is not in {said:?}");
+    }
+}
