@@ -22,6 +22,9 @@ const RATE_MAX: u64 = 2 * 1024 * 1024 * 1024;
 const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
+/// Between two looks while publishers are held back: how late they may go on. It may take days.
+const LOOK_LOW: Duration = Duration::from_millis(100);
+
 /// Bytes that a user without privileges may still write to the file system of a directory.
 fn free_bytes(directory: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(directory)?;
@@ -35,13 +38,12 @@ fn judge(before: &Space, free_bytes: u64, in_flight: u64, limit_bytes: u64) -> (
         Space::Enough => limit_bytes,
         Space::Low { .. } => limit_bytes.saturating_add(limit_bytes / 4),
     };
+    if free_bytes < enough {
+        return (Space::Low { free_bytes, limit_bytes }, LOOK_LOW);
+    }
     let left = free_bytes.saturating_sub(limit_bytes);
     let wait = Duration::from_millis(left.saturating_mul(1000) / RATE_MAX);
-    let space = match free_bytes >= enough {
-        true => Space::Enough,
-        false => Space::Low { free_bytes, limit_bytes },
-    };
-    (space, wait.clamp(LOOK_MIN, LOOK_MAX))
+    (Space::Enough, wait.clamp(LOOK_MIN, LOOK_MAX))
 }
 
 /// Looks after the room of a directory.
@@ -55,26 +57,30 @@ pub(super) struct SpaceWatch {
 impl SpaceWatch {
     /// Runs until `end` is closed.
     pub(super) fn run(self, end: &Receiver<()>) {
-        let mut wait = Duration::ZERO;
+        let (mut wait, mut was_found) = (Duration::ZERO, true);
         while matches!(end.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
-            wait = self.look();
-        }
-    }
-
-    fn look(&self) -> Duration {
-        let free_bytes = match free_bytes(&self.directory) {
-            Ok(free_bytes) => free_bytes,
-            Err(error) => {
+            let looked = self.look();
+            // Said once: what was known last stands until the space is found out again.
+            if was_found && let Err(error) = &looked {
                 tracing::warn!(
                     directory = %self.directory.display(),
                     %error,
-                    "the free space of the data directory can't be found out: nobody is held back"
+                    "the free space of the data directory can't be found out: publishers are neither \
+                     held back nor let go; mend the file system, or set \
+                     store.disk_free_limit_bytes to 0"
                 );
-                return LOOK_MAX;
             }
-        };
-        let before = self.space.borrow().clone();
+            was_found = looked.is_ok();
+            wait = looked.unwrap_or(LOOK_MAX);
+        }
+    }
+
+    /// Measures and tells; answers when to look again.
+    fn look(&self) -> io::Result<Duration> {
+        // Before the disk: what is written in between counts twice, and not never.
         let in_flight = self.inbox.in_flight_bytes();
+        let free_bytes = free_bytes(&self.directory)?;
+        let before = self.space.borrow().clone();
         let (space, wait) = judge(&before, free_bytes, in_flight, self.limit_bytes);
         match (&before, &space) {
             (Space::Enough, Space::Low { .. }) => tracing::warn!(
@@ -92,15 +98,19 @@ impl SpaceWatch {
         if std::mem::discriminant(&before) != std::mem::discriminant(&space) {
             self.space.send_replace(space);
         }
-        wait
+        Ok(wait)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::time::Instant;
+
     use super::*;
 
     const LIMIT: u64 = 1_000_000;
+    const DEADLINE: Duration = Duration::from_secs(10);
 
     fn low(space: &Space) -> bool {
         matches!(space, Space::Low { .. })
@@ -127,6 +137,34 @@ mod tests {
             let written = u64::try_from(wait.as_millis()).expect("short") * (RATE_MAX / 1000);
             assert!(wait == LOOK_MIN || written <= free - LIMIT, "{free}: {wait:?}");
             assert!(wait <= LOOK_MAX);
+        }
+    }
+
+    #[test]
+    fn while_room_is_low_a_look_is_rare_enough_to_go_on_for_days() {
+        assert_eq!(judge(&Space::Enough, LIMIT - 1, 0, LIMIT).1, LOOK_LOW);
+    }
+
+    /// A limit that no disk has stands for a disk that is full.
+    #[test]
+    fn the_thread_tells_ends_with_its_owner_and_survives_a_directory_that_is_gone() {
+        for (directory, limit_bytes, is_low) in
+            [("/", u64::MAX, true), ("/", 1, false), ("/proc/no/such/directory", u64::MAX, false)]
+        {
+            let (sender, end) = sync_channel(1);
+            let space = watch::Sender::new(Space::Enough);
+            let told = space.subscribe();
+            let inbox = Arc::new(Inbox::new(LIMIT));
+            let watch = SpaceWatch { directory: directory.into(), limit_bytes, inbox, space };
+            let thread = std::thread::spawn(move || watch.run(&end));
+            let start = Instant::now();
+            while is_low && !low(&told.borrow()) {
+                assert!(start.elapsed() < DEADLINE, "{directory} with {limit_bytes}");
+                std::thread::yield_now();
+            }
+            drop(sender);
+            thread.join().expect("no panic");
+            assert_eq!(low(&told.borrow()), is_low, "{directory} with {limit_bytes}");
         }
     }
 
