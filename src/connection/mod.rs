@@ -15,6 +15,7 @@
     )
 )]
 
+mod blocking;
 mod channel;
 mod close;
 mod handshake;
@@ -25,6 +26,7 @@ mod session;
 mod writer;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
+use self::blocking::{Blocking, brings_messages};
 use self::close::Failure;
 use self::handshake::{Agreed, Handshake, has_capability};
 use self::outbox::Outbox;
@@ -46,12 +49,9 @@ use crate::broker::auth::Actor;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::{FrameError, FrameKind};
-use crate::protocol::generated::{
-    ConnectionBlocked, ConnectionCloseOk, ConnectionUnblocked, Method,
-};
+use crate::protocol::generated::{ConnectionCloseOk, Method};
 use crate::protocol::reply::ReplyCode;
-use crate::protocol::wire::ShortStr;
-use crate::store::{Space, StoreState};
+use crate::store::StoreState;
 
 /// How long the socket is left to a client that has closed its connection. Rule of courtesy:
 /// whoever asked for the end closes first, so that no client takes the end of the stream for a
@@ -139,9 +139,7 @@ struct Connection {
     session: Session,
     outbox: Arc<Outbox>,
     store_state: watch::Receiver<StoreState>,
-    space: watch::Receiver<Space>,
-    /// The client wants to hear when it is held back.
-    tell_blocked: bool,
+    blocking: Blocking,
     stop: watch::Receiver<bool>,
     /// The client is taken for dead when it was silent for so long.
     silence_max: Option<Duration>,
@@ -159,7 +157,8 @@ impl Connection {
     ) -> Self {
         let outbox = Arc::new(Outbox::default());
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
-        let tell_blocked = has_capability(&agreed.client_properties, "connection.blocked");
+        let can_be_told = has_capability(&agreed.client_properties, "connection.blocked");
+        let blocking = Blocking::new(broker.store().space(), Arc::clone(&outbox), can_be_told);
         let heartbeat = match agreed.heartbeat_seconds {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
@@ -184,8 +183,7 @@ impl Connection {
             session: Session::new(peer, agreed.channel_max),
             outbox,
             store_state: broker.store_state(),
-            space: broker.store().space(),
-            tell_blocked,
+            blocking,
             stop,
             silence_max: heartbeat.map(|interval| interval.saturating_mul(2)),
             last_read: Instant::now(),
@@ -220,32 +218,65 @@ impl Connection {
 
     async fn read_until_end(&mut self) -> Ended {
         loop {
-            loop {
-                let step = match self.reader.next_frame() {
-                    Ok(None) => break,
-                    Ok(Some(frame)) => self.session.frame(frame).await,
-                    Err(FrameError::Io(_)) => return Ended::Gone,
-                    Err(FrameError::Protocol(error)) => {
-                        return Ended::Failed { failure: error.into(), lost: true };
-                    }
-                };
-                match step {
-                    Ok(Step::Continue) => {}
-                    Ok(Step::Closed) => return Ended::ByClient,
-                    Err(failure) => return Ended::Failed { failure, lost: false },
-                }
+            if let Some(ended) = self.handle_frames().await {
+                return ended;
             }
             self.session.peer.flush();
             if let Some(ended) = self.wait_for_room().await {
-                return ended;
-            }
-            if let Some(ended) = self.wait_for_space().await {
                 return ended;
             }
             if let Some(ended) = self.wait_for_bytes().await {
                 return ended;
             }
         }
+    }
+
+    /// Handles what was read, as far as it is whole.
+    async fn handle_frames(&mut self) -> Option<Ended> {
+        // Once a read: the few messages that come after it are what the reserve is for.
+        let is_low = self.blocking.is_low();
+        loop {
+            let frame = match self.reader.next_frame() {
+                Ok(None) => return None,
+                Ok(Some(frame)) => frame,
+                Err(FrameError::Io(_)) => return Some(Ended::Gone),
+                Err(FrameError::Protocol(error)) => {
+                    return Some(Ended::Failed { failure: error.into(), lost: true });
+                }
+            };
+            if is_low
+                && brings_messages(&frame, self.session.peer.has_published)
+                && let Some(ended) = self.wait_for_space().await
+            {
+                return Some(ended);
+            }
+            match self.session.frame(frame).await {
+                Ok(Step::Continue) => {}
+                Ok(Step::Closed) => return Some(Ended::ByClient),
+                Err(failure) => return Some(Ended::Failed { failure, lost: false }),
+            }
+        }
+    }
+
+    /// Rests while the disk is nearly full: nothing is read, not even heartbeats, which therefore
+    /// aren't missed. Deliveries and the broker's own heartbeats go on.
+    async fn wait_for_space(&mut self) -> Option<Ended> {
+        if !self.blocking.is_low() {
+            return None;
+        }
+        tracing::info!("a publisher is held back: the disk is nearly full");
+        // What came before it takes effect, and is confirmed.
+        self.session.peer.flush();
+        self.blocking.tell(true);
+        let ended = tokio::select! {
+            biased;
+            () = stopped(&mut self.stop) => Some(forced()),
+            _ = &mut self.writer => Some(Ended::Gone),
+            () = self.reader.hung_up() => Some(Ended::Gone),
+            () = self.blocking.over() => None,
+        };
+        self.blocking.tell(true);
+        ended
     }
 
     /// Rests while the client doesn't read its replies or the store has more than it can write:
@@ -265,35 +296,6 @@ impl Connection {
         }
     }
 
-    /// Holds a publisher back while the disk is nearly full: its socket isn't read. Others go on,
-    /// so that the disk can drain.
-    async fn wait_for_space(&mut self) -> Option<Ended> {
-        let is_low = matches!(*self.space.borrow_and_update(), Space::Low { .. });
-        if !is_low || !self.session.peer.has_published {
-            return None;
-        }
-        tracing::info!("a publisher is held back: the disk is nearly full");
-        if self.tell_blocked {
-            let reason = ShortStr::from_static("low on disk");
-            self.outbox.put_method(0, ConnectionBlocked { reason });
-        }
-        let space = async {
-            // The store going away is told by its answers.
-            let _ = self.space.wait_for(|space| *space == Space::Enough).await;
-        };
-        tokio::select! {
-            biased;
-            () = space => {}
-            _ = &mut self.writer => return Some(Ended::Gone),
-            () = stopped(&mut self.stop) => return Some(forced()),
-            () = self.reader.hung_up() => return Some(Ended::Gone),
-        }
-        if self.tell_blocked {
-            self.outbox.put_method(0, ConnectionUnblocked);
-        }
-        None
-    }
-
     async fn wait_for_bytes(&mut self) -> Option<Ended> {
         self.last_read = Instant::now();
         let deadline = self.silence_max.and_then(|silence| self.last_read.checked_add(silence));
@@ -303,18 +305,23 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            biased;
-            read = self.reader.fill() => match read {
-                Ok(true) => None,
-                Ok(false) | Err(_) => Some(Ended::Gone),
-            },
-            () = stopped(&mut self.stop) => Some(forced()),
-            _ = &mut self.writer => Some(Ended::Gone),
-            () = silence => {
-                tracing::warn!("missed heartbeats from the client");
-                Some(Ended::Gone)
-            }
+        let mut silence = pin!(silence);
+        loop {
+            self.blocking.tell(self.session.peer.has_published);
+            return tokio::select! {
+                biased;
+                read = self.reader.fill() => match read {
+                    Ok(true) => None,
+                    Ok(false) | Err(_) => Some(Ended::Gone),
+                },
+                () = stopped(&mut self.stop) => Some(forced()),
+                _ = &mut self.writer => Some(Ended::Gone),
+                () = self.blocking.changed() => continue,
+                () = silence.as_mut() => {
+                    tracing::warn!("missed heartbeats from the client");
+                    Some(Ended::Gone)
+                }
+            };
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Peer {
     pub(super) outbox: Arc<Outbox>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
-    /// The client is a publisher: it is held back when the disk is nearly full.
+    /// The client is a publisher: it is told when the disk is nearly full.
     pub(super) has_published: bool,
     owed: Vec<OwedConfirms>,
     pub(super) message_size_max: u64,

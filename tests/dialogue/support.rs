@@ -26,6 +26,9 @@ use tokio_util::codec::Decoder;
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Nothing in this time is taken for silence.
+const SILENCE: Duration = Duration::from_millis(300);
+
 pub const FRAME_MAX: u32 = 131_072;
 
 /// A broker with a data directory of its own.
@@ -242,6 +245,16 @@ impl Peer {
         let mut bytes = vec![0; len];
         self.socket.read_exact(&mut bytes).expect("the broker answers");
         bytes
+    }
+
+    /// Expects the broker to say nothing, for long enough to tell it from an answer.
+    pub fn expect_silence(&mut self) {
+        assert!(self.waiting.is_empty() && self.buffer.is_empty());
+        self.socket.set_read_timeout(Some(SILENCE)).expect("a timeout");
+        let mut byte = [0; 1];
+        let error = self.socket.read(&mut byte).expect_err("the broker says something");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        self.socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     }
 
     /// Expects the broker to close the socket.
