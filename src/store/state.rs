@@ -139,17 +139,18 @@ impl LogState {
         }
     }
 
+    pub(super) fn defined_queues(&self) -> HashSet<QueueId> {
+        let id = |definition: &Definition| match definition {
+            Definition::Queue(queue) => Some(queue.id),
+            _ => None,
+        };
+        self.catalog.values().filter_map(id).collect()
+    }
+
     /// Ends the reading of the whole log: only queues that are still defined stay.
     pub(super) fn end_recovery(&mut self) {
         self.recovering = false;
-        let defined: HashSet<QueueId> = self
-            .catalog
-            .values()
-            .filter_map(|definition| match definition {
-                Definition::Queue(queue) => Some(queue.id),
-                _ => None,
-            })
-            .collect();
+        let defined = self.defined_queues();
         let gone: Vec<QueueId> =
             self.ledgers.keys().filter(|queue| !defined.contains(queue)).copied().collect();
         gone.into_iter().for_each(|queue| self.delete_queue(queue));

@@ -145,14 +145,7 @@ impl Looking {
     /// Queues that have messages and no definition, and that nothing says the end of. Numbers of
     /// queues are never used twice: what is gone once is gone.
     fn without_definition(&self, state: &LogState) -> Vec<QueueId> {
-        let defined: HashSet<QueueId> = state
-            .catalog
-            .values()
-            .filter_map(|definition| match definition {
-                Definition::Queue(queue) => Some(queue.id),
-                _ => None,
-            })
-            .collect();
+        let defined = state.defined_queues();
         let is_lost = |queue: &QueueId| !defined.contains(queue) && !self.gone.contains(queue);
         let with_messages = state.ledgers.iter().filter(|(_, ledger)| ledger.live() > 0);
         let mut lost: Vec<QueueId> =
