@@ -372,11 +372,6 @@ impl State {
         self.unacked.remove(seq.0).map(|unacked| (unacked.entry, unacked.consumer))
     }
 
-    /// A message that is out, without taking it back.
-    pub fn is_unacked(&self, seq: Seq) -> bool {
-        self.unacked.contains(seq.0)
-    }
-
     /// A message came back to be delivered again, to its old place. Answers the consumer that had
     /// it.
     pub fn requeue(&mut self, seq: Seq) -> Option<u64> {
