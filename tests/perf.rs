@@ -36,12 +36,15 @@ impl Broker {
 
     /// What a load says that has to go well, by phase.
     fn measured(&self, arguments: &str) -> Vec<Value> {
-        let output = self.perf(arguments);
-        let said = String::from_utf8(output.stdout).expect("UTF-8");
-        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{arguments}: {complaints}");
-        said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        phases(self.perf(arguments), arguments)
     }
+}
+
+fn phases(output: Output, arguments: &str) -> Vec<Value> {
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments}: {complaints}");
+    said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 impl Drop for Broker {
@@ -69,6 +72,9 @@ fn each_load_counts_what_it_published_and_consumed() {
         ("load --seconds 0.2 --routing topic --bindings 50 --window 50", 1),
         ("load --seconds 0.2 --routing headers --bindings 50 --window 50", 1),
         ("load --seconds 0.2 --rate 1000 --window 50", 1),
+        ("load --seconds 0.2 --size 24 --checksum", 1),
+        ("load --seconds 0.2 --size 300000 --checksum --window 5", 1),
+        ("load --seconds 0.2 --argument x-max-priority=3 --argument x-queue-mode=lazy", 1),
         ("run b --seconds 0.2", 1),
     ];
     for (arguments, copies) in loads {
@@ -89,13 +95,49 @@ fn a_backlog_is_filled_and_then_drained() {
 }
 
 #[test]
+fn a_broker_that_it_starts_is_stopped_and_started_again_with_its_backlog() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = free_address();
+    let start = format!(
+        "{} --amqp-listen {address} --http-listen 127.0.0.1:0 --data-dir {} --log-level error",
+        env!("CARGO_BIN_EXE_ferrymq"),
+        directory.path().display()
+    );
+    let uri = format!("amqp://{address}");
+    let data_dir = directory.path().to_str().expect("text");
+    let flags = "load --backlog 5000 --persistent --window 500 --ack-every 50 --restart --json";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrymq-perf"));
+    command.args(flags.split(' ')).args(["--uri", &uri, "--start", &start, "--data-dir", data_dir]);
+    let [restart, fill, drain] = &phases(command.output().expect("it runs"), flags)[..] else {
+        panic!("three lines")
+    };
+    assert!(restart["start_ms"].as_f64().expect("a time") > 0.0);
+    assert_eq!((count(fill, "published"), count(drain, "consumed")), (5000, 5000));
+    assert!(fill["resident_mib"].as_f64().expect("memory") > 0.0);
+    assert!(fill["disk_mib"].as_f64().expect("disk") > 0.0);
+    let found = std::net::TcpStream::connect(address);
+    assert!(found.is_err(), "the broker is stopped at the end");
+}
+
+fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_in_words() {
     let broker = Broker::start();
     let cases = [
         ("run z", "there is no scenario 'z'"),
         ("load --size 3", "--size 3 is too small"),
         ("load --routing topic", "--bindings"),
+        ("load --size 20 --checksum", "--size 20 is too small"),
+        ("load --argument x-max-length=yes", "x-max-length"),
         ("run j", "--pid"),
+        ("load --backlog 10 --persistent --restart", "needs --start"),
+        ("load --restart", "--restart needs"),
+        ("run m", "--start"),
+        ("run m --start true", "a broker is there already"),
     ];
     for (arguments, words) in cases {
         let output = broker.perf(arguments);

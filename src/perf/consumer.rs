@@ -5,13 +5,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use crc32fast::Hasher;
 use hdrhistogram::Histogram;
 
 use super::Failure;
 use super::link::{Link, Target};
 use super::load::{Progress, QueueCount, histogram};
 use super::plan::Plan;
-use super::tally::{Stamp, TIMED_LEN, Tally};
+use super::tally::{CHECKED_LEN, Stamp, TIMED_LEN, Tally, checksum};
 use crate::protocol::frame::encode_method;
 use crate::protocol::generated::{
     BasicAck, BasicConsume, BasicDeliver, BasicQos, FRAME_BODY, FRAME_HEADER, FRAME_METHOD,
@@ -34,6 +35,7 @@ pub(super) struct Consumer {
     link: Link,
     ack_every: u64,
     size: usize,
+    checksum: bool,
 }
 
 /// The message that is coming in.
@@ -41,8 +43,10 @@ pub(super) struct Consumer {
 struct Coming {
     tag: u64,
     left: u64,
-    stamp: [u8; TIMED_LEN],
-    stamp_len: usize,
+    head: [u8; CHECKED_LEN],
+    head_len: usize,
+    /// Of what is behind the head, when there are checksums.
+    behind: Option<Hasher>,
 }
 
 impl Consumer {
@@ -55,7 +59,8 @@ impl Consumer {
         let consume = BasicConsume { queue: queue.clone(), no_ack, ..BasicConsume::default() };
         link.call(1, consume)?;
         link.set_read_timeout(LOOK)?;
-        Ok(Self { link, ack_every: plan.ack_every, size: plan.size })
+        let Plan { ack_every, size, checksum, .. } = *plan;
+        Ok(Self { link, ack_every, size, checksum })
     }
 
     /// Consumes until all of the queue's messages have come.
@@ -120,7 +125,9 @@ impl Consumer {
         while let Some(frame) = self.link.next_frame() {
             match frame.kind {
                 FRAME_METHOD => {
-                    *coming = Coming { tag: delivery_tag(frame.payload)?, ..Coming::default() };
+                    let (tag, behind) =
+                        (delivery_tag(frame.payload)?, self.checksum.then(Hasher::new));
+                    *coming = Coming { tag, behind, ..Coming::default() };
                     continue;
                 }
                 FRAME_HEADER => coming.left = body_size(frame.payload)?,
@@ -130,9 +137,10 @@ impl Consumer {
             if coming.left > 0 {
                 continue;
             }
-            let stamp = Stamp::read(&coming.stamp[..coming.stamp_len]);
+            let stamp = Stamp::read(&coming.head[..coming.head_len.min(TIMED_LEN)]);
             let stamp = stamp.ok_or("a message came that this load did not send")?;
             consumed.tally.add(stamp.producer, stamp.number);
+            consumed.tally.corrupt += u64::from(!coming.is_as_sent());
             if let Some(nanos) = stamp.nanos.filter(|_| size >= TIMED_LEN as u64) {
                 consumed.latency.saturating_record(progress.micros_since(nanos));
             }
@@ -144,10 +152,19 @@ impl Consumer {
 
 impl Coming {
     fn take(&mut self, body: &[u8]) {
-        let count = body.len().min(TIMED_LEN - self.stamp_len);
-        self.stamp[self.stamp_len..self.stamp_len + count].copy_from_slice(&body[..count]);
-        self.stamp_len += count;
+        let (head, rest) = body.split_at(body.len().min(CHECKED_LEN - self.head_len));
+        self.head[self.head_len..self.head_len + head.len()].copy_from_slice(head);
+        self.head_len += head.len();
+        if let Some(behind) = &mut self.behind {
+            behind.update(rest);
+        }
         self.left = self.left.saturating_sub(body.len() as u64);
+    }
+
+    /// Whether the checksum is right, if there is one.
+    fn is_as_sent(&self) -> bool {
+        let (stamp, kept) = self.head.split_at(TIMED_LEN);
+        self.behind.as_ref().is_none_or(|behind| checksum(stamp, behind) == kept)
     }
 }
 

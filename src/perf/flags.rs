@@ -1,13 +1,15 @@
 //! The command line of `ferrymq-perf`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
-use serde_json::json;
 
 use super::Failure;
 use super::link::Target;
-use super::load::Load;
 use super::plan::{Plan, Routing};
-use super::{connections, process};
+use super::scenarios::Runner;
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
 
 const SCENARIOS: &str = "\
 Scenarios of `run`:
@@ -20,8 +22,10 @@ Scenarios of `run`:
   g  64 B through a headers exchange with 1,000 bindings, window 1000
   h  1,000,000 persistent messages of 100 B: filled, then drained
   i  connections that are opened and closed, from 1 thread and from 8
-  j  5,000 idle connections (needs --pid)
+  j  5,000 idle connections (needs --pid or --start)
+  k  as h, with a restart of the broker between the two (needs --start)
   l  5,000 messages a second of b, with honest latencies
+  m  start-up and idle memory (needs --start)
 
 Exit codes: 0 every message was right, 1 one was not or the broker is not to be reached, 2 usage.";
 
@@ -56,16 +60,50 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Common {
+pub(super) struct Common {
     /// The broker
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
     uri: String,
-    /// The broker's process, if it runs here: adds its CPU time and memory
+    /// The broker's process, if it runs here: adds its CPU time and memory, and those of the
+    /// processes that it has started
+    #[arg(long, conflicts_with = "start")]
+    pub(super) pid: Option<u32>,
+    /// Starts the broker by this line for the shell, stops it at the end, and counts its CPU time
+    /// and memory
     #[arg(long)]
-    pid: Option<u32>,
+    pub(super) start: Option<String>,
+    /// The broker's data directory, if it is here: adds what it takes of the disk
+    #[arg(long)]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Bodies carry a checksum, and the consumers check it
+    #[arg(long)]
+    checksum: bool,
+    /// An argument of the queues, as NAME=VALUE, as often as needed: numbers, true and false are
+    /// sent as such, the rest as text
+    #[arg(long = "argument", value_parser = parse_argument)]
+    arguments: Vec<(ShortStr, FieldValue)>,
     /// One JSON object a line instead of a table
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+}
+
+fn parse_argument(text: &str) -> Result<(ShortStr, FieldValue), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    let name = ShortStr::try_from(name).map_err(|_| "a name has at most 255 bytes")?;
+    let value = match (value.parse::<i64>(), value.parse::<bool>()) {
+        (Ok(number), _) => FieldValue::I64(number),
+        (_, Ok(truth)) => FieldValue::Bool(truth),
+        _ => FieldValue::LongStr(bytes::Bytes::copy_from_slice(value.as_bytes())),
+    };
+    Ok((name, value))
+}
+
+impl Common {
+    /// The plan with what is common to all loads.
+    fn applied_to(&self, plan: Plan) -> Plan {
+        let arguments = FieldTable::from_iter(self.arguments.iter().cloned());
+        Plan { checksum: self.checksum, arguments, ..plan }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +143,9 @@ struct LoadFlags {
     /// Publishes so many, then consumes them, instead of both for a time
     #[arg(long)]
     backlog: Option<u64>,
+    /// Starts the broker again between the two (needs --start)
+    #[arg(long)]
+    restart: bool,
 }
 
 impl LoadFlags {
@@ -123,86 +164,44 @@ impl LoadFlags {
             rate: self.rate,
             seconds: self.seconds,
             backlog: self.backlog,
+            restart: self.restart,
+            ..Plan::default()
         }
     }
 }
+
+/// All scenarios that need nothing but a broker.
+const LETTERS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "l"];
+
+/// Those that need its process, or to start it.
+const LETTERS_WITH_PROCESS: [&str; 1] = ["j"];
+const LETTERS_WITH_START: [&str; 2] = ["k", "m"];
 
 impl Flags {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match &self.command {
-            Command::Load { common, load } => run_plan("load", &load.plan(), common),
-            Command::Run { scenario, common, seconds } => match scenario.as_str() {
-                "all" => {
-                    let letters = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "l"];
-                    letters.iter().try_for_each(|letter| run_named(letter, *seconds, common))
+            Command::Load { common, load } => Runner::begin(common, &Target::parse(&common.uri)?)?
+                .run_plan("load", &common.applied_to(load.plan())),
+            Command::Run { scenario, common, seconds } => {
+                let mut letters = vec![scenario.as_str()];
+                if scenario == "all" {
+                    letters = LETTERS.to_vec();
+                    if common.pid.is_some() || common.start.is_some() {
+                        letters.extend(LETTERS_WITH_PROCESS);
+                    }
+                    if common.start.is_some() {
+                        letters.extend(LETTERS_WITH_START);
+                    }
                 }
-                letter => run_named(letter, *seconds, common),
-            },
-        }
-    }
-}
-
-fn run_named(letter: &str, seconds: Option<f64>, common: &Common) -> Result<(), Failure> {
-    let target = Target::parse(&common.uri)?;
-    match letter {
-        "i" => {
-            for threads in [1, 8] {
-                let rate = connections::churn(&target, threads, seconds.unwrap_or(4.0))?;
-                let found =
-                    json!({ "scenario": "i", "threads": threads, "connections_per_second": rate });
-                print(
-                    common,
-                    &found,
-                    &format!("i        {rate:>10.0} connections/s from {threads} threads"),
-                );
+                let target = Target::parse(&common.uri)?;
+                letters.iter().try_for_each(|letter| {
+                    let plan = Plan::named(letter).map(|plan| {
+                        let seconds = seconds.unwrap_or(plan.seconds);
+                        common.applied_to(Plan { seconds, ..plan })
+                    });
+                    Runner::begin(common, &target)?.run_named(letter, plan.as_ref(), *seconds)
+                })
             }
-            Ok(())
         }
-        "j" => {
-            let pid = common.pid.ok_or("scenario j needs --pid")?;
-            process::resident_mib(pid)?;
-            let kib = connections::idle(&target, 5000, pid)?;
-            let found = json!({ "scenario": "j", "kib_per_connection": kib });
-            print(
-                common,
-                &found,
-                &format!("j        {kib:>10.1} KiB for each of 5,000 idle connections"),
-            );
-            Ok(())
-        }
-        _ => {
-            let plan = Plan::named(letter).ok_or_else(|| {
-                format!("there is no scenario '{letter}'; --help lists those that there are")
-            })?;
-            let seconds = seconds.unwrap_or(plan.seconds);
-            run_plan(letter, &Plan { seconds, ..plan }, common)
-        }
-    }
-}
-
-fn print(common: &Common, found: &serde_json::Value, line: &str) {
-    if common.json { println!("{found}") } else { println!("{line}") }
-}
-
-fn run_plan(name: &str, plan: &Plan, common: &Common) -> Result<(), Failure> {
-    if let Some(problem) = plan.problem() {
-        return Err(problem.into());
-    }
-    let target = Target::parse(&common.uri)?;
-    let load = Load::begin(&target, plan, common.pid)?;
-    let ran = load.run();
-    // Also after a failure; that one is told rather than what follows from it.
-    let ended = load.end();
-    let phases = ran?;
-    ended?;
-    for phase in &phases {
-        match common.json {
-            true => println!("{}", phase.json(name)),
-            false => phase.print(name),
-        }
-    }
-    match phases.iter().find(|phase| !phase.wrong.is_nothing()) {
-        Some(phase) => Err(format!("scenario {name}: {}", phase.wrong_in_words()).into()),
-        None => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 //! what it made.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{ScopedJoinHandle, scope};
 use std::time::{Duration, Instant};
@@ -117,6 +118,7 @@ pub(super) struct Load<'a> {
     target: &'a Target,
     plan: &'a Plan,
     pid: Option<u32>,
+    data_dir: Option<&'a Path>,
     link: Link,
     exchange: ShortStr,
     queues: Vec<ShortStr>,
@@ -128,6 +130,7 @@ impl<'a> Load<'a> {
         target: &'a Target,
         plan: &'a Plan,
         pid: Option<u32>,
+        data_dir: Option<&'a Path>,
     ) -> Result<Self, Failure> {
         let name = format!("ferrymq-perf.{:08x}", rand::random::<u32>());
         let mut link = Link::open(target)?;
@@ -135,11 +138,10 @@ impl<'a> Load<'a> {
         let mut queues = Vec::new();
         for number in 0..plan.queues {
             let queue = ShortStr::try_from(format!("{name}.{number}").as_str())?;
-            link.call(
-                1,
-                QueueDeclare { queue: queue.clone(), durable, ..QueueDeclare::default() },
-            )?;
-            queues.push(queue);
+            let arguments = plan.arguments.clone();
+            let declare = QueueDeclare { queue, durable, arguments, ..QueueDeclare::default() };
+            link.call(1, declare.clone())?;
+            queues.push(declare.queue);
         }
         let kind = match plan.routing {
             Routing::Default => "",
@@ -147,7 +149,8 @@ impl<'a> Load<'a> {
             Routing::Topic => "topic",
             Routing::Headers => "headers",
         };
-        let mut load = Self { target, plan, pid, link, exchange: ShortStr::default(), queues };
+        let exchange = ShortStr::default();
+        let mut load = Self { target, plan, pid, data_dir, link, exchange, queues };
         if plan.routing != Routing::Default {
             load.exchange = ShortStr::try_from(name.as_str())?;
             let (exchange, kind) = (load.exchange.clone(), ShortStr::from_static(kind));
@@ -208,16 +211,26 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Runs it: both sides for a time, or one after the other.
-    pub(super) fn run(&self) -> Result<Vec<Phase>, Failure> {
-        let Some(backlog) = self.plan.backlog else {
-            let until = Until::Time(Instant::now() + Duration::from_secs_f64(self.plan.seconds));
-            return Ok(vec![self.phase("", Some(until), None)?]);
-        };
-        let each = Until::Count(backlog / self.plan.producers as u64);
-        let fill = self.phase("fill", Some(each), None)?;
-        let drain = self.phase("drain", None, Some(&fill.counts))?;
-        Ok(vec![fill, drain])
+    /// Runs both sides for a time.
+    pub(super) fn run(&self) -> Result<Phase, Failure> {
+        let until = Until::Time(Instant::now() + Duration::from_secs_f64(self.plan.seconds));
+        self.phase("", Some(until), None)
+    }
+
+    /// Publishes so many messages.
+    pub(super) fn fill(&self, backlog: u64) -> Result<Phase, Failure> {
+        self.phase("fill", Some(Until::Count(backlog / self.plan.producers as u64)), None)
+    }
+
+    /// Consumes what was filled.
+    pub(super) fn drain(&self, fill: &Phase) -> Result<Phase, Failure> {
+        self.phase("drain", None, Some(&fill.counts))
+    }
+
+    /// The broker was started again, and this is its process now.
+    pub(super) fn reconnect(&mut self, pid: u32) -> Result<(), Failure> {
+        (self.link, self.pid) = (Link::open(self.target)?, Some(pid));
+        Ok(())
     }
 
     /// `publish` says until when is published, if it is; `left` what an earlier phase has left to
@@ -239,7 +252,7 @@ impl<'a> Load<'a> {
             .map(|number| Producer::open(self.target, number as u32, self.plan, &routes))
             .collect::<Result<_, _>>()?;
         let rate = self.plan.rate.map(|rate| rate / self.plan.producers as f64);
-        let (used, progress) = (Used::begin(self.pid)?, Progress::new());
+        let (used, progress) = (self.used_before()?, Progress::new());
         let (produced, consumed) = scope(|scope| {
             scope.spawn(|| progress.print());
             let consuming: Vec<_> = consumers
@@ -279,7 +292,7 @@ impl<'a> Load<'a> {
                 (0..self.queues.len()).map(|queue| self.published_to(queue, &produced)).collect()
             }
         };
-        let used = used.end(progress.begun.elapsed())?;
+        let used = self.used_since(used, progress.begun.elapsed())?;
         Ok(self.result(name, used, produced, consumed, published, fills))
     }
 
@@ -342,6 +355,26 @@ impl<'a> Load<'a> {
         Phase { name, used, published, consumed: received, latency, confirm_latency, wrong, counts }
     }
 
+    /// What the broker's process has used so far.
+    fn used_before(&self) -> Result<Used, Failure> {
+        Ok(Used {
+            cpu_seconds: self.pid.map(process::cpu_seconds).transpose()?,
+            resident_mib_before: self.pid.map(process::resident_mib).transpose()?,
+            ..Used::default()
+        })
+    }
+
+    fn used_since(&self, before: Used, elapsed: Duration) -> Result<Used, Failure> {
+        let now = self.pid.map(process::cpu_seconds).transpose()?;
+        Ok(Used {
+            seconds: elapsed.as_secs_f64(),
+            cpu_seconds: now.zip(before.cpu_seconds).map(|(now, before)| now - before),
+            resident_mib: self.pid.map(process::resident_mib).transpose()?,
+            disk_mib: self.data_dir.map(process::disk_mib),
+            ..before
+        })
+    }
+
     /// Takes away what was made.
     pub(super) fn end(mut self) -> Result<(), Failure> {
         for queue in std::mem::take(&mut self.queues) {
@@ -378,18 +411,4 @@ fn matching(number: usize) -> FieldTable {
     let all = FieldValue::LongStr(bytes::Bytes::from_static(b"all"));
     table.insert(ShortStr::from_static("x-match"), all);
     table
-}
-
-impl Used {
-    fn begin(pid: Option<u32>) -> Result<Self, Failure> {
-        let cpu_seconds = pid.map(process::cpu_seconds).transpose()?;
-        Ok(Self { pid, seconds: 0.0, cpu_seconds, resident_mib: None })
-    }
-
-    fn end(self, elapsed: Duration) -> Result<Self, Failure> {
-        let now = self.pid.map(process::cpu_seconds).transpose()?;
-        let cpu_seconds = now.zip(self.cpu_seconds).map(|(now, before)| now - before);
-        let resident_mib = self.pid.map(process::resident_mib).transpose()?;
-        Ok(Self { seconds: elapsed.as_secs_f64(), cpu_seconds, resident_mib, ..self })
-    }
 }

@@ -1,13 +1,14 @@
 //! The load generator `ferrymq-perf`: measures any AMQP 0-9-1 broker, and checks every message.
 //!
 //! ```text
-//! flags ──▶ plan ──▶ load ─┬─▶ producers ──▶ broker ──▶ consumers ─▶ tally: each once, in order
-//!                          └─▶ report: rates, latencies, what the broker's process used
+//! flags ──▶ scenarios ──▶ load ─┬─▶ producers ──▶ broker ──▶ consumers ─▶ tally: each once, in order
+//!                               └─▶ report: rates, latencies, what the broker's process used
 //! ```
 //!
 //! Blocking threads, one for each socket's direction, frames encoded once: the broker is what is
 //! measured. Everything here is a client; nothing of the broker is used but the protocol's words.
 
+mod broker;
 mod connections;
 mod consumer;
 mod flags;
@@ -17,6 +18,7 @@ mod plan;
 mod process;
 mod producer;
 mod report;
+mod scenarios;
 mod tally;
 
 use std::process::ExitCode;

@@ -1,5 +1,8 @@
 //! What a load is made of, and the loads that have a name.
 
+use super::tally::{CHECKED_LEN, NUMBERED_LEN};
+use crate::protocol::table::FieldTable;
+
 /// How messages find their queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Routing {
@@ -21,6 +24,8 @@ pub(super) struct Plan {
     pub(super) queues: usize,
     /// Bytes of a body.
     pub(super) size: usize,
+    /// Bodies carry a checksum of themselves.
+    pub(super) checksum: bool,
     pub(super) persistent: bool,
     /// Publishes of a producer that may wait for their confirm; none without confirms.
     pub(super) window: Option<u64>,
@@ -35,6 +40,10 @@ pub(super) struct Plan {
     pub(super) seconds: f64,
     /// So many messages in all, and then all of them consumed, instead of both for a time.
     pub(super) backlog: Option<u64>,
+    /// The broker is started again before the backlog is consumed.
+    pub(super) restart: bool,
+    /// Of the queues.
+    pub(super) arguments: FieldTable,
 }
 
 impl Default for Plan {
@@ -44,6 +53,7 @@ impl Default for Plan {
             consumers_per_queue: 1,
             queues: 1,
             size: 16,
+            checksum: false,
             persistent: false,
             window: None,
             prefetch: 0,
@@ -53,6 +63,8 @@ impl Default for Plan {
             rate: None,
             seconds: 4.0,
             backlog: None,
+            restart: false,
+            arguments: FieldTable::default(),
         }
     }
 }
@@ -79,6 +91,7 @@ impl Plan {
             "e" => Self { size: 128, queues: 10, routing: Routing::Fanout, ..confirmed },
             "f" => Self { size: 64, routing: Routing::Topic, bindings: 10_000, ..confirmed },
             "g" => Self { size: 64, routing: Routing::Headers, bindings: 1000, ..confirmed },
+            "k" => Self { restart: true, ..Self::named("h")? },
             "h" => Self {
                 size: 100,
                 window: Some(20_000),
@@ -95,11 +108,14 @@ impl Plan {
     /// Why this can't be run.
     pub(super) fn problem(&self) -> Option<String> {
         let needs_bindings = matches!(self.routing, Routing::Topic | Routing::Headers);
-        if self.size < super::tally::NUMBERED_LEN {
+        let (least, why) = match self.checksum {
+            true => (CHECKED_LEN, "that say which message it is, with its checksum"),
+            false => (NUMBERED_LEN, "that say which message it is"),
+        };
+        if self.size < least {
             return Some(format!(
-                "--size {} is too small: a body begins with {} bytes that say which message it is",
-                self.size,
-                super::tally::NUMBERED_LEN
+                "--size {} is too small: a body begins with {least} bytes {why}",
+                self.size
             ));
         }
         if needs_bindings && self.bindings == 0 {
@@ -107,6 +123,11 @@ impl Plan {
         }
         if needs_bindings && self.queues > 1 {
             return Some("--routing topic and headers take one queue".to_owned());
+        }
+        if self.restart && (self.backlog.is_none() || !self.persistent) {
+            return Some(
+                "--restart needs --persistent and --backlog: what is there again".to_owned(),
+            );
         }
         if self.producers == 0 || self.queues == 0 {
             return Some("there has to be a producer and a queue".to_owned());

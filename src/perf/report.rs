@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use super::tally::Wrong;
 
 /// Time, and what the broker's process has used meanwhile.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Used {
-    pub(super) pid: Option<u32>,
     pub(super) seconds: f64,
     pub(super) cpu_seconds: Option<f64>,
+    pub(super) resident_mib_before: Option<f64>,
     pub(super) resident_mib: Option<f64>,
+    /// What the data directory takes.
+    pub(super) disk_mib: Option<f64>,
 }
 
 /// A load, or its part that fills or drains.
@@ -58,6 +60,9 @@ impl Phase {
         if let Some(mib) = self.used.resident_mib {
             line += &format!("  {mib:.0} MiB");
         }
+        if let Some(mib) = self.used.disk_mib {
+            line += &format!("  {mib:.0} MiB of disk");
+        }
         println!("{line}");
         for (what, latency) in [("delivered", &self.latency), ("confirmed", &self.confirm_latency)]
         {
@@ -75,8 +80,11 @@ impl Phase {
     }
 
     pub(super) fn wrong_in_words(&self) -> String {
-        let Wrong { missing, twice, out_of_order } = &self.wrong;
-        format!("{missing} messages missing, {twice} came twice, {out_of_order} out of order")
+        let Wrong { missing, twice, out_of_order, corrupt } = &self.wrong;
+        format!(
+            "{missing} messages missing, {twice} came twice, {out_of_order} out of order, {corrupt} \
+             with another body than was sent"
+        )
     }
 
     pub(super) fn json(&self, scenario: &str) -> Value {
@@ -98,12 +106,15 @@ impl Phase {
             "published_per_second": self.published as f64 / self.used.seconds,
             "consumed_per_second": self.consumed as f64 / self.used.seconds,
             "cpu_seconds_per_million": self.cpu_per_million(),
+            "resident_mib_before": self.used.resident_mib_before,
             "resident_mib": self.used.resident_mib,
+            "disk_mib": self.used.disk_mib,
             "delivery_latency_us": latency(&self.latency),
             "confirm_latency_us": latency(&self.confirm_latency),
             "missing": self.wrong.missing,
             "twice": self.wrong.twice,
             "out_of_order": self.wrong.out_of_order,
+            "corrupt": self.wrong.corrupt,
         })
     }
 }

@@ -2,15 +2,30 @@
 //!
 //! A body begins with the producer's number u32, the message's number u64 and, where there is room,
 //! the time it was meant to be sent at, in nanoseconds u64; big-endian. Numbers count from 1 for
-//! each producer and queue. Pure.
+//! each producer and queue. With checksums, the CRC-32 u32 of everything else in the body follows.
+//! Pure.
 
 use std::collections::BTreeMap;
+
+use crc32fast::Hasher;
 
 /// Bytes of a body that say which message it is.
 pub(super) const NUMBERED_LEN: usize = 12;
 
 /// And when it was sent.
 pub(super) const TIMED_LEN: usize = 20;
+
+/// And the checksum of the rest.
+pub(super) const CHECKED_LEN: usize = 24;
+
+/// The checksum of a body, from its stamp and from what comes behind the place of the checksum: the
+/// latter is the same in all messages of a producer, and so hashed once.
+pub(super) fn checksum(stamp: &[u8], behind: &Hasher) -> [u8; 4] {
+    let mut all = Hasher::new();
+    all.update(stamp);
+    all.combine(behind);
+    all.finalize().to_be_bytes()
+}
 
 /// The beginning of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +66,8 @@ pub(super) struct Tally {
     runs: BTreeMap<u32, Vec<(u64, u64)>>,
     /// Messages that came behind a later one of the same producer.
     pub(super) out_of_order: u64,
+    /// Messages whose body is not what its checksum says.
+    pub(super) corrupt: u64,
 }
 
 impl Tally {
@@ -77,13 +94,15 @@ pub(super) struct Wrong {
     pub(super) missing: u64,
     pub(super) twice: u64,
     pub(super) out_of_order: u64,
+    pub(super) corrupt: u64,
 }
 
 impl Wrong {
     /// Compares what all consumers of a queue got with how many each producer has published to it.
     pub(super) fn of(tallies: &[Tally], published: &BTreeMap<u32, u64>) -> Self {
         let out_of_order = tallies.iter().map(|tally| tally.out_of_order).sum();
-        let mut wrong = Self { out_of_order, ..Self::default() };
+        let corrupt = tallies.iter().map(|tally| tally.corrupt).sum();
+        let mut wrong = Self { out_of_order, corrupt, ..Self::default() };
         for (producer, count) in published {
             let all = tallies.iter().filter_map(|tally| tally.runs.get(producer)).flatten();
             let mut runs: Vec<(u64, u64)> = all.copied().collect();
@@ -103,6 +122,7 @@ impl Wrong {
         self.missing += other.missing;
         self.twice += other.twice;
         self.out_of_order += other.out_of_order;
+        self.corrupt += other.corrupt;
     }
 
     pub(super) fn is_nothing(&self) -> bool {
@@ -139,6 +159,15 @@ mod tests {
         assert_eq!(wrong(&[tally(&[2, 1, 3])], 3), (0, 0, 1));
         assert_eq!(wrong(&[tally(&[1, 2, 3]), tally(&[2])], 3), (0, 1, 0));
         assert_eq!(wrong(&[], 4), (4, 0, 0));
+    }
+
+    #[test]
+    fn a_checksum_is_that_of_the_stamp_and_all_behind_it() {
+        let (stamp, rest) = ([7; TIMED_LEN], b"the rest of the body");
+        let mut behind = Hasher::new();
+        rest.chunks(3).for_each(|chunk| behind.update(chunk));
+        let whole = crc32fast::hash(&[&stamp[..], rest].concat());
+        assert_eq!(checksum(&stamp, &behind), whole.to_be_bytes());
     }
 
     #[test]
