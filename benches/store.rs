@@ -113,13 +113,9 @@ fn enqueue_in(opened: &Opened, count: usize, body: &Bytes, batch: usize, window:
         let mut read = read.freeze();
         let records = (first..first + batch)
             .map(|number| {
-                let message = Message {
-                    exchange: ShortStr::from_static(""),
-                    routing_key: ShortStr::from_static("q"),
-                    properties: Properties::default(),
-                    body: Body::from(read.split_to(body.len())),
-                    dead_lettered: false,
-                };
+                let (exchange, key) = (ShortStr::default(), ShortStr::from_static("q"));
+                let body = Body::from(read.split_to(body.len()));
+                let message = Message::new(&exchange, &key, &Properties::default(), body, false);
                 let queues = [(QUEUE, seq(opened.epoch, number))].into_iter().collect();
                 Record::Enqueue { message: Arc::new(message), queues }
             })

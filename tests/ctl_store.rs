@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ferrymq::protocol::message::{Body, Message};
+use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::{BasicProperties, Properties};
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
@@ -519,13 +519,8 @@ fn awkward_message() -> Message {
         delivery_mode: Some(2),
         ..BasicProperties::default()
     };
-    Message {
-        exchange: ShortStr::from_static("тема"),
-        routing_key: ShortStr::from_static("a\"b\n"),
-        properties: Properties::from(&properties),
-        body: Body::from(Bytes::from_static(&[0, 0xFF])),
-        dead_lettered: false,
-    }
+    let (exchange, key) = (ShortStr::from_static("тема"), ShortStr::from_static("a\"b\n"));
+    Message::small(&exchange, &key, &Properties::from(&properties), &[0, 0xFF], false)
 }
 
 fn dumped(arguments: &[&str]) -> Vec<Value> {

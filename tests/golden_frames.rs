@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use ferrymq::protocol::frame::{
-    ContentHeader, Frame, FrameDecoder, FrameKind, PROTOCOL_HEADER, encode_body_frame,
+    ContentHead, FrameDecoder, FrameKind, PROTOCOL_HEADER, encode_body_frame,
     encode_content_header, encode_heartbeat, encode_method,
 };
 use ferrymq::protocol::generated::*;
@@ -11,18 +11,25 @@ use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::sasl::{parse_amqplain, parse_plain};
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
-use tokio_util::codec::Decoder;
 
 fn bytes(hex: &str) -> BytesMut {
     let digit = |index| u8::from_str_radix(&hex[index..index + 2], 16).expect("two hex digits");
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
+struct Frame {
+    channel: u16,
+    kind: FrameKind,
+    payload: Bytes,
+}
+
 fn frame(hex: &str) -> Frame {
-    let mut buffer = bytes(hex);
-    let frame = FrameDecoder::new(4096).decode(&mut buffer).expect("valid").expect("whole");
-    assert!(buffer.is_empty(), "it is one frame");
-    frame
+    let mut frames = FrameDecoder::new(4096).take_whole(&mut bytes(hex)).expect("valid");
+    let frame = frames.peek().expect("whole");
+    let (channel, kind, payload) = (frame.channel, frame.kind, frame.shared_payload());
+    frames.advance();
+    assert!(frames.peek().is_none(), "it is one frame");
+    Frame { channel, kind, payload }
 }
 
 fn method(hex: &str) -> Method {
@@ -38,11 +45,13 @@ fn method(hex: &str) -> Method {
 fn properties(hex: &str) -> BasicProperties {
     let frame = frame(hex);
     assert_eq!(frame.kind, FrameKind::Header);
-    let header = ContentHeader::decode(&frame.payload).expect("valid");
-    assert_eq!((header.class_id, header.body_size), (60, 5));
-    let decoded = header.properties.decode().expect("UTF-8");
+    let head = ContentHead::decode(&frame.payload).expect("valid");
+    assert_eq!((head.class_id, head.body_size), (60, 5));
+    let properties = Properties::parse(Bytes::copy_from_slice(head.properties)).expect("valid");
+    let decoded = properties.decode().expect("UTF-8");
     let mut out = BytesMut::new();
-    encode_content_header(frame.channel, 5, &Properties::from(&decoded), &mut out);
+    let again = Properties::from(&decoded);
+    encode_content_header(frame.channel, 5, again.as_bytes(), &mut out);
     assert_eq!(out, bytes(hex), "written again");
     decoded
 }

@@ -106,13 +106,8 @@ impl Model {
 }
 
 fn message(len: usize) -> Arc<Message> {
-    Arc::new(Message {
-        exchange: ShortStr::default(),
-        routing_key: ShortStr::default(),
-        properties: Properties::default(),
-        body: Body::from(Bytes::from(vec![0; len])),
-        dead_lettered: false,
-    })
+    let (nowhere, body) = (ShortStr::default(), Body::from(Bytes::from(vec![0; len])));
+    Arc::new(Message::new(&nowhere, &nowhere, &Properties::default(), body, false))
 }
 
 fn apply_purge(state: &mut State, model: &mut Model) -> Result<(), TestCaseError> {

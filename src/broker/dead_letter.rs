@@ -50,17 +50,15 @@ pub fn dead_letter(
         return;
     };
     let deaths = Deaths::of(&entry.message);
-    let routing_key =
-        options.dead_letter_routing_key.as_ref().unwrap_or(&entry.message.routing_key);
-    let mut route = vhost.route(&exchange, routing_key, &entry.message.properties);
+    let routing_key = match &options.dead_letter_routing_key {
+        Some(key) => key.clone(),
+        None => ShortStr::try_from(entry.message.routing_key()).unwrap_or_default(),
+    };
+    let mut route = vhost.route(&exchange, &routing_key, &entry.message.properties()).queues;
     route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
-    let message = Arc::new(Message {
-        exchange: exchange.name.clone(),
-        routing_key: routing_key.clone(),
-        properties: deaths.with(source, &entry.message, reason, now_seconds),
-        body: entry.message.body.clone(),
-        dead_lettered: true,
-    });
+    let properties = deaths.with(source, &entry.message, reason, now_seconds);
+    let body = entry.message.to_body();
+    let message = Arc::new(Message::new(&exchange.name, &routing_key, &properties, body, true));
     let mut to: SmallVec<[(QueueId, Seq); 1]> = SmallVec::new();
     for target in &route {
         let seq = target.enqueue(std::slice::from_ref(&message), batch);
@@ -84,7 +82,7 @@ fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Changes) {
     if entry.stored {
         let range = SeqRange { first: entry.seq, last: entry.seq };
         let seqs = SmallVec::from_slice(&[range]);
-        let bytes = entry.message.body.len();
+        let bytes = entry.message.body_len();
         let settled = Settled { seqs, bytes, through: Seq(0) };
         batch.push(Record::Settle { queue: source.properties.id, settled });
     }
@@ -96,7 +94,7 @@ struct Deaths(Vec<FieldTable>);
 impl Deaths {
     /// Reads the account that the broker itself wrote; a publisher's own is not trusted.
     fn of(message: &Message) -> Self {
-        let headers = message.dead_lettered.then(|| message.properties.headers()).flatten();
+        let headers = message.is_dead_lettered().then(|| message.properties().headers()).flatten();
         let entries = headers.as_ref().and_then(|headers| headers.get(X_DEATH)?.as_array());
         let tables = entries.into_iter().flatten().filter_map(FieldValue::as_table);
         Self(tables.cloned().collect())
@@ -139,22 +137,23 @@ impl Deaths {
             None => first_death(source, message, reason, now_seconds),
         };
         self.0.insert(0, death);
-        let mut headers = message.properties.headers().unwrap_or_default();
+        let properties = message.properties();
+        let mut headers = properties.headers().unwrap_or_default();
         let entries = self.0.into_iter().map(FieldValue::Table).collect();
         set(&mut headers, X_DEATH, FieldValue::Array(entries));
         let origin = [
             ("reason", text(reason.name())),
             ("queue", text(source.name())),
-            ("exchange", text(&message.exchange)),
+            ("exchange", text(message.exchange())),
         ];
         for (what, value) in origin {
             let first = format!("x-first-death-{what}");
-            if !message.dead_lettered || headers.get(&first).is_none() {
+            if !message.is_dead_lettered() || headers.get(&first).is_none() {
                 set(&mut headers, &first, value.clone());
             }
             set(&mut headers, &format!("x-last-death-{what}"), value);
         }
-        message.properties.without_expiration().with_headers(&headers)
+        properties.without_expiration().with_headers(&headers)
     }
 }
 
@@ -164,9 +163,9 @@ fn first_death(source: &Queue, message: &Message, reason: Reason, now_seconds: u
     set(&mut death, "reason", text(reason.name()));
     set(&mut death, "queue", text(source.name()));
     set(&mut death, "time", FieldValue::Timestamp(now_seconds));
-    set(&mut death, "exchange", text(&message.exchange));
-    set(&mut death, "routing-keys", FieldValue::Array(vec![text(&message.routing_key)]));
-    if let Some(expiration) = message.properties.expiration() {
+    set(&mut death, "exchange", text(message.exchange()));
+    set(&mut death, "routing-keys", FieldValue::Array(vec![text(message.routing_key())]));
+    if let Some(expiration) = message.properties().expiration() {
         set(&mut death, "original-expiration", text(&expiration));
     }
     death

@@ -28,10 +28,10 @@ pub struct PublishBatch {
 
 impl PublishBatch {
     /// Adds a message. It may stay in the run until [`PublishBatch::enqueue_run`].
-    pub fn publish(&mut self, message: Arc<Message>, route: Route) {
-        if self.run.len() >= RUN_MAX || !same_queues(&route, &self.route) {
+    pub fn publish(&mut self, message: Arc<Message>, route: &Route) {
+        if self.run.len() >= RUN_MAX || !same_queues(route, &self.route) {
             self.enqueue_run();
-            self.route = route;
+            self.route.clone_from(route);
         }
         self.run.push(message);
     }

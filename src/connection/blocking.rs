@@ -20,6 +20,10 @@ use crate::protocol::generated::{BasicPublish, ConnectionBlocked, ConnectionUnbl
 use crate::protocol::wire::ShortStr;
 use crate::store::Space;
 
+/// What the payload of a basic.publish begins with.
+pub(super) const BASIC_PUBLISH: [u8; 4] =
+    method_head(BasicPublish::CLASS_ID, BasicPublish::METHOD_ID);
+
 /// RabbitMQ's words, which clients show and compare.
 const REASON: &str = "low on disk";
 
@@ -76,12 +80,11 @@ impl Blocking {
 
 /// Whether a frame brings messages: a part of a publish, or the commit of some. A client that never
 /// published commits acks, which make space.
-pub(super) fn brings_messages(frame: &Frame, has_published: bool) -> bool {
-    const PUBLISH: [u8; 4] = method_head(BasicPublish::CLASS_ID, BasicPublish::METHOD_ID);
+pub(super) fn brings_messages(frame: &Frame<'_>, has_published: bool) -> bool {
     const COMMIT: [u8; 4] = method_head(TxCommit::CLASS_ID, TxCommit::METHOD_ID);
     match frame.kind {
         FrameKind::Method => {
-            frame.payload.starts_with(&PUBLISH)
+            frame.payload.starts_with(&BASIC_PUBLISH)
                 || (has_published && frame.payload.starts_with(&COMMIT))
         }
         FrameKind::Header | FrameKind::Body => true,

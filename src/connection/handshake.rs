@@ -26,7 +26,7 @@ use super::reader::Reader;
 use crate::broker::Broker;
 use crate::broker::auth::User;
 use crate::broker::vhost::Vhost;
-use crate::protocol::frame::{FrameError, FrameKind, PROTOCOL_HEADER, encode_method};
+use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
     ConnectionTuneOk, Method,
@@ -82,15 +82,6 @@ impl From<std::io::Error> for Ended {
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self::Refused(failure)
-    }
-}
-
-impl From<FrameError> for Ended {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::Io(_) => Self::Gone,
-            FrameError::Protocol(error) => Self::Refused(error.into()),
-        }
     }
 }
 
@@ -246,19 +237,20 @@ impl<'a> Handshake<'a> {
     /// The next method. A close is answered here, heartbeats are passed over.
     async fn receive(&mut self) -> Result<Method, Ended> {
         loop {
-            let Some(frame) = self.reader.next_frame()? else {
+            let Some(frame) = self.reader.frame().map_err(Failure::from)? else {
                 if !self.reader.fill().await? {
                     return Err(Ended::Gone);
                 }
                 continue;
             };
-            if frame.kind == FrameKind::Heartbeat {
-                continue;
-            }
-            if frame.kind != FrameKind::Method || frame.channel != 0 {
-                return Err(wrong_state("handshake").into());
-            }
-            match Method::decode(&frame.payload).map_err(Failure::from)? {
+            let method = match (frame.kind, frame.channel) {
+                (FrameKind::Heartbeat, _) => None,
+                (FrameKind::Method, 0) => Some(frame.shared_payload()),
+                _ => return Err(wrong_state("handshake").into()),
+            };
+            self.reader.advance();
+            let Some(payload) = method else { continue };
+            match Method::decode(&payload).map_err(Failure::from)? {
                 Method::ConnectionClose(_) => {
                     self.send(Method::from(ConnectionCloseOk)).await?;
                     return Err(Ended::Gone);
@@ -276,15 +268,19 @@ impl<'a> Handshake<'a> {
         }
         let answered = async {
             loop {
-                match self.reader.next_frame() {
-                    Ok(Some(frame)) => {
-                        let method = Method::decode(&frame.payload);
-                        if matches!(method, Ok(Method::ConnectionCloseOk(_))) {
-                            return;
-                        }
+                let payload = match self.reader.frame() {
+                    Ok(frame) => frame.map(|frame| frame.shared_payload()),
+                    Err(_) => return,
+                };
+                let Some(payload) = payload else {
+                    if !self.reader.fill().await.unwrap_or(false) {
+                        return;
                     }
-                    Ok(None) if self.reader.fill().await.unwrap_or(false) => {}
-                    _ => return,
+                    continue;
+                };
+                self.reader.advance();
+                if matches!(Method::decode(&payload), Ok(Method::ConnectionCloseOk(_))) {
+                    return;
                 }
             }
         };

@@ -48,7 +48,7 @@ use self::writer::Writer;
 use crate::broker::auth::Actor;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
-use crate::protocol::frame::{FrameError, FrameKind};
+use crate::protocol::frame::FrameKind;
 use crate::protocol::generated::{ConnectionCloseOk, Method};
 use crate::protocol::reply::ReplyCode;
 use crate::store::StoreState;
@@ -236,25 +236,30 @@ impl Connection {
         // Once a read: the few messages that come after it are what the reserve is for.
         let is_low = self.blocking.is_low();
         loop {
-            let frame = match self.reader.next_frame() {
-                Ok(None) => return None,
-                Ok(Some(frame)) => frame,
-                Err(FrameError::Io(_)) => return Some(Ended::Gone),
-                Err(FrameError::Protocol(error)) => {
-                    return Some(Ended::Failed { failure: error.into(), lost: true });
-                }
-            };
-            if is_low
-                && brings_messages(&frame, self.session.peer.has_published)
-                && let Some(ended) = self.wait_for_space().await
-            {
+            if is_low && let Some(ended) = self.hold_publishes().await {
                 return Some(ended);
             }
+            let frame = match self.reader.frame() {
+                Ok(None) => return None,
+                Ok(Some(frame)) => frame,
+                Err(error) => return Some(Ended::Failed { failure: error.into(), lost: true }),
+            };
             match self.session.frame(frame).await {
-                Ok(Step::Continue) => {}
+                Ok(Step::Continue) => self.reader.advance(),
                 Ok(Step::Closed) => return Some(Ended::ByClient),
                 Err(failure) => return Some(Ended::Failed { failure, lost: false }),
             }
+        }
+    }
+
+    /// Rests if the next frame is a part of a publish.
+    async fn hold_publishes(&mut self) -> Option<Ended> {
+        let has_published = self.session.peer.has_published;
+        match self.reader.frame() {
+            Ok(Some(frame)) if brings_messages(&frame, has_published) => {
+                self.wait_for_space().await
+            }
+            _ => None,
         }
     }
 
@@ -337,17 +342,17 @@ impl Connection {
             if lost {
                 self.reader.discard();
             }
-            while let Ok(Some(frame)) = self.reader.next_frame() {
-                if frame.kind != FrameKind::Method || frame.channel != 0 {
-                    continue;
-                }
-                match Method::decode(&frame.payload) {
-                    Ok(Method::ConnectionCloseOk(_)) => return,
-                    Ok(Method::ConnectionClose(_)) => {
-                        self.outbox.put_method(0, ConnectionCloseOk);
+            while let Ok(Some(frame)) = self.reader.frame() {
+                if frame.kind == FrameKind::Method && frame.channel == 0 {
+                    match Method::decode(&frame.shared_payload()) {
+                        Ok(Method::ConnectionCloseOk(_)) => return,
+                        Ok(Method::ConnectionClose(_)) => {
+                            self.outbox.put_method(0, ConnectionCloseOk);
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
+                self.reader.advance();
             }
             if !self.reader.fill().await.unwrap_or(false) {
                 return;

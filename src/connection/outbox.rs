@@ -72,8 +72,8 @@ impl Outgoing {
     /// Bytes that a reply takes of its limit.
     fn reply_cost(&self) -> usize {
         match self {
-            Self::GetOk { got, .. } => delivery_cost(got.entry.message.body.len()),
-            Self::Return { message, .. } => delivery_cost(message.body.len()),
+            Self::GetOk { got, .. } => delivery_cost(got.entry.message.body_len()),
+            Self::Return { message, .. } => delivery_cost(message.body_len()),
             Self::Method { .. } | Self::Deliveries { .. } => DELIVERY_OVERHEAD,
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::ConnectionSettings;
+use super::channel::confirms::{Numbers, add};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::Outbox;
@@ -38,9 +39,9 @@ pub(super) struct Peer {
 struct OwedConfirms {
     channel: Arc<ChannelShared>,
     /// Once the batch is on disk.
-    when_stored: Vec<u64>,
+    when_stored: Numbers,
     /// Once the batch is in its queues.
-    at_once: Vec<u64>,
+    at_once: Numbers,
 }
 
 impl Peer {
@@ -68,14 +69,15 @@ impl Peer {
 
     /// Notes that a publish has to be confirmed.
     pub(super) fn owe_confirm(&mut self, channel: &Arc<ChannelShared>, number: u64, stored: bool) {
-        let known = self.owed.iter().position(|owed| Arc::ptr_eq(&owed.channel, channel));
+        // Mostly the channel that published before.
+        let known = self.owed.iter().rposition(|owed| Arc::ptr_eq(&owed.channel, channel));
         let index = known.unwrap_or_else(|| {
             let channel = Arc::clone(channel);
             self.owed.push(OwedConfirms { channel, when_stored: Vec::new(), at_once: Vec::new() });
             self.owed.len().saturating_sub(1)
         });
         if let Some(owed) = self.owed.get_mut(index) {
-            if stored { &mut owed.when_stored } else { &mut owed.at_once }.push(number);
+            add(if stored { &mut owed.when_stored } else { &mut owed.at_once }, number);
         }
     }
 
@@ -84,6 +86,7 @@ impl Peer {
         let batch = self.publishes.take();
         let mut waiting = Vec::new();
         for owed in self.owed.drain(..) {
+            owed.channel.wait_for_disk(&owed.when_stored);
             owed.channel.complete_confirms(&owed.at_once, true);
             if batch.is_empty() {
                 // The queues went away meanwhile: there is nothing to wait for.

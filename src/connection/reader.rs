@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::sleep;
-use tokio_util::codec::Decoder;
 
-use crate::protocol::frame::{Frame, FrameDecoder, FrameError};
+use crate::protocol::error::DecodeError;
+use crate::protocol::frame::{Frame, FrameDecoder, Frames};
 
 /// Least room for a read, and all that an idle connection keeps.
 const READ_MIN: usize = 4 * 1024;
@@ -26,6 +26,8 @@ pub(super) struct Reader<R> {
     socket: R,
     buffer: BytesMut,
     decoder: FrameDecoder,
+    /// Whole frames of what was read, before what is in the buffer.
+    frames: Frames,
     /// Room for the next read: grows while reads are full, shrinks when they are not.
     room: usize,
 }
@@ -33,7 +35,7 @@ pub(super) struct Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(socket: R, frame_max: u32) -> Self {
         let decoder = FrameDecoder::new(frame_max);
-        Self { socket, buffer: BytesMut::new(), decoder, room: READ_MIN }
+        Self { socket, buffer: BytesMut::new(), decoder, frames: Frames::default(), room: READ_MIN }
     }
 
     pub(super) fn set_frame_max(&mut self, frame_max: u32) {
@@ -59,9 +61,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(count > 0)
     }
 
-    /// The next whole frame of what was read.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.decoder.decode(&mut self.buffer)
+    /// The next whole frame of what was read; [`Reader::advance`] goes on behind it.
+    pub(super) fn frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
+        if self.frames.peek().is_none() {
+            self.frames = self.decoder.take_whole(&mut self.buffer)?;
+        }
+        Ok(self.frames.peek())
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.frames.advance();
     }
 
     /// Takes the first `len` bytes as they are, for the protocol header.
@@ -72,6 +81,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Throws away what was read: the stream has lost its frames.
     pub(super) fn discard(&mut self) {
         self.buffer.clear();
+        self.frames = Frames::default();
     }
 }
 
@@ -90,8 +100,8 @@ impl Reader<OwnedReadHalf> {
 impl Reader<TcpStream> {
     /// Parts with the half that writes; what was read already stays.
     pub(super) fn into_split(self) -> (Reader<OwnedReadHalf>, OwnedWriteHalf) {
-        let Self { socket, buffer, decoder, room } = self;
+        let Self { socket, buffer, decoder, frames, room } = self;
         let (socket, write_half) = socket.into_split();
-        (Reader { socket, buffer, decoder, room }, write_half)
+        (Reader { socket, buffer, decoder, frames, room }, write_half)
     }
 }

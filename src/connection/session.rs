@@ -3,13 +3,14 @@
 //! Owned by the connection's reader. After an error on a channel its frames are dropped until the
 //! client has answered the close.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use super::blocking::BASIC_PUBLISH;
 use super::channel::Channel;
 use super::close::{Failure, MethodId};
 use super::peer::Peer;
-use crate::protocol::frame::{ContentHeader, Frame, FrameKind};
-use crate::protocol::generated::{ChannelCloseOk, ConnectionUpdateSecretOk, Method};
+use crate::protocol::frame::{Frame, FrameKind};
+use crate::protocol::generated::{BasicPublish, ChannelCloseOk, ConnectionUpdateSecretOk, Method};
 use crate::protocol::reply::ReplyCode;
 
 /// How the connection goes on after a frame.
@@ -28,20 +29,25 @@ enum Slot {
 
 pub(super) struct Session {
     pub(super) peer: Peer,
-    channels: HashMap<u16, Slot>,
+    channels: BTreeMap<u16, Slot>,
     channel_max: u16,
 }
 
 impl Session {
     pub(super) fn new(peer: Peer, channel_max: u16) -> Self {
-        Self { peer, channels: HashMap::new(), channel_max }
+        Self { peer, channels: BTreeMap::new(), channel_max }
     }
 
     /// Handles one frame. An error is one that ends the connection.
-    pub(super) async fn frame(&mut self, frame: Frame) -> Result<Step, Failure> {
+    pub(super) async fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Failure> {
+        if let Some(done) = self.message_frame(&frame) {
+            return done.map(|()| Step::Continue);
+        }
         match (frame.kind, frame.channel) {
             (FrameKind::Heartbeat, _) => Ok(Step::Continue),
-            (FrameKind::Method, 0) => self.connection_method(&Method::decode(&frame.payload)?),
+            (FrameKind::Method, 0) => {
+                self.connection_method(&Method::decode(&frame.shared_payload())?)
+            }
             (_, 0) => Err(Failure::new(
                 ReplyCode::UnexpectedFrame,
                 "expected method frame on channel 0, got content frame instead",
@@ -73,7 +79,24 @@ impl Session {
         Ok(Step::Continue)
     }
 
-    async fn channel_frame(&mut self, frame: Frame) -> Result<(), Failure> {
+    /// Handles a part of a publish on an open channel, which never waits; answers nothing to
+    /// others.
+    fn message_frame(&mut self, frame: &Frame<'_>) -> Option<Result<(), Failure>> {
+        let Slot::Open(channel) = self.channels.get_mut(&frame.channel)? else { return None };
+        let done = match frame.kind {
+            FrameKind::Body => channel.body(frame, &mut self.peer),
+            FrameKind::Header => channel.header(frame, &mut self.peer),
+            FrameKind::Method if frame.payload.starts_with(&BASIC_PUBLISH) => {
+                let by =
+                    MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
+                channel.publish(frame).map_err(|failure| failure.by(by))
+            }
+            FrameKind::Method | FrameKind::Heartbeat => return None,
+        };
+        Some(done.or_else(|failure| self.fail_channel(frame.channel, failure)))
+    }
+
+    async fn channel_frame(&mut self, frame: Frame<'_>) -> Result<(), Failure> {
         let number = frame.channel;
         match self.channels.get_mut(&number) {
             None => self.frame_on_unopened(&frame),
@@ -82,26 +105,14 @@ impl Session {
                 Ok(())
             }
             Some(Slot::Open(channel)) => {
-                let mut by = MethodId::default();
-                let done = match frame.kind {
-                    FrameKind::Method => {
-                        let method = Method::decode(&frame.payload)?;
-                        by = MethodId::from(&method);
-                        if let Method::ChannelClose(_) = method {
-                            self.close_channel(number);
-                            self.peer.outbox.put_method(number, ChannelCloseOk);
-                            return Ok(());
-                        }
-                        channel.method(method, &mut self.peer).await
-                    }
-                    FrameKind::Header => {
-                        let header = ContentHeader::decode(&frame.payload)?;
-                        channel.header(header, &mut self.peer)
-                    }
-                    FrameKind::Body => channel.body(frame.payload, &mut self.peer),
-                    FrameKind::Heartbeat => Ok(()),
-                };
-                match done {
+                let method = Method::decode(&frame.shared_payload())?;
+                let by = MethodId::from(&method);
+                if let Method::ChannelClose(_) = method {
+                    self.close_channel(number);
+                    self.peer.outbox.put_method(number, ChannelCloseOk);
+                    return Ok(());
+                }
+                match channel.method(method, &mut self.peer).await {
                     Err(failure) => self.fail_channel(number, failure.by(by)),
                     Ok(()) => Ok(()),
                 }
@@ -121,12 +132,12 @@ impl Session {
         Ok(())
     }
 
-    fn frame_on_unopened(&mut self, frame: &Frame) -> Result<(), Failure> {
+    fn frame_on_unopened(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
         let expected_open = || Failure::new(ReplyCode::ChannelError, "expected 'channel.open'");
         if frame.kind != FrameKind::Method {
             return Err(expected_open());
         }
-        match Method::decode(&frame.payload)? {
+        match Method::decode(&frame.shared_payload())? {
             Method::ChannelOpen(_) => self.open_channel(frame.channel),
             // The answer to a close that the client's own close has crossed.
             Method::ChannelCloseOk(_) => Ok(()),
@@ -149,11 +160,11 @@ impl Session {
     }
 
     /// Rule: between the broker's close and the client's close-ok nothing else is looked at.
-    fn frame_on_closing(&mut self, frame: &Frame) {
+    fn frame_on_closing(&mut self, frame: &Frame<'_>) {
         if frame.kind != FrameKind::Method {
             return;
         }
-        match Method::decode(&frame.payload) {
+        match Method::decode(&frame.shared_payload()) {
             Ok(Method::ChannelCloseOk(_)) => drop(self.channels.remove(&frame.channel)),
             Ok(Method::ChannelClose(_)) => {
                 self.peer.outbox.put_method(frame.channel, ChannelCloseOk);

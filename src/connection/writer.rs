@@ -16,12 +16,12 @@ use super::channel::shared::ChannelShared;
 use super::outbox::{Outbox, Outgoing, delivery_cost};
 use crate::broker::queue::{Consumer, Entry};
 use crate::protocol::frame::{
-    FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_content_header, encode_heartbeat,
-    encode_method,
+    FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_body_frame, encode_content_header,
+    encode_deliver, encode_heartbeat, encode_method,
 };
 use crate::protocol::gather::Gather;
-use crate::protocol::generated::{BasicDeliver, BasicGetOk, BasicReturn, Method};
-use crate::protocol::message::Message;
+use crate::protocol::generated::{BasicGetOk, BasicReturn, Method};
+use crate::protocol::message::{BodyRef, Message};
 use crate::protocol::wire::ShortStr;
 
 /// A buffer larger than this is given back when there is nothing to write.
@@ -111,11 +111,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                     let method = Method::from(BasicGetOk {
                         delivery_tag: *delivery_tag,
                         redelivered: entry.redelivered,
-                        exchange: entry.message.exchange.clone(),
-                        routing_key: entry.message.routing_key.clone(),
+                        exchange: name(entry.message.exchange()),
+                        routing_key: name(entry.message.routing_key()),
                         message_count: u32::try_from(got.remaining).unwrap_or(u32::MAX),
                     });
-                    self.encode_content(channel.number, &method, &entry.message);
+                    encode_method(channel.number, &method, self.gather.buffer());
+                    self.encode_content(channel.number, &entry.message);
                 }
                 self.tags = tags;
                 0
@@ -124,10 +125,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 let method = Method::from(BasicReturn {
                     reply_code: code.code(),
                     reply_text: ShortStr::from_static(code.name()),
-                    exchange: message.exchange.clone(),
-                    routing_key: message.routing_key.clone(),
+                    exchange: name(message.exchange()),
+                    routing_key: name(message.routing_key()),
                 });
-                self.encode_content(channel, &method, &message);
+                encode_method(channel, &method, self.gather.buffer());
+                self.encode_content(channel, &message);
                 0
             }
         }
@@ -142,37 +144,46 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let mut tags = std::mem::take(&mut self.tags);
         channel.record(&consumer.queue, entries, true, consumer.no_ack, &mut tags);
         let mut cost: usize = 0;
-        for (index, entry) in entries.iter().enumerate() {
-            cost = cost.saturating_add(delivery_cost(entry.message.body.len()));
-            let Some(delivery_tag) = tags.get(index) else { continue };
-            let method = Method::from(BasicDeliver {
-                consumer_tag: consumer.tag.clone(),
-                delivery_tag: *delivery_tag,
-                redelivered: entry.redelivered,
-                exchange: entry.message.exchange.clone(),
-                routing_key: entry.message.routing_key.clone(),
-            });
-            self.encode_content(channel.number, &method, &entry.message);
+        for (index, Entry { message, redelivered, .. }) in entries.iter().enumerate() {
+            cost = cost.saturating_add(delivery_cost(message.body_len()));
+            let Some(tag) = tags.get(index) else { continue };
+            let (number, address, out) = (channel.number, message.address(), self.gather.buffer());
+            encode_deliver(number, &consumer.tag, *tag, *redelivered, address, out);
+            self.encode_content(channel.number, message);
         }
         self.tags = tags;
         cost
     }
 
-    /// A method with its content: header and as many body frames as the client's frame_max asks
-    /// for.
-    fn encode_content(&mut self, channel: u16, method: &Method, message: &Message) {
-        encode_method(channel, method, self.gather.buffer());
-        let (len, properties) = (message.body.len(), &message.properties);
+    /// Header and as many body frames as the client's frame_max asks for.
+    fn encode_content(&mut self, channel: u16, message: &Message) {
+        let (len, properties) = (message.body_len(), message.properties_bytes());
         encode_content_header(channel, len, properties, self.gather.buffer());
         let room = self.frame_max.saturating_sub(FRAME_OVERHEAD).max(1);
-        for chunk in message.body.chunks() {
-            let mut rest = chunk.clone();
-            while !rest.is_empty() {
-                let part = rest.split_to(rest.len().min(room));
-                self.gather.buffer().extend_from_slice(&body_frame_head(channel, part.len()));
-                self.gather.push(&part);
-                self.gather.buffer().extend_from_slice(&[FRAME_END]);
+        match message.body() {
+            BodyRef::Small(body) => {
+                let out = self.gather.buffer();
+                body.chunks(room).for_each(|part| encode_body_frame(channel, part, out));
+            }
+            BodyRef::Large(chunks) => {
+                for chunk in chunks {
+                    let mut rest = chunk.clone();
+                    while !rest.is_empty() {
+                        let part = rest.split_to(rest.len().min(room));
+                        self.gather
+                            .buffer()
+                            .extend_from_slice(&body_frame_head(channel, part.len()));
+                        self.gather.push(&part);
+                        self.gather.buffer().extend_from_slice(&[FRAME_END]);
+                    }
+                }
             }
         }
     }
+}
+
+/// A message's own name, for a method.
+fn name(text: &str) -> ShortStr {
+    // It came from a short string.
+    ShortStr::try_from(text).unwrap_or_default()
 }

@@ -52,12 +52,12 @@ pub(super) fn message(
 ) -> Value {
     let mut line = json!({
         "kind": "message", "vhost": queue.vhost, "queue": queue.name, "seq": seq.0,
-        "redelivered": redelivered, "exchange": message.exchange.as_str(),
-        "routing_key": message.routing_key.as_str(),
-        "properties": properties(&message.properties), "body_bytes": message.body.len(),
+        "redelivered": redelivered, "exchange": message.exchange(),
+        "routing_key": message.routing_key(),
+        "properties": properties(&message.properties()), "body_bytes": message.body_len(),
     });
     if let Some(line) = line.as_object_mut().filter(|_| with_body) {
-        line.insert("body".to_owned(), STANDARD.encode(message.body.to_bytes()).into());
+        line.insert("body".to_owned(), STANDARD.encode(message.to_body().to_bytes()).into());
     }
     line
 }

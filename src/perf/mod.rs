@@ -1,8 +1,8 @@
 //! The load generator `ferrymq-perf`: measures any AMQP 0-9-1 broker, and checks every message.
 //!
 //! ```text
-//! flags ──▶ scenarios ──▶ load ─┬─▶ producers ──▶ broker ──▶ consumers ─▶ tally: each once, in order
-//!                               └─▶ report: rates, latencies, what the broker's process used
+//! flags ─▶ scenarios ─▶ load ─┬─▶ producers ─▶ broker ─▶ consumers ─▶ tally: each once, in order
+//!                             └─▶ report: rates, latencies, what the broker's process used
 //! ```
 //!
 //! Blocking threads, one for each socket's direction, frames encoded once: the broker is what is

@@ -289,7 +289,7 @@ impl Prepared {
     fn new(route: &Route, plan: &Plan, frame_max: usize) -> Self {
         let (mut frames, publish) = (BytesMut::new(), Method::from(route.publish.clone()));
         encode_method(1, &publish, &mut frames);
-        encode_content_header(1, plan.size as u64, &route.properties, &mut frames);
+        encode_content_header(1, plan.size as u64, route.properties.as_bytes(), &mut frames);
         // No two places near one another alike: a piece that is missing or moved shows.
         let body: Bytes = (0..plan.size).map(|place| (place % 251) as u8).collect();
         // Behind the head of the first body frame.

@@ -4,20 +4,15 @@
 //! type u8 | channel u16 | size u32 | payload (size bytes) | end 0xCE
 //! ```
 
-use std::io;
-
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use nom::Parser;
-use nom::number::complete::{be_u8, be_u16, be_u32};
-use tokio_util::codec::Decoder;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::DecodeError;
 use super::generated::{
-    BasicPublish, FRAME_BODY, FRAME_END as END, FRAME_HEADER, FRAME_HEARTBEAT, FRAME_METHOD, Method,
+    BasicDeliver, BasicPublish, FRAME_BODY, FRAME_END as END, FRAME_HEADER, FRAME_HEARTBEAT,
+    FRAME_METHOD, Method,
 };
-use super::properties::Properties;
 use super::reply::ReplyCode;
-use super::wire::{Fields, put_sized};
+use super::wire::{ShortStr, put_shortstr, put_sized};
 
 /// What every client sends first.
 pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
@@ -40,30 +35,75 @@ pub enum FrameKind {
     Heartbeat,
 }
 
-/// A frame whose payload shares the read buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
+/// A frame where it was read into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
     pub channel: u16,
     pub kind: FrameKind,
-    pub payload: Bytes,
+    pub payload: &'a [u8],
+    /// What holds the payload.
+    buffer: &'a Bytes,
 }
 
-/// Why there is no next frame, and never will be on this connection.
-#[derive(Debug)]
-pub enum FrameError {
-    Io(io::Error),
-    Protocol(DecodeError),
-}
-
-impl From<io::Error> for FrameError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+impl Frame<'_> {
+    /// The payload, to be kept: a share of the buffer.
+    pub fn shared_payload(&self) -> Bytes {
+        self.buffer.slice_ref(self.payload)
     }
 }
 
-impl From<DecodeError> for FrameError {
-    fn from(error: DecodeError) -> Self {
-        Self::Protocol(error)
+/// Whole frames, one behind the other.
+#[derive(Debug, Default)]
+pub struct Frames {
+    bytes: Bytes,
+    /// Where the next one begins.
+    at: usize,
+}
+
+impl Frames {
+    /// The next one, which stays.
+    pub fn peek(&self) -> Option<Frame<'_>> {
+        let rest = self.bytes.get(self.at..)?;
+        let Head { kind, channel, size } = Head::parse(rest).ok()??;
+        let payload = rest.get(HEAD_LEN..HEAD_LEN.saturating_add(size))?;
+        Some(Frame { channel, kind, payload, buffer: &self.bytes })
+    }
+
+    /// Goes on behind the next one; when that was the last, the buffer is let go.
+    pub fn advance(&mut self) {
+        let len = self.peek().map_or(0, |frame| frame.payload.len());
+        self.at = self.at.saturating_add(len).saturating_add(FRAME_OVERHEAD);
+        if self.at >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The first bytes of a frame.
+struct Head {
+    kind: FrameKind,
+    channel: u16,
+    /// Of the payload.
+    size: usize,
+}
+
+impl Head {
+    /// Nothing while it is not whole.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let Some([kind, channel_high, channel_low, size @ ..]) = bytes.first_chunk::<HEAD_LEN>()
+        else {
+            return Ok(None);
+        };
+        let kind = match *kind {
+            FRAME_METHOD => FrameKind::Method,
+            FRAME_HEADER => FrameKind::Header,
+            FRAME_BODY => FrameKind::Body,
+            FRAME_HEARTBEAT => FrameKind::Heartbeat,
+            other => return Err(frame_error(format!("unknown frame type {other}"))),
+        };
+        let channel = u16::from_be_bytes([*channel_high, *channel_low]);
+        let size = usize::try_from(u32::from_be_bytes(*size)).unwrap_or(usize::MAX);
+        Ok(Some(Self { kind, channel, size }))
     }
 }
 
@@ -85,19 +125,26 @@ impl FrameDecoder {
         self.frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
     }
 
-    fn head(&self, bytes: &[u8]) -> Result<Option<(FrameKind, u16, usize)>, DecodeError> {
-        let parsed: nom::IResult<&[u8], (u8, u16, u32)> = (be_u8, be_u16, be_u32).parse(bytes);
-        let Ok((_, (kind, channel, size))) = parsed else { return Ok(None) };
-        let kind = match kind {
-            FRAME_METHOD => FrameKind::Method,
-            FRAME_HEADER => FrameKind::Header,
-            FRAME_BODY => FrameKind::Body,
-            FRAME_HEARTBEAT => FrameKind::Heartbeat,
-            other => return Err(frame_error(format!("unknown frame type {other}"))),
-        };
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let limit = self.frame_max.saturating_add(FRAME_MAX_SLACK);
-        if size.saturating_add(FRAME_OVERHEAD) > limit {
+    /// Takes the whole frames at the beginning of `buffer`, if there are any. What is behind a
+    /// frame that breaks the rules is never a frame: an error comes when all before it are taken.
+    pub fn take_whole(&self, buffer: &mut BytesMut) -> Result<Frames, DecodeError> {
+        let mut at = 0usize;
+        loop {
+            match self.frame_len(buffer.get(at..).unwrap_or_default()) {
+                Ok(Some(len)) => at = at.saturating_add(len),
+                Err(error) if at == 0 => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let bytes = if at == 0 { Bytes::new() } else { buffer.split_to(at).freeze() };
+        Ok(Frames { bytes, at: 0 })
+    }
+
+    /// The length of the frame at the beginning, if it is whole.
+    fn frame_len(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
+        let Some(Head { kind, channel, size }) = Head::parse(bytes)? else { return Ok(None) };
+        let len = size.saturating_add(FRAME_OVERHEAD);
+        if len > self.frame_max.saturating_add(FRAME_MAX_SLACK) {
             return Err(frame_error(format!(
                 "a frame with {size} bytes of payload is above the negotiated frame_max of {}",
                 self.frame_max
@@ -112,7 +159,13 @@ impl FrameDecoder {
         if kind == FrameKind::Heartbeat && size != 0 {
             return Err(frame_error(format!("a heartbeat has {size} bytes of payload")));
         }
-        Ok(Some((kind, channel, size)))
+        match bytes.get(len.saturating_sub(1)) {
+            None => Ok(None),
+            Some(&FRAME_END) => Ok(Some(len)),
+            Some(end) => {
+                Err(frame_error(format!("a frame ends with {end:#04x}, not with {FRAME_END:#04x}")))
+            }
+        }
     }
 }
 
@@ -120,52 +173,31 @@ fn frame_error(text: String) -> DecodeError {
     DecodeError::new(ReplyCode::FrameError, text)
 }
 
-impl Decoder for FrameDecoder {
-    type Item = Frame;
-    type Error = FrameError;
-
-    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some((kind, channel, size)) = self.head(buffer)? else { return Ok(None) };
-        let payload_end = HEAD_LEN.saturating_add(size);
-        let Some(end) = buffer.get(payload_end) else { return Ok(None) };
-        if *end != FRAME_END {
-            let text = format!("a frame ends with {end:#04x}, not with {FRAME_END:#04x}");
-            return Err(frame_error(text).into());
-        }
-        let mut frame = buffer.split_to(payload_end.saturating_add(1)).freeze();
-        frame.advance(HEAD_LEN);
-        frame.truncate(size);
-        Ok(Some(Frame { channel, kind, payload: frame }))
-    }
-}
-
 /// The frame after a method that carries a content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentHeader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentHead<'a> {
     pub class_id: u16,
     pub body_size: u64,
-    pub properties: Properties,
+    /// Flags and list, not looked at yet.
+    pub properties: &'a [u8],
 }
 
-impl ContentHeader {
+impl<'a> ContentHead<'a> {
     /// `payload` is that of a header frame.
-    pub fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(payload);
-        let class_id = fields.short()?;
-        let weight = fields.short()?;
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let Some((head, properties)) = payload.split_first_chunk::<12>() else {
+            return Err(DecodeError::syntax("a content header is cut short"));
+        };
+        let [class_high, class_low, weight_high, weight_low, size @ ..] = *head;
+        let weight = u16::from_be_bytes([weight_high, weight_low]);
         if weight != 0 {
             return Err(DecodeError::new(
                 ReplyCode::UnexpectedFrame,
                 format!("a content header has weight {weight}, not 0"),
             ));
         }
-        let body_size = fields.longlong()?;
-        let properties = if class_id == BasicPublish::CLASS_ID {
-            Properties::parse(fields.rest())?
-        } else {
-            Properties::default()
-        };
-        Ok(Self { class_id, body_size, properties })
+        let class_id = u16::from_be_bytes([class_high, class_low]);
+        Ok(Self { class_id, body_size: u64::from_be_bytes(size), properties })
     }
 }
 
@@ -181,18 +213,33 @@ pub fn encode_method(channel: u16, method: &Method, out: &mut BytesMut) {
     put_frame(FRAME_METHOD, channel, out, |out| method.encode(out));
 }
 
-/// Appends the header frame of a content with a body of `body_size` bytes.
-pub fn encode_content_header(
+/// Appends a basic.deliver frame; the address is exchange and routing key as messages keep them, so
+/// that no delivery takes them apart.
+pub fn encode_deliver(
     channel: u16,
-    body_size: u64,
-    properties: &Properties,
+    consumer_tag: &ShortStr,
+    delivery_tag: u64,
+    redelivered: bool,
+    address: &[u8],
     out: &mut BytesMut,
 ) {
+    put_frame(FRAME_METHOD, channel, out, |out| {
+        out.put_u16(BasicDeliver::CLASS_ID);
+        out.put_u16(BasicDeliver::METHOD_ID);
+        put_shortstr(out, consumer_tag);
+        out.put_u64(delivery_tag);
+        out.put_u8(u8::from(redelivered));
+        out.put_slice(address);
+    });
+}
+
+/// Appends the header frame of a content with a body of `body_size` bytes.
+pub fn encode_content_header(channel: u16, body_size: u64, properties: &[u8], out: &mut BytesMut) {
     put_frame(FRAME_HEADER, channel, out, |out| {
         out.put_u16(BasicPublish::CLASS_ID);
         out.put_u16(0);
         out.put_u64(body_size);
-        out.put_slice(properties.as_bytes());
+        out.put_slice(properties);
     });
 }
 
@@ -218,11 +265,16 @@ mod tests {
     use super::*;
     use crate::protocol::generated::ChannelOpen;
 
-    fn decode(bytes: &[u8]) -> Result<Option<Frame>, ReplyCode> {
-        FrameDecoder::new(4096).decode(&mut BytesMut::from(bytes)).map_err(|error| match error {
-            FrameError::Protocol(error) => error.code,
-            FrameError::Io(error) => panic!("{error}"),
-        })
+    fn whole(bytes: &[u8]) -> Result<Frames, ReplyCode> {
+        FrameDecoder::new(4096).take_whole(&mut BytesMut::from(bytes)).map_err(|error| error.code)
+    }
+
+    fn refused(bytes: &[u8]) -> ReplyCode {
+        whole(bytes).expect_err("it breaks a rule")
+    }
+
+    fn is_waited_for(bytes: &[u8]) -> bool {
+        whole(bytes).expect("no fault").peek().is_none()
     }
 
     #[test]
@@ -230,9 +282,29 @@ mod tests {
         let mut out = BytesMut::new();
         encode_method(1, &Method::from(ChannelOpen), &mut out);
         assert_eq!(out.as_ref(), b"\x01\x00\x01\x00\x00\x00\x05\x00\x14\x00\x0a\x00\xce");
-        let frame = decode(&out).expect("valid").expect("whole");
+        let frames = whole(&out).expect("valid");
+        let frame = frames.peek().expect("whole");
         assert_eq!((frame.kind, frame.channel), (FrameKind::Method, 1));
-        assert_eq!(Method::decode(&frame.payload).expect("valid").name(), "channel.open");
+        let method = Method::decode(&frame.shared_payload()).expect("valid");
+        assert_eq!(method.name(), "channel.open");
+    }
+
+    #[test]
+    fn a_delivery_has_the_bytes_of_its_method() {
+        let short = ShortStr::from_static;
+        for redelivered in [false, true] {
+            let method = Method::from(BasicDeliver {
+                consumer_tag: short("c"),
+                delivery_tag: 1 << 40,
+                redelivered,
+                exchange: short("orders"),
+                routing_key: short("eu"),
+            });
+            let (mut expected, mut out) = (BytesMut::new(), BytesMut::new());
+            encode_method(7, &method, &mut expected);
+            encode_deliver(7, &short("c"), 1 << 40, redelivered, b"\x06orders\x02eu", &mut out);
+            assert_eq!(out, expected);
+        }
     }
 
     #[test]
@@ -240,22 +312,37 @@ mod tests {
         let mut out = BytesMut::new();
         encode_heartbeat(&mut out);
         for len in 0..out.len() {
-            assert_eq!(decode(&out[..len]), Ok(None), "of {len} bytes");
+            assert!(is_waited_for(&out[..len]), "of {len} bytes");
         }
     }
 
     #[test]
     fn a_frame_that_is_too_large_is_refused_by_its_head() {
-        assert_eq!(decode(b"\x03\x00\x01\x00\x00\x0f\xf8"), Ok(None));
-        assert_eq!(decode(b"\x03\x00\x01\x00\x00\x10\x00"), Ok(None), "the slack");
-        assert_eq!(decode(b"\x03\x00\x01\x00\x00\x10\x01"), Err(ReplyCode::FrameError));
+        assert!(is_waited_for(b"\x03\x00\x01\x00\x00\x0f\xf8"));
+        assert!(is_waited_for(b"\x03\x00\x01\x00\x00\x10\x00"), "the slack");
+        assert_eq!(refused(b"\x03\x00\x01\x00\x00\x10\x01"), ReplyCode::FrameError);
     }
 
     #[test]
     fn unknown_types_wrong_ends_and_odd_heartbeats_are_refused() {
-        assert_eq!(decode(b"\x07\x00\x01\x00\x00\x00\x00\xce"), Err(ReplyCode::FrameError));
-        assert_eq!(decode(b"\x01\x00\x01\x00\x00\x00\x00\xcd"), Err(ReplyCode::FrameError));
-        assert_eq!(decode(b"\x08\x00\x01\x00\x00\x00\x00\xce"), Err(ReplyCode::UnexpectedFrame));
-        assert_eq!(decode(b"\x08\x00\x00\x00\x00\x00\x01x\xce"), Err(ReplyCode::FrameError));
+        assert_eq!(refused(b"\x07\x00\x01\x00\x00\x00\x00\xce"), ReplyCode::FrameError);
+        assert_eq!(refused(b"\x01\x00\x01\x00\x00\x00\x00\xcd"), ReplyCode::FrameError);
+        assert_eq!(refused(b"\x08\x00\x01\x00\x00\x00\x00\xce"), ReplyCode::UnexpectedFrame);
+        assert_eq!(refused(b"\x08\x00\x00\x00\x00\x00\x01x\xce"), ReplyCode::FrameError);
+    }
+
+    #[test]
+    fn what_came_before_a_broken_frame_is_taken_first() {
+        let mut out = BytesMut::new();
+        (1..=3).for_each(|channel| encode_method(channel, &Method::from(ChannelOpen), &mut out));
+        out.extend_from_slice(b"\x07\x00\x01\x00\x00\x00\x00\xce");
+        let decoder = FrameDecoder::new(4096);
+        let mut frames = decoder.take_whole(&mut out).expect("three are valid");
+        for channel in 1..=3 {
+            assert_eq!(frames.peek().map(|frame| frame.channel), Some(channel));
+            frames.advance();
+        }
+        assert_eq!(frames.peek(), None);
+        assert!(decoder.take_whole(&mut out).is_err());
     }
 }

@@ -1,70 +1,240 @@
-//! What a publisher sent: where to, the properties as they came, the body as the frames cut it.
+//! What a publisher sent: where to, the properties as they came, the body.
 //!
 //! Immutable once made and shared by reference from the socket it came in on to the log, the queues
-//! and the sockets it leaves on.
+//! and the sockets it leaves on. All but a large body is in one piece, in the form in which it is
+//! written out again, so that neither the log nor a delivery has to put it together:
+//!
+//! ```text
+//! flags u8 | exchange, routing key (short strings) | properties (long string) | a small body
+//!          └──────── as in basic.deliver ────────┘
+//! ```
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 
-use super::properties::Properties;
-use super::wire::ShortStr;
+use super::properties::{Facts, Properties};
+use super::wire::{Fields, ShortStr};
 
-/// Up to here a body is copied together with its properties and key: a message that stays must not
-/// pin a buffer of many times its size, with messages in it that are long gone.
+/// Up to here a body that came in is copied: a message that stays must not pin a buffer of many
+/// times its size, with messages in it that are long gone.
 const COPY_MAX: u64 = 32 * 1024;
 
-/// One message. `exchange` and `routing_key` are what the consumer is told in basic.deliver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The broker itself moved the message here from a queue that it died in: only then is its x-death
+/// header the broker's own word.
+const FLAG_DEAD_LETTERED: u8 = 1;
+
+/// One message.
+#[derive(Debug, Clone)]
 pub struct Message {
-    pub exchange: ShortStr,
-    pub routing_key: ShortStr,
-    pub properties: Properties,
-    pub body: Body,
-    /// Whether the broker itself moved it here from a queue that it died in: only then is its
-    /// x-death header the broker's own word.
-    pub dead_lettered: bool,
+    packed: Box<[u8]>,
+    /// A large body as a list of shared chunks, one for each body frame it came in.
+    chunks: Box<[Bytes]>,
+    body_len: u32,
+    /// Where a small body begins in `packed`, and before it the other parts.
+    body_at: u32,
+    properties_at: u16,
+    key_at: u16,
+    is_persistent: bool,
+}
+
+/// A body where it is.
+#[derive(Debug, Clone, Copy)]
+pub enum BodyRef<'a> {
+    Small(&'a [u8]),
+    /// None of the chunks is empty.
+    Large(&'a [Bytes]),
 }
 
 impl Message {
+    /// Up to here a body is kept with the rest of its message. A larger one is shared, not copied,
+    /// on its way out.
+    pub const SMALL_MAX: usize = 8 * 1024;
+
+    /// A message without a hold on the buffer its parts were read into, but for those of a body
+    /// that fill most of it. `exchange` and `routing_key` are what the consumer is told in
+    /// basic.deliver.
+    pub fn new(
+        exchange: &ShortStr,
+        routing_key: &ShortStr,
+        properties: &Properties,
+        body: Body,
+        dead_lettered: bool,
+    ) -> Self {
+        if body.len() <= Self::SMALL_MAX as u64 {
+            let body = body.to_bytes();
+            return Self::small(exchange, routing_key, properties, &body, dead_lettered);
+        }
+        let mut message = Self::small(exchange, routing_key, properties, &[], dead_lettered);
+        message.body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        message.chunks = body.into_chunks();
+        message
+    }
+
+    /// A message with a body in one piece, which is copied.
+    pub fn small(
+        exchange: &ShortStr,
+        routing_key: &ShortStr,
+        properties: &Properties,
+        body: &[u8],
+        dead_lettered: bool,
+    ) -> Self {
+        let properties_len = properties.as_bytes().len();
+        let lens = [exchange.as_bytes().len(), routing_key.as_bytes().len(), properties_len];
+        // Flags and the lengths of the three.
+        let len =
+            lens.iter().fold(body.len().saturating_add(7), |sum, len| sum.saturating_add(*len));
+        let mut packed = Vec::with_capacity(len);
+        packed.push(if dead_lettered { FLAG_DEAD_LETTERED } else { 0 });
+        put_short(&mut packed, exchange);
+        let key_at = packed.len();
+        put_short(&mut packed, routing_key);
+        let properties_at = packed.len();
+        packed.put_u32(u32::try_from(properties_len).unwrap_or(u32::MAX));
+        packed.put_slice(properties.as_bytes());
+        let body_at = packed.len();
+        packed.put_slice(body);
+        Self {
+            packed: packed.into_boxed_slice(),
+            chunks: Box::default(),
+            // Bodies and frames are bounded far below where they come in, short strings by their
+            // type.
+            body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
+            properties_at: u16::try_from(properties_at).unwrap_or(u16::MAX),
+            key_at: u16::try_from(key_at).unwrap_or(u16::MAX),
+            is_persistent: properties.is_persistent(),
+        }
+    }
+
+    /// A message from its packed form, which may come in pieces: a large body in any number, all
+    /// before it in the first. Nothing when it is none.
+    pub fn unpack(pieces: &[Bytes]) -> Option<Self> {
+        let (first, others) = pieces.split_first()?;
+        let mut fields = Fields::new(first);
+        let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
+        fields.octet().ok()?;
+        fields.text().ok()?;
+        let key_at = place(&fields);
+        fields.text().ok()?;
+        let properties_at = place(&fields);
+        let facts = Facts::check(&mut fields.sized().ok()?).ok()?;
+        let body_at = place(&fields);
+        let is_small = others.is_empty() && fields.len() <= Self::SMALL_MAX;
+        let mut body = Body::default();
+        let packed = if is_small {
+            first
+        } else {
+            body.push(fields.rest());
+            others.iter().for_each(|piece| body.push(piece.clone()));
+            first.get(..body_at)?
+        };
+        Some(Self {
+            packed: packed.into(),
+            body_len: u32::try_from(if is_small { fields.len() as u64 } else { body.len() })
+                .ok()?,
+            chunks: body.into_chunks(),
+            body_at: u32::try_from(body_at).ok()?,
+            properties_at: u16::try_from(properties_at).ok()?,
+            key_at: u16::try_from(key_at).ok()?,
+            is_persistent: facts.is_persistent(),
+        })
+    }
+
+    /// The packed form, with a small body and without a large one.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// The chunks of a large body, which follow the packed form.
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    fn part(&self, from: usize, to: usize) -> &[u8] {
+        self.packed.get(from..to).unwrap_or_default()
+    }
+
+    /// Exchange and routing key as they stand in methods that carry a content.
+    pub fn address(&self) -> &[u8] {
+        self.part(1, usize::from(self.properties_at))
+    }
+
+    pub fn exchange(&self) -> &str {
+        text(self.part(2, usize::from(self.key_at)))
+    }
+
+    pub fn routing_key(&self) -> &str {
+        text(self.part(usize::from(self.key_at).saturating_add(1), usize::from(self.properties_at)))
+    }
+
+    /// Flags and list, as they travel.
+    pub fn properties_bytes(&self) -> &[u8] {
+        let at = usize::from(self.properties_at).saturating_add(4);
+        self.part(at, usize::try_from(self.body_at).unwrap_or(usize::MAX))
+    }
+
+    /// A copy of the properties, for rules that read them.
+    pub fn properties(&self) -> Properties {
+        // They were checked before they were packed.
+        Properties::parse(Bytes::copy_from_slice(self.properties_bytes())).unwrap_or_default()
+    }
+
+    pub fn body_len(&self) -> u64 {
+        u64::from(self.body_len)
+    }
+
+    pub fn body(&self) -> BodyRef<'_> {
+        if self.chunks.is_empty() {
+            let at = usize::try_from(self.body_at).unwrap_or(usize::MAX);
+            return BodyRef::Small(self.packed.get(at..).unwrap_or_default());
+        }
+        BodyRef::Large(&self.chunks)
+    }
+
+    /// A body of its own: a copy of a small one, a share of a large one.
+    pub fn to_body(&self) -> Body {
+        match self.body() {
+            BodyRef::Small(body) => Body::from(Bytes::copy_from_slice(body)),
+            BodyRef::Large(chunks) => {
+                Body { chunks: chunks.iter().cloned().collect(), len: self.body_len() }
+            }
+        }
+    }
+
     /// Whether the publisher asked for the message to survive a restart (delivery_mode 2).
     pub fn is_persistent(&self) -> bool {
-        self.properties.is_persistent()
+        self.is_persistent
     }
 
-    /// The same message without a hold on the buffer it was read into: a small one in an allocation
-    /// of its own, a large one with its body where it is.
-    pub fn detached(self) -> Self {
-        if self.body.len() <= COPY_MAX {
-            return self.copied();
-        }
-        Self {
-            exchange: self.exchange.detached(),
-            routing_key: self.routing_key.detached(),
-            properties: self.properties.detached(),
-            ..self
-        }
-    }
-
-    /// All parts in one allocation.
-    fn copied(self) -> Self {
-        let Self { exchange, routing_key, properties, body, dead_lettered } = &self;
-        let parts = [exchange.as_bytes(), routing_key.as_bytes(), properties.as_bytes()];
-        let len: usize = parts.iter().copied().chain(body.chunks()).map(Bytes::len).sum();
-        let mut buffer = BytesMut::with_capacity(len);
-        parts.iter().copied().chain(body.chunks()).for_each(|part| buffer.extend_from_slice(part));
-        let mut rest = buffer.freeze();
-        let [exchange, routing_key, properties_bytes] = parts.map(|part| rest.split_to(part.len()));
-        Self {
-            exchange: ShortStr::from_bytes(exchange).unwrap_or_default(),
-            routing_key: ShortStr::from_bytes(routing_key).unwrap_or_default(),
-            properties: properties.moved_to(properties_bytes),
-            body: Body::from(rest),
-            dead_lettered: *dead_lettered,
-        }
+    /// Whether the broker itself moved it here from a queue that it died in.
+    pub fn is_dead_lettered(&self) -> bool {
+        self.packed.first().is_some_and(|flags| flags & FLAG_DEAD_LETTERED != 0)
     }
 }
 
-/// A message body as a list of shared chunks, one for each body frame it came in.
+fn put_short(out: &mut Vec<u8>, short: &ShortStr) {
+    // At most 255 bytes, by its type.
+    out.push(u8::try_from(short.as_bytes().len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(short.as_bytes());
+}
+
+fn text(bytes: &[u8]) -> &str {
+    // Checked before it was packed; an empty name is the harmless answer to the impossible.
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Messages are equal when their bytes are, however a large body is cut.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.packed == other.packed
+            && self.body_len == other.body_len
+            && self.chunks.concat() == other.chunks.concat()
+    }
+}
+
+impl Eq for Message {}
+
+/// A message body on its way in, as a list of shared chunks, one for each body frame.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     chunks: SmallVec<[Bytes; 1]>,
@@ -94,6 +264,15 @@ impl Body {
         &self.chunks
     }
 
+    /// The chunks to keep: copied, if they fill too little of what they were read into.
+    fn into_chunks(self) -> Box<[Bytes]> {
+        match self.len {
+            0 => Box::default(),
+            1..=COPY_MAX => Box::new([Bytes::from(self.chunks.concat())]),
+            _ => self.chunks.into_boxed_slice(),
+        }
+    }
+
     /// The whole body in one piece; copies only when it came in several.
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks.as_slice() {
@@ -112,11 +291,77 @@ impl From<Bytes> for Body {
     }
 }
 
-/// Bodies are equal when their bytes are, however they are cut.
-impl PartialEq for Body {
-    fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.to_bytes() == other.to_bytes()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::properties::BasicProperties;
+
+    fn properties() -> Properties {
+        let delivery_mode = Some(2);
+        Properties::from(&BasicProperties { delivery_mode, ..BasicProperties::default() })
+    }
+
+    fn message(body: &[Bytes]) -> Message {
+        let mut chunks = Body::default();
+        body.iter().for_each(|chunk| chunks.push(chunk.clone()));
+        let (exchange, key) = (ShortStr::from_static("orders"), ShortStr::from_static("eu.new"));
+        Message::new(&exchange, &key, &properties(), chunks, true)
+    }
+
+    fn bytes(len: usize) -> Bytes {
+        (0..len).map(|place| place as u8).collect()
+    }
+
+    #[test]
+    fn the_parts_come_out_as_they_went_in_whatever_the_length() {
+        for len in
+            [0, 1, Message::SMALL_MAX, Message::SMALL_MAX + 1, 32 * 1024, 32 * 1024 + 1, 300_000]
+        {
+            let body = bytes(len);
+            let message = message(&[body.slice(..len / 3), body.slice(len / 3..)]);
+            assert_eq!((message.exchange(), message.routing_key()), ("orders", "eu.new"));
+            assert_eq!(message.address(), b"\x06orders\x06eu.new");
+            assert_eq!(message.properties(), properties());
+            assert_eq!(message.properties_bytes(), properties().as_bytes());
+            assert_eq!(message.body_len(), len as u64);
+            assert_eq!(message.to_body().to_bytes(), body);
+            assert!(message.is_persistent() && message.is_dead_lettered());
+        }
+    }
+
+    #[test]
+    fn the_packed_form_is_the_whole_message() {
+        for len in [0, 100, Message::SMALL_MAX + 1, 100_000] {
+            let message = message(&[bytes(len)]);
+            let packed = Bytes::copy_from_slice(message.packed());
+            let pieces: Vec<Bytes> =
+                [packed].into_iter().chain(message.chunks().iter().cloned()).collect();
+            assert_eq!(Message::unpack(&pieces).as_ref(), Some(&message));
+            let in_one = Bytes::from(pieces.concat());
+            assert_eq!(Message::unpack(&[in_one]), Some(message));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_message() {
+        let message = message(&[]);
+        let packed = Bytes::copy_from_slice(message.packed());
+        for len in 0..packed.len() {
+            assert_eq!(Message::unpack(&[packed.slice(..len)]), None, "of {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_small_body_holds_no_buffer_and_a_large_one_is_shared() {
+        let buffer = bytes(200_000);
+        let large = message(&[buffer.slice(..100_000)]);
+        assert!(
+            matches!(large.body(), BodyRef::Large([chunk]) if chunk.as_ptr() == buffer.as_ptr())
+        );
+        let medium = message(&[buffer.slice(..20_000)]);
+        assert!(
+            matches!(medium.body(), BodyRef::Large([chunk]) if chunk.as_ptr() != buffer.as_ptr())
+        );
+        assert!(matches!(message(&[buffer.slice(..100)]).body(), BodyRef::Small(_)));
     }
 }
-
-impl Eq for Body {}

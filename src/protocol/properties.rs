@@ -90,6 +90,40 @@ pub struct Properties {
     priority: Option<u8>,
 }
 
+/// What is remembered of properties that were checked.
+pub(super) struct Facts {
+    delivery_mode: Option<u8>,
+    priority: Option<u8>,
+}
+
+impl Facts {
+    /// Reads flags and list to their end.
+    pub(super) fn check(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
+        let flags = fields.short()?;
+        if flags & FLAG_MORE != 0 {
+            return Err(DecodeError::syntax("there are more property flags than properties"));
+        }
+        let (mut delivery_mode, mut priority) = (None, None);
+        for (flag, kind) in present(flags) {
+            match flag {
+                FLAG_DELIVERY_MODE => delivery_mode = Some(fields.octet()?),
+                FLAG_PRIORITY => priority = Some(fields.octet()?),
+                _ => kind.check(fields)?,
+            }
+        }
+        fields.end()?;
+        Ok(Self { delivery_mode, priority })
+    }
+
+    pub(super) fn is_persistent(&self) -> bool {
+        is_persistent(self.delivery_mode)
+    }
+}
+
+fn is_persistent(delivery_mode: Option<u8>) -> bool {
+    delivery_mode == Some(PERSISTENT)
+}
+
 impl Default for Properties {
     /// No properties.
     fn default() -> Self {
@@ -100,20 +134,7 @@ impl Default for Properties {
 impl Properties {
     /// Checks all of it, values within headers included, without decoding.
     pub fn parse(bytes: Bytes) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(&bytes);
-        let flags = fields.short()?;
-        if flags & FLAG_MORE != 0 {
-            return Err(DecodeError::syntax("there are more property flags than properties"));
-        }
-        let (mut delivery_mode, mut priority) = (None, None);
-        for (flag, kind) in present(flags) {
-            match flag {
-                FLAG_DELIVERY_MODE => delivery_mode = Some(fields.octet()?),
-                FLAG_PRIORITY => priority = Some(fields.octet()?),
-                _ => kind.check(&mut fields)?,
-            }
-        }
-        fields.end()?;
+        let Facts { delivery_mode, priority } = Facts::check(&mut Fields::new(&bytes))?;
         Ok(Self { bytes, delivery_mode, priority })
     }
 
@@ -124,7 +145,7 @@ impl Properties {
 
     /// Whether delivery_mode is 2.
     pub fn is_persistent(&self) -> bool {
-        self.delivery_mode == Some(PERSISTENT)
+        is_persistent(self.delivery_mode)
     }
 
     pub fn delivery_mode(&self) -> Option<u8> {
@@ -163,17 +184,6 @@ impl Properties {
     /// The same properties without an expiration.
     pub fn without_expiration(&self) -> Self {
         self.changed(FLAG_EXPIRATION, None)
-    }
-
-    /// The same properties kept in `bytes`, which hold a copy of them.
-    pub fn moved_to(&self, bytes: Bytes) -> Self {
-        debug_assert_eq!(self.bytes, bytes);
-        Self { bytes, ..*self }
-    }
-
-    /// A copy that no longer pins the buffer it was read from.
-    pub fn detached(&self) -> Self {
-        self.moved_to(Bytes::copy_from_slice(&self.bytes))
     }
 
     /// What stands from a property's value on, if it has one.

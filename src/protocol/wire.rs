@@ -146,6 +146,11 @@ impl<'a> Fields<'a> {
         self.rest.is_empty()
     }
 
+    /// Bytes that are left.
+    pub fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     fn parse<T>(
         &mut self,
         what: &str,

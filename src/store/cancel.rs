@@ -60,7 +60,7 @@ fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -
         let Some(coming) = coming.get_mut(queue) else { return true };
         let is_settled = coming.settled.contains(*seq);
         if is_settled {
-            coming.cancelled.insert(*seq, message.body.len());
+            coming.cancelled.insert(*seq, message.body_len());
         }
         !is_settled
     });
@@ -98,22 +98,15 @@ fn push(ranges: &mut Ranges, first: Option<u64>, last: Option<u64>) {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-
     use super::*;
-    use crate::protocol::message::{Body, Message};
+    use crate::protocol::message::Message;
     use crate::protocol::properties::Properties;
     use crate::protocol::wire::ShortStr;
     use crate::store::record::Settled;
 
     fn enqueue(places: &[(u64, u64)]) -> Record {
-        let message = Message {
-            exchange: ShortStr::default(),
-            routing_key: ShortStr::default(),
-            properties: Properties::default(),
-            body: Body::from(Bytes::from_static(b"four")),
-            dead_lettered: false,
-        };
+        let (nowhere, properties) = (ShortStr::default(), Properties::default());
+        let message = Message::small(&nowhere, &nowhere, &properties, b"four", false);
         let queues = places.iter().map(|(queue, seq)| (QueueId(*queue), Seq(*seq))).collect();
         Record::Enqueue { message: Arc::new(message), queues }
     }

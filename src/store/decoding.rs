@@ -3,18 +3,18 @@
 //! Reading arbitrary bytes never panics and never yields a record whose CRC doesn't hold.
 
 use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
 
 use super::definition::CatalogChange;
 use super::encoding::{
-    BATCH_HEAD_LEN, FLAG_DEAD_LETTERED, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG,
-    TAG_DELETE_QUEUE, TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE,
-    TAG_SETTLE, TAG_SNAPSHOT, crc,
+    BATCH_HEAD_LEN, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG, TAG_DELETE_QUEUE,
+    TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE, TAG_SETTLE, TAG_SNAPSHOT,
+    crc,
 };
 use super::index::Place;
 use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange, Settled};
 use crate::protocol::error::DecodeError;
-use crate::protocol::message::{Body, Message};
-use crate::protocol::properties::Properties;
+use crate::protocol::message::Message;
 use crate::protocol::wire::Fields;
 
 /// A message that was met in a segment and not read.
@@ -190,13 +190,9 @@ pub(super) fn decode_message(pieces: &[Bytes], salt: u64) -> Option<Message> {
     if found as u64 != u64::from(len) || crc.finalize() != expected {
         return None;
     }
-    let mut fields = Fields::new(&content);
-    let dead_lettered = fields.octet().ok()? & FLAG_DEAD_LETTERED != 0;
-    let (exchange, routing_key) = (fields.shortstr().ok()?, fields.shortstr().ok()?);
-    let properties = Properties::parse(fields.longstr().ok()?).ok()?;
-    let mut body = Body::from(fields.rest());
-    others.iter().for_each(|piece| body.push(piece.clone()));
-    Some(Message { exchange, routing_key, properties, body, dead_lettered }.detached())
+    let whole: SmallVec<[Bytes; 4]> =
+        std::iter::once(content).chain(others.iter().cloned()).collect();
+    Message::unpack(&whole)
 }
 
 #[cfg(test)]
@@ -205,23 +201,20 @@ mod tests {
 
     use bytes::BytesMut;
     use proptest::prelude::*;
-    use smallvec::SmallVec;
 
     use super::*;
     use crate::protocol::gather::Gather;
+    use crate::protocol::message::Body;
+    use crate::protocol::properties::Properties;
     use crate::protocol::wire::ShortStr;
     use crate::store::encoding::{Encoder, put_fields};
 
     const SALT: u64 = 77;
 
     fn message(body: Vec<u8>) -> Arc<Message> {
-        Arc::new(Message {
-            exchange: ShortStr::from_static("x"),
-            routing_key: ShortStr::from_static("k"),
-            properties: Properties::default(),
-            body: Body::from(Bytes::from(body)),
-            dead_lettered: true,
-        })
+        let (exchange, key) = (ShortStr::from_static("x"), ShortStr::from_static("k"));
+        let body = Body::from(Bytes::from(body));
+        Arc::new(Message::new(&exchange, &key, &Properties::default(), body, true))
     }
 
     fn places_of_two() -> Places {

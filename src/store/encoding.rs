@@ -4,7 +4,7 @@
 //! batch:   payload length u64 | position u64 | payload CRC u32 | head CRC u32 | payload
 //! payload: record | record | ...
 //! record:  tag u8 | fields, by tag | message, in some
-//! message: length u32 | CRC u32 | flags u8 | exchange | routing key | properties u32, bytes | body
+//! message: length u32 | CRC u32 | packed form (`protocol/message.rs`), a large body included
 //! ```
 //!
 //! Integers are big-endian. A message has a CRC of its own, so that it can be read alone and damage
@@ -20,7 +20,7 @@ use super::index::Place;
 use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange};
 use crate::protocol::gather::Gather;
 use crate::protocol::message::Message;
-use crate::protocol::wire::{put_longstr, put_shortstr};
+use crate::protocol::wire::put_longstr;
 
 pub(super) const BATCH_HEAD_LEN: usize = 24;
 
@@ -37,8 +37,6 @@ pub(super) const TAG_CATALOG: u8 = 7;
 pub(super) const TAG_SNAPSHOT: u8 = 8;
 pub(super) const TAG_QUEUE_STATE: u8 = 9;
 pub(super) const TAG_PURGE: u8 = 10;
-
-pub(super) const FLAG_DEAD_LETTERED: u8 = 1;
 
 /// A record as the log has it: the broker's, or one of its own.
 #[derive(Debug, Clone)]
@@ -97,15 +95,13 @@ pub(super) fn too_large() -> std::io::Error {
 pub(super) struct Encoder {
     salt: u64,
     payload: Gather,
-    message_head: BytesMut,
     /// Of the batch that is being encoded: where its messages are in the payload.
     met: Vec<(usize, usize, u64)>,
 }
 
 impl Encoder {
     pub(super) fn new(salt: u64) -> Self {
-        let (payload, message_head) = (Gather::default(), BytesMut::new());
-        Self { salt, payload, message_head, met: Vec::new() }
+        Self { salt, payload: Gather::default(), met: Vec::new() }
     }
 
     /// Appends a batch to `out`, whose first byte will be at `base` of the segment. The places of
@@ -152,28 +148,21 @@ impl Encoder {
     }
 
     fn put_message(&mut self, payload_crc: &mut crc32fast::Hasher, message: &Message) {
-        let head = &mut self.message_head;
-        head.clear();
-        head.put_u8(if message.dead_lettered { FLAG_DEAD_LETTERED } else { 0 });
-        put_shortstr(head, &message.exchange);
-        put_shortstr(head, &message.routing_key);
-        put_longstr(head, message.properties.as_bytes());
+        let (packed, chunks) = (message.packed(), message.chunks());
         let mut message_crc = crc(self.salt);
-        message_crc.update(head);
-        let chunks = message.body.chunks();
+        message_crc.update(packed);
         chunks.iter().for_each(|chunk| message_crc.update(chunk));
         // Bodies are bounded far below 4 GiB where they come in.
-        let body_len = usize::try_from(message.body.len()).unwrap_or(usize::MAX);
-        let len = head.len().saturating_add(body_len);
+        let len = chunks.iter().fold(packed.len(), |len, chunk| len.saturating_add(chunk.len()));
         let offset = self.payload.len();
         let out = self.payload.buffer();
         let start = out.len();
         out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
         out.put_u32(message_crc.finalize());
         payload_crc.update(out.get(start..).unwrap_or_default());
-        out.extend_from_slice(head);
+        out.extend_from_slice(packed);
         chunks.iter().for_each(|chunk| self.payload.push(chunk));
-        self.met.push((offset, len.saturating_add(MESSAGE_HEAD_LEN), message.body.len()));
+        self.met.push((offset, len.saturating_add(MESSAGE_HEAD_LEN), message.body_len()));
     }
 }
 

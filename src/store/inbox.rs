@@ -215,8 +215,8 @@ impl Inbox {
 
 fn cost_of(record: &LogRecord) -> u64 {
     let message = record.message().map_or(0, |message| {
-        let properties = message.properties.as_bytes().len() as u64;
-        message.body.len().saturating_add(properties)
+        let properties = message.properties_bytes().len() as u64;
+        message.body_len().saturating_add(properties)
     });
     message.saturating_add(RECORD_COST)
 }

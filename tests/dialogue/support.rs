@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::protocol::frame::{
-    ContentHeader, Frame, FrameDecoder, FrameKind, PROTOCOL_HEADER, encode_body_frame,
+    ContentHead, FrameDecoder, FrameKind, Frames, PROTOCOL_HEADER, encode_body_frame,
     encode_content_header, encode_method,
 };
 use ferrymq::protocol::generated::*;
@@ -21,7 +21,6 @@ use ferrymq::server::Server;
 use ferrymq::store::StoreSettings;
 use ferrymq::store::simulated::SimulatedDisk;
 use tokio::runtime::Runtime;
-use tokio_util::codec::Decoder;
 
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -146,10 +145,19 @@ pub struct Content {
     pub body: Vec<u8>,
 }
 
+/// A frame that the broker sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    pub channel: u16,
+    pub kind: FrameKind,
+    pub payload: Bytes,
+}
+
 pub struct Peer {
     socket: TcpStream,
     buffer: BytesMut,
     decoder: FrameDecoder,
+    frames: Frames,
     pub waiting: VecDeque<Frame>,
 }
 
@@ -159,7 +167,8 @@ impl Peer {
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         socket.set_nodelay(true).expect("no delay");
         let decoder = FrameDecoder::new(FRAME_MAX);
-        Self { socket, buffer: BytesMut::new(), decoder, waiting: VecDeque::new() }
+        let (buffer, frames, waiting) = (BytesMut::new(), Frames::default(), VecDeque::new());
+        Self { socket, buffer, decoder, frames, waiting }
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
@@ -174,7 +183,7 @@ impl Peer {
 
     pub fn send_header(&mut self, channel: u16, body_size: u64, properties: &Properties) {
         let mut out = BytesMut::new();
-        encode_content_header(channel, body_size, properties, &mut out);
+        encode_content_header(channel, body_size, properties.as_bytes(), &mut out);
         self.send_raw(&out);
     }
 
@@ -190,9 +199,14 @@ impl Peer {
             return Some(frame);
         }
         loop {
-            if let Some(frame) = self.decoder.decode(&mut self.buffer).expect("the broker's frames")
-            {
-                return Some(frame);
+            if self.frames.peek().is_none() {
+                let whole = self.decoder.take_whole(&mut self.buffer);
+                self.frames = whole.expect("the broker's frames");
+            }
+            if let Some(frame) = self.frames.peek() {
+                let (channel, kind, payload) = (frame.channel, frame.kind, frame.shared_payload());
+                self.frames.advance();
+                return Some(Frame { channel, kind, payload });
             }
             let mut chunk = [0; 65_536];
             match self.socket.read(&mut chunk) {
@@ -230,14 +244,15 @@ impl Peer {
         let method = self.receive(channel);
         let frame = self.next_frame().expect("a header");
         assert_eq!(frame.kind, FrameKind::Header, "after {method:?}");
-        let header = ContentHeader::decode(&frame.payload).expect("the broker's header");
+        let head = ContentHead::decode(&frame.payload).expect("the broker's header");
         let mut body = Vec::new();
-        while (body.len() as u64) < header.body_size {
+        while (body.len() as u64) < head.body_size {
             let frame = self.next_frame().expect("a body");
             assert_eq!(frame.kind, FrameKind::Body);
             body.extend_from_slice(&frame.payload);
         }
-        Content { method, properties: header.properties, body }
+        let properties = Properties::parse(Bytes::copy_from_slice(head.properties));
+        Content { method, properties: properties.expect("the broker's properties"), body }
     }
 
     /// The next bytes as they are.
@@ -249,7 +264,7 @@ impl Peer {
 
     /// Expects the broker to say nothing, for long enough to tell it from an answer.
     pub fn expect_silence(&mut self) {
-        assert!(self.waiting.is_empty() && self.buffer.is_empty());
+        assert!(self.waiting.is_empty() && self.frames.peek().is_none() && self.buffer.is_empty());
         self.socket.set_read_timeout(Some(SILENCE)).expect("a timeout");
         let mut byte = [0; 1];
         let error = self.socket.read(&mut byte).expect_err("the broker says something");

@@ -69,13 +69,9 @@ fn written() -> &'static Written {
         let mut messages = Messages::new();
         for seq in 1..=MESSAGES {
             let places = (1..=1 + seq % QUEUES).map(|queue| (QueueId(queue), Seq(seq)));
-            let message = Message {
-                exchange: ShortStr::from_static("exchange"),
-                routing_key: ShortStr::from_static("key"),
-                properties: Properties::default(),
-                body: Body::from(body(seq)),
-                dead_lettered: false,
-            };
+            let (exchange, key) = (ShortStr::from_static("exchange"), ShortStr::from_static("key"));
+            let body_of_seq = Body::from(body(seq));
+            let message = Message::new(&exchange, &key, &Properties::default(), body_of_seq, false);
             messages.extend(places.clone().map(|(queue, seq)| ((queue.0, seq.0), body(seq.0))));
             let queues = places.collect();
             commit(&opened, vec![Record::Enqueue { message: Arc::new(message), queues }]);
@@ -126,7 +122,7 @@ fn read_all(opened: &Opened) -> Messages {
         let page: ferrymq::store::Page = page.recv_timeout(WAIT).expect("an answer");
         let of_queue = page.messages.into_iter();
         messages
-            .extend(of_queue.map(|(seq, message)| ((queue.id.0, seq.0), message.body.to_bytes())));
+            .extend(of_queue.map(|(seq, message)| ((queue.id.0, seq.0), message.to_body().to_bytes())));
     }
     messages
 }

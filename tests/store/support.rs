@@ -79,7 +79,7 @@ pub fn read_all(store: &dyn Store, queue: u64) -> BTreeMap<u64, Vec<u8>> {
         let order: Vec<Seq> = page.messages.iter().map(|(seq, _)| *seq).collect();
         assert!(order.is_sorted() && order.first().is_none_or(|first| *first >= from), "{order:?}");
         for (seq, message) in page.messages {
-            let before = bodies.insert(seq.0, message.body.to_bytes().to_vec());
+            let before = bodies.insert(seq.0, message.to_body().to_bytes().to_vec());
             assert!(before.is_none(), "each once");
         }
         if page.through == Seq(u64::MAX) {
@@ -203,13 +203,9 @@ pub fn delete(queue: u64) -> Batch {
 }
 
 pub fn message(body: impl Into<Vec<u8>>) -> Arc<Message> {
-    Arc::new(Message {
-        exchange: ShortStr::from_static("exchange"),
-        routing_key: ShortStr::from_static("key"),
-        properties: Properties::default(),
-        body: Body::from(Bytes::from(body.into())),
-        dead_lettered: false,
-    })
+    let (exchange, key) = (ShortStr::from_static("exchange"), ShortStr::from_static("key"));
+    let body = Body::from(Bytes::from(body.into()));
+    Arc::new(Message::new(&exchange, &key, &Properties::default(), body, false))
 }
 
 pub fn enqueue(places: &[(u64, u64)], body: impl Into<Vec<u8>>) -> Record {

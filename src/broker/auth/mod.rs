@@ -8,6 +8,7 @@ pub mod permission;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -23,6 +24,8 @@ use crate::store::definition::{PermissionDefinition, UserDefinition};
 pub struct User {
     pub name: String,
     state: RwLock<UserState>,
+    /// Grows with every change of what the user may do.
+    version: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,7 @@ struct UserState {
 impl User {
     pub fn new(name: String, password: PasswordHash, tags: Vec<String>) -> Arc<Self> {
         let state = UserState { password, tags, permissions: HashMap::new(), deleted: false };
-        Arc::new(Self { name, state: RwLock::new(state) })
+        Arc::new(Self { name, state: RwLock::new(state), version: AtomicU64::new(0) })
     }
 
     /// Reads a stored definition. An unknown digest or a broken hash lets nobody in.
@@ -76,19 +79,34 @@ impl User {
         let PermissionDefinition { configure, write, read, .. } = definition;
         let permissions = Permissions::parse(configure, write, read)?;
         self.state.write().permissions.insert(definition.vhost.clone(), permissions);
+        self.changed();
         Ok(())
     }
 
     /// Takes the user's permissions in a vhost away, effective at once.
     pub fn clear_permissions(&self, vhost: &str) -> bool {
-        self.state.write().permissions.remove(vhost).is_some()
+        let removed = self.state.write().permissions.remove(vhost);
+        self.changed();
+        removed.is_some()
     }
 
     /// Ends the user for all who still hold it; answers the vhosts that it had permissions in.
     pub fn mark_deleted(&self) -> Vec<String> {
         let mut state = self.state.write();
         state.deleted = true;
-        std::mem::take(&mut state.permissions).into_keys().collect()
+        let permissions = std::mem::take(&mut state.permissions);
+        drop(state);
+        self.changed();
+        permissions.into_keys().collect()
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// What the user was allowed holds as long as this is the same. To be read before asking.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether the user has any permissions in the vhost, which is what opening it takes.

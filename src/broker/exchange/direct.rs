@@ -26,8 +26,8 @@ impl Router for Direct {
         }
     }
 
-    fn route(&self, key: &ShortStr, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        for binding in self.by_key.get(key).into_iter().flatten() {
+    fn route(&self, key: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
+        for binding in self.by_key.get(key.as_bytes()).into_iter().flatten() {
             visit(&binding.destination);
         }
     }

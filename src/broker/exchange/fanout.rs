@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Binding, Destination, Router, take_out};
 use crate::protocol::properties::Properties;
-use crate::protocol::wire::ShortStr;
 
 #[derive(Default)]
 pub(super) struct Fanout {
@@ -20,7 +19,7 @@ impl Router for Fanout {
         take_out(&mut self.bindings, binding);
     }
 
-    fn route(&self, _: &ShortStr, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
+    fn route(&self, _: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
         for binding in &self.bindings {
             visit(&binding.destination);
         }

@@ -80,7 +80,7 @@ trait Router: Send + Sync {
     /// Calls `visit` for each binding that the message follows; for the same one perhaps twice.
     fn route(
         &self,
-        routing_key: &ShortStr,
+        routing_key: &str,
         properties: &Properties,
         visit: &mut dyn FnMut(&Destination),
     );
@@ -215,7 +215,7 @@ impl Exchange {
     /// one.
     pub(super) fn route(
         &self,
-        routing_key: &ShortStr,
+        routing_key: &str,
         properties: &Properties,
         visit: &mut dyn FnMut(&Destination),
     ) {

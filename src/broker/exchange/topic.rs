@@ -16,7 +16,6 @@ use smallvec::SmallVec;
 
 use super::{Binding, Destination, Router, take_out};
 use crate::protocol::properties::Properties;
-use crate::protocol::wire::ShortStr;
 
 /// A node's place in [`Topic::nodes`]; the root has the first.
 type NodeIndex = usize;
@@ -126,8 +125,8 @@ impl Router for Topic {
         }
     }
 
-    fn route(&self, key: &ShortStr, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        let words: SmallVec<[&str; 16]> = key.as_str().split('.').collect();
+    fn route(&self, key: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
+        let words: SmallVec<[&str; 16]> = key.split('.').collect();
         let mut walk = Walk { nodes: &self.nodes, words: &words, seen: HashSet::new(), visit };
         walk.at(ROOT, 0, false);
     }
@@ -189,6 +188,7 @@ mod tests {
     use super::*;
     use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
     use crate::protocol::table::FieldTable;
+    use crate::protocol::wire::ShortStr;
 
     fn fits(pattern: &[&str], words: &[&str]) -> bool {
         match (pattern.split_first(), words.split_first()) {
@@ -219,8 +219,7 @@ mod tests {
 
     fn routed(topic: &Topic, key: &str) -> Vec<String> {
         let mut found = Vec::new();
-        let key = ShortStr::try_from(key).expect("short");
-        topic.route(&key, &Properties::default(), &mut |destination| {
+        topic.route(key, &Properties::default(), &mut |destination| {
             found.push(destination.key().1.to_string());
         });
         found.sort();

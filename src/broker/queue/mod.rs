@@ -94,7 +94,7 @@ impl Gone {
     fn add(&mut self, entry: &Entry) {
         if entry.stored {
             self.seqs.push(entry.seq);
-            self.bytes += entry.message.body.len();
+            self.bytes += entry.message.body_len();
         }
     }
 }

@@ -205,7 +205,7 @@ impl State {
     pub fn enqueue(&mut self, message: Arc<Message>, stored: bool) -> bool {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
-        self.ready_bytes += message.body.len();
+        self.ready_bytes += message.body_len();
         let entry = Entry { seq, message, redelivered: false, stored };
         let is_short = self.cold.is_empty() && self.tail.is_empty();
         if is_short && (!stored || self.head_cost < self.head_max) {
@@ -260,7 +260,7 @@ impl State {
         if !entry.stored {
             return self.cold.push_back(Cold::Entry(entry));
         }
-        let (seq, bytes) = (entry.seq, entry.message.body.len());
+        let (seq, bytes) = (entry.seq, entry.message.body_len());
         if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
             paged.last = seq;
             paged.count += 1;
@@ -300,7 +300,7 @@ impl State {
                 break;
             }
             paged.count = paged.count.saturating_sub(1);
-            paged.bytes = paged.bytes.saturating_sub(message.body.len());
+            paged.bytes = paged.bytes.saturating_sub(message.body_len());
             self.cold_count -= 1;
             let redelivered = seq <= self.redelivered_upto;
             self.push_head(Entry { seq, message, redelivered, stored: true });
@@ -344,7 +344,7 @@ impl State {
             Some((_, entry)) => entry,
             None => self.take_head()?,
         };
-        self.ready_bytes -= entry.message.body.len();
+        self.ready_bytes -= entry.message.body_len();
         if !settled {
             self.unacked.insert(entry.seq.0, Unacked { entry: entry.clone(), consumer });
         }
@@ -364,7 +364,7 @@ impl State {
     /// Body length of the message that [`State::take`] would hand out.
     pub fn next_len(&self) -> u64 {
         let next = self.returned.first_key_value().map(|(_, entry)| entry);
-        next.or_else(|| self.head.front()).map_or(0, |entry| entry.message.body.len())
+        next.or_else(|| self.head.front()).map_or(0, |entry| entry.message.body_len())
     }
 
     /// A message came back for good. Answers it and the consumer that had it.
@@ -377,7 +377,7 @@ impl State {
     pub fn requeue(&mut self, seq: Seq) -> Option<u64> {
         let Unacked { mut entry, consumer } = self.unacked.remove(seq.0)?;
         entry.redelivered = true;
-        self.ready_bytes += entry.message.body.len();
+        self.ready_bytes += entry.message.body_len();
         self.returned.insert(seq, entry);
         Some(consumer)
     }
@@ -405,7 +405,7 @@ impl State {
         let in_tail = self.tail.iter().map(|newest| &newest.entry);
         let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
         let stored = entries.filter(|entry| entry.stored);
-        let in_memory: u64 = stored.map(|entry| entry.message.body.len()).sum();
+        let in_memory: u64 = stored.map(|entry| entry.message.body_len()).sum();
         let on_disk = self.cold.iter().map(|cold| match cold {
             Cold::Entry(_) => 0,
             Cold::Paged(paged) => paged.bytes,
@@ -479,7 +479,7 @@ impl State {
 
 /// What a message costs that could be paged out.
 fn cost_of(entry: &Entry) -> u64 {
-    if entry.stored { entry.message.body.len() + ENTRY_COST } else { 0 }
+    if entry.stored { entry.message.body_len() + ENTRY_COST } else { 0 }
 }
 
 /// Gives memory back that a long run has left.

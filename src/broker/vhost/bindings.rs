@@ -31,7 +31,7 @@ impl Vhost {
     /// Binds a destination to an exchange; once more is as good as once.
     pub fn bind(&self, request: BindRequest, actor: &Actor) -> Result<Durable, Error> {
         let request = self.check_bind_request(request, actor)?;
-        let mut topology = self.topology.lock();
+        let mut topology = self.topology();
         let source = self.existing_exchange(&request.source)?;
         let destination = self.existing_destination(&request, actor)?;
         let binding = Binding {
@@ -53,7 +53,7 @@ impl Vhost {
     /// Takes a binding away; one that isn't there is gone already.
     pub fn unbind(&self, request: BindRequest, actor: &Actor) -> Result<Durable, Error> {
         let request = self.check_bind_request(request, actor)?;
-        let mut topology = self.topology.lock();
+        let mut topology = self.topology();
         let Some(source) = self.exchange(&request.source) else { return Ok(Durable::already()) };
         if let Some(queue) = self.queue(&request.destination)
             && request.destination_kind == DestinationKind::Queue
@@ -87,7 +87,7 @@ impl Vhost {
         let (key, arguments) = (name(&stored.binding_key), stored.arguments);
         let binding = Binding { source: source.name.clone(), destination, key, arguments };
         if let Some(binding) = source.bind(binding)? {
-            self.topology.lock().note(&binding);
+            self.topology().note(&binding);
         }
         Ok(())
     }

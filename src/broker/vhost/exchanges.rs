@@ -46,7 +46,7 @@ impl Vhost {
         refuse_default(&name)?;
         actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
         let kind = ExchangeKind::parse(&request.kind)?;
-        let _topology = self.topology.lock();
+        let _topology = self.topology();
         if let Some(current) = self.exchange(&name) {
             return self.check_same_exchange(&current, kind, &request).map(|()| Durable::already());
         }
@@ -138,7 +138,7 @@ impl Vhost {
             )));
         }
         actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
-        let mut topology = self.topology.lock();
+        let mut topology = self.topology();
         let Some(exchange) = self.exchange(&name) else { return Ok(Durable::already()) };
         if if_unused && exchange.binding_count() > 0 {
             return Err(Error::precondition_failed(format!("{described} in use")));

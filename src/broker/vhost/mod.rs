@@ -9,12 +9,13 @@ mod queues;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
@@ -74,6 +75,34 @@ pub struct Vhost {
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     topology: Mutex<Topology>,
+    /// Grows with every change of the topology, before whoever made it is answered.
+    version: AtomicU64,
+}
+
+/// The right to change the topology; what was found by it before is stale when this is dropped.
+struct TopologyGuard<'a> {
+    topology: MutexGuard<'a, Topology>,
+    version: &'a AtomicU64,
+}
+
+impl Deref for TopologyGuard<'_> {
+    type Target = Topology;
+
+    fn deref(&self) -> &Topology {
+        &self.topology
+    }
+}
+
+impl DerefMut for TopologyGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Topology {
+        &mut self.topology
+    }
+}
+
+impl Drop for TopologyGuard<'_> {
+    fn drop(&mut self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
 }
 
 /// What has to be found when something goes away.
@@ -109,7 +138,18 @@ impl Vhost {
             exchanges,
             queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            version: AtomicU64::new(0),
         })
+    }
+
+    fn topology(&self) -> TopologyGuard<'_> {
+        TopologyGuard { topology: self.topology.lock(), version: &self.version }
+    }
+
+    /// What was found of exchanges, bindings and queues holds as long as this is the same. To be
+    /// read before looking.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {

@@ -71,7 +71,7 @@ impl Vhost {
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
-        let mut topology = self.topology.lock();
+        let mut topology = self.topology();
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
             return Ok((current, Durable::already()));
@@ -228,7 +228,7 @@ impl Vhost {
 
     /// Deletes the exclusive queues of a connection that ends.
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
-        let owned = self.topology.lock().exclusive.remove(&owner).unwrap_or_default();
+        let owned = self.topology().exclusive.remove(&owner).unwrap_or_default();
         for queue in owned {
             // Exclusive queues are not durable: there is nothing to wait for. Their consumers are
             // the owner's, and it is gone.
@@ -242,7 +242,7 @@ impl Vhost {
         if_unused: bool,
         if_empty: bool,
     ) -> Result<Deleted, Error> {
-        let mut topology = self.topology.lock();
+        let mut topology = self.topology();
         if queue.is_deleted() {
             return Ok(Deleted::already());
         }

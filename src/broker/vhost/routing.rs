@@ -9,7 +9,7 @@ use super::Vhost;
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::binding::Destination;
 use crate::broker::error::Error;
-use crate::broker::exchange::Exchange;
+use crate::broker::exchange::{Exchange, ExchangeKind};
 use crate::broker::publish::Route;
 use crate::protocol::properties::Properties;
 use crate::protocol::wire::ShortStr;
@@ -45,19 +45,18 @@ impl<T> Distinct<T> {
     }
 }
 
+/// Where a message goes.
+#[derive(Debug)]
+pub struct Routed {
+    pub queues: Route,
+    /// Every message with the same key goes there, until the topology changes.
+    pub by_key_only: bool,
+}
+
 impl Vhost {
-    /// The exchange that a client publishes to, if it is there and the client may. `last` is the
-    /// one it published to before, which spares the look-up.
-    pub fn publish_target(
-        &self,
-        name: &ShortStr,
-        actor: &Actor,
-        last: Option<&Arc<Exchange>>,
-    ) -> Result<Arc<Exchange>, Error> {
-        let exchange = match last {
-            Some(last) if last.name == *name && !last.is_deleted() => Arc::clone(last),
-            _ => self.existing_exchange(name)?,
-        };
+    /// The exchange that a client publishes to, if it is there and the client may.
+    pub fn publish_target(&self, name: &ShortStr, actor: &Actor) -> Result<Arc<Exchange>, Error> {
+        let exchange = self.existing_exchange(name)?;
         actor.check(Access::Write, &self.name, Resource::Exchange(name))?;
         if exchange.internal {
             return Err(Error::access_refused(format!(
@@ -73,12 +72,14 @@ impl Vhost {
     pub fn route(
         &self,
         from: &Arc<Exchange>,
-        routing_key: &ShortStr,
+        routing_key: &str,
         properties: &Properties,
-    ) -> Route {
+    ) -> Routed {
         if from.name.is_empty() {
-            return self.queue(routing_key).into_iter().collect();
+            let queues = self.queue(routing_key).into_iter().collect();
+            return Routed { queues, by_key_only: true };
         }
+        let mut by_key_only = true;
         let mut queues = Distinct::new();
         let mut exchanges = Distinct::new();
         exchanges.insert(from);
@@ -86,6 +87,7 @@ impl Vhost {
         while let Some(exchange) = exchanges.found.get(next).cloned() {
             next += 1;
             let mut matched = false;
+            by_key_only &= exchange.kind != ExchangeKind::Headers;
             if exchange.name.is_empty() {
                 let queue = self.queue(routing_key);
                 matched = queue.is_some();
@@ -103,6 +105,6 @@ impl Vhost {
                 exchanges.insert(&alternate);
             }
         }
-        queues.found
+        Routed { queues: queues.found, by_key_only }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::content::Published;
+use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
 use crate::broker::error::Error;
-use crate::broker::exchange::Exchange;
 use crate::broker::queue::{Consumer, Lane};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
@@ -15,47 +14,40 @@ use crate::protocol::generated::{
     BasicAck, BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty,
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
 };
+use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 
 impl Channel {
-    pub(super) fn basic_publish(
-        &mut self,
-        published: Published,
-        peer: &mut Peer,
-    ) -> Result<(), Failure> {
+    /// basic.publish, once its content is whole.
+    pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
-        let Published { mandatory, immediate, message } = published;
-        let exchange = self.target(&message.exchange, peer).map_err(|e| Failure::from(e).by(by))?;
-        if immediate {
+        let ContentAssembler { target, properties, .. } = &mut self.content;
+        let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
+        let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
+        if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
-            return transaction.publish(exchange, message, mandatory);
+            return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
         }
-        let confirm = matches!(self.mode, Mode::Confirm).then(|| self.shared.open_confirm());
-        let route = peer.vhost.route(&exchange, &message.routing_key, &message.properties);
-        let stored = route.iter().any(|queue| queue.stores(&message));
+        let route = found.route(routing_key, properties, &peer.vhost);
+        let is_stored = route.iter().any(|queue| queue.stores(&message));
         if !route.is_empty() {
             peer.publishes.publish(message, route);
-        } else if mandatory {
+        } else if *mandatory {
             let (channel, code) = (self.number, ReplyCode::NoRoute);
             peer.outbox.put(Outgoing::Return { channel, code, message });
         }
-        if let Some(number) = confirm {
-            peer.owe_confirm(&self.shared, number, stored);
+        if matches!(self.mode, Mode::Confirm) {
+            self.published = self.published.saturating_add(1);
+            peer.owe_confirm(&self.shared, self.published, is_stored);
         }
+        self.content.forget_long();
         Ok(())
-    }
-
-    /// The exchange of a publish: the last one again, if it is still there and the user still may.
-    fn target(&mut self, name: &ShortStr, peer: &Peer) -> Result<Arc<Exchange>, Error> {
-        let exchange = peer.vhost.publish_target(name, &peer.actor, self.target.as_ref())?;
-        self.target = Some(Arc::clone(&exchange));
-        Ok(exchange)
     }
 
     pub(super) fn basic_consume(

@@ -4,13 +4,15 @@
 //!   method ──▶ Header ──▶ Body(remaining) ──▶ … ──▶ complete
 //! ```
 //!
-//! Anything in another order is 505, too many body bytes are 501. The body is not copied: its
-//! chunks share the read buffer, but for a small one, which would pin a large buffer.
+//! Anything in another order is 505, too many body bytes are 501. A large body is not copied: its
+//! chunks share the read buffer.
 
 use bytes::Bytes;
 
+use super::target::Target;
 use crate::connection::close::Failure;
-use crate::protocol::frame::ContentHeader;
+use crate::protocol::error::DecodeError;
+use crate::protocol::frame::{ContentHead, Frame};
 use crate::protocol::generated::BasicPublish;
 use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
@@ -19,22 +21,15 @@ use crate::protocol::reply::ReplyCode;
 /// A body's length field may claim more, but no broker of this protocol takes it.
 const BODY_LEN_MAX: u64 = 512 * 1024 * 1024;
 
-/// A publish with all its content.
-#[derive(Debug)]
-pub(super) struct Published {
-    pub(super) mandatory: bool,
-    pub(super) immediate: bool,
-    pub(super) message: Message,
-}
+/// Properties longer than this are not kept for comparison.
+const KEPT_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 enum Stage {
     #[default]
     Idle,
-    Header(BasicPublish),
+    Header,
     Body {
-        publish: BasicPublish,
-        properties: Properties,
         body: Body,
         remaining: u64,
     },
@@ -43,6 +38,9 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct ContentAssembler {
     stage: Stage,
+    pub(super) target: Target,
+    /// Of the message that is coming in, or came in last: the next one's are often the same.
+    pub(super) properties: Properties,
 }
 
 fn unexpected(text: &str) -> Failure {
@@ -54,7 +52,7 @@ impl ContentAssembler {
     pub(super) fn check_method(&self) -> Result<(), Failure> {
         match self.stage {
             Stage::Idle => Ok(()),
-            Stage::Header(_) => Err(unexpected(
+            Stage::Header => Err(unexpected(
                 "expected content header for class 60, got non content header frame instead",
             )),
             Stage::Body { .. } => {
@@ -63,60 +61,63 @@ impl ContentAssembler {
         }
     }
 
-    pub(super) fn begin(&mut self, publish: BasicPublish) {
-        self.stage = Stage::Header(publish);
+    /// Takes the method of a publish.
+    pub(super) fn begin(&mut self, frame: &Frame<'_>) -> Result<(), DecodeError> {
+        self.target.set(frame)?;
+        self.stage = Stage::Header;
+        Ok(())
     }
 
     /// Takes the content header; answers the message when it has no body.
     pub(super) fn header(
         &mut self,
-        header: ContentHeader,
+        head: &ContentHead<'_>,
         message_size_max: u64,
-    ) -> Result<Option<Published>, Failure> {
-        let publish = match std::mem::take(&mut self.stage) {
-            Stage::Header(publish) => publish,
+    ) -> Result<Option<Message>, Failure> {
+        match std::mem::take(&mut self.stage) {
+            Stage::Header => {}
             Stage::Idle => {
                 return Err(unexpected("expected method frame, got non method frame instead"));
             }
             Stage::Body { .. } => {
                 return Err(unexpected("expected content body, got content header frame instead"));
             }
-        };
-        if header.class_id != BasicPublish::CLASS_ID {
+        }
+        let ContentHead { class_id, body_size, .. } = *head;
+        if class_id != BasicPublish::CLASS_ID {
             return Err(unexpected(&format!(
-                "expected content header for class 60, got one for class {} instead",
-                header.class_id
+                "expected content header for class 60, got one for class {class_id} instead"
             )));
         }
-        if header.body_size > BODY_LEN_MAX {
+        if body_size > BODY_LEN_MAX {
             return Err(Failure::new(
                 ReplyCode::FrameError,
-                format!(
-                    "body size {} is above the protocol maximum of {BODY_LEN_MAX}",
-                    header.body_size
-                ),
+                format!("body size {body_size} is above the protocol maximum of {BODY_LEN_MAX}"),
             ));
         }
-        if header.body_size > message_size_max {
+        if body_size > message_size_max {
             return Err(Failure::new(
                 ReplyCode::PreconditionFailed,
                 format!(
-                    "message size {} is larger than configured max size {message_size_max}",
-                    header.body_size
+                    "message size {body_size} is larger than configured max size {message_size_max}"
                 ),
             ));
         }
-        let (properties, remaining) = (header.properties, header.body_size);
-        if remaining == 0 {
-            return Ok(Some(complete(publish, properties, Body::default())));
+        if head.properties != self.properties.as_bytes() {
+            // A copy: these stay longer than what they were read into.
+            self.properties = Properties::parse(Bytes::copy_from_slice(head.properties))
+                .map_err(Failure::from)?;
         }
-        self.stage = Stage::Body { publish, properties, body: Body::default(), remaining };
+        if body_size == 0 {
+            return Ok(Some(self.complete_small(&[])));
+        }
+        self.stage = Stage::Body { body: Body::default(), remaining: body_size };
         Ok(None)
     }
 
     /// Takes a body frame; answers the message when it was the last one.
-    pub(super) fn body(&mut self, chunk: Bytes) -> Result<Option<Published>, Failure> {
-        let Stage::Body { body, remaining, .. } = &mut self.stage else {
+    pub(super) fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Failure> {
+        let Stage::Body { body, remaining } = &mut self.stage else {
             return Err(match self.stage {
                 Stage::Idle => unexpected("expected method frame, got non method frame instead"),
                 _ => unexpected(
@@ -124,28 +125,37 @@ impl ContentAssembler {
                 ),
             });
         };
-        let Some(left) = remaining.checked_sub(chunk.len() as u64) else {
+        let len = frame.payload.len();
+        let Some(left) = remaining.checked_sub(len as u64) else {
             return Err(Failure::new(
                 ReplyCode::FrameError,
-                format!("body is longer than its header said, by a frame of {} bytes", chunk.len()),
+                format!("body is longer than its header said, by a frame of {len} bytes"),
             ));
         };
-        body.push(chunk);
         *remaining = left;
+        if left == 0 && body.is_empty() && len <= Message::SMALL_MAX {
+            self.stage = Stage::Idle;
+            return Ok(Some(self.complete_small(frame.payload)));
+        }
+        body.push(frame.shared_payload());
         if left > 0 {
             return Ok(None);
         }
-        match std::mem::take(&mut self.stage) {
-            Stage::Body { publish, properties, body, .. } => {
-                Ok(Some(complete(publish, properties, body)))
-            }
-            Stage::Idle | Stage::Header(_) => Ok(None),
+        let body = std::mem::take(body);
+        self.stage = Stage::Idle;
+        let BasicPublish { exchange, routing_key, .. } = self.target.publish();
+        Ok(Some(Message::new(exchange, routing_key, &self.properties, body, false)))
+    }
+
+    fn complete_small(&mut self, body: &[u8]) -> Message {
+        let BasicPublish { exchange, routing_key, .. } = self.target.publish();
+        Message::small(exchange, routing_key, &self.properties, body, false)
+    }
+
+    /// Lets properties go that are too long to be kept for comparison.
+    pub(super) fn forget_long(&mut self) {
+        if self.properties.as_bytes().len() > KEPT_MAX {
+            self.properties = Properties::default();
         }
     }
-}
-
-fn complete(publish: BasicPublish, properties: Properties, body: Body) -> Published {
-    let BasicPublish { exchange, routing_key, mandatory, immediate } = publish;
-    let message = Message { exchange, routing_key, properties, body, dead_lettered: false };
-    Published { mandatory, immediate, message: message.detached() }
 }

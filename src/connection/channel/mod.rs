@@ -4,27 +4,27 @@
 
 mod basic;
 mod confirm;
-mod confirms;
+pub(super) mod confirms;
 mod content;
 mod exchange;
 mod ledger;
 mod queue;
 mod settlement;
 pub(super) mod shared;
+mod target;
 mod tx;
 
 use std::sync::Arc;
 
-use self::content::{ContentAssembler, Published};
+use self::content::ContentAssembler;
 use self::settlement::by_queue;
 use self::shared::{ChannelShared, requeue};
 use self::tx::Transaction;
 use super::close::Failure;
 use super::peer::Peer;
 use crate::broker::error::Error;
-use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
-use crate::protocol::frame::ContentHeader;
+use crate::protocol::frame::{ContentHead, Frame};
 use crate::protocol::generated::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method};
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::wire::ShortStr;
@@ -45,8 +45,8 @@ pub(super) struct Channel {
     last_queue: ShortStr,
     /// For consumers that come; 0 is no limit.
     prefetch_count: u16,
-    /// The exchange published to last.
-    target: Option<Arc<Exchange>>,
+    /// Publishes so far, in confirm mode.
+    published: u64,
 }
 
 impl Channel {
@@ -61,17 +61,19 @@ impl Channel {
             content: ContentAssembler::default(),
             last_queue: ShortStr::default(),
             prefetch_count: 0,
-            target: None,
+            published: 0,
         }
     }
 
-    /// Handles a method frame of this channel.
+    /// Handles a frame with a basic.publish.
+    pub(super) fn publish(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
+        self.content.check_method()?;
+        Ok(self.content.begin(frame)?)
+    }
+
+    /// Handles another method of this channel.
     pub(super) async fn method(&mut self, method: Method, peer: &mut Peer) -> Result<(), Failure> {
         self.content.check_method()?;
-        if let Method::BasicPublish(publish) = method {
-            self.content.begin(publish);
-            return Ok(());
-        }
         match method {
             Method::BasicAck(ack) => self.basic_ack(&ack, peer),
             Method::BasicNack(nack) => self.basic_nack(&nack, peer),
@@ -124,20 +126,18 @@ impl Channel {
     }
 
     /// Handles a content header frame.
-    pub(super) fn header(&mut self, header: ContentHeader, peer: &mut Peer) -> Result<(), Failure> {
-        let published = self.content.header(header, peer.message_size_max)?;
-        self.published(published, peer)
+    pub(super) fn header(&mut self, frame: &Frame<'_>, peer: &mut Peer) -> Result<(), Failure> {
+        let head = ContentHead::decode(frame.payload)?;
+        match self.content.header(&head, peer.message_size_max)? {
+            Some(message) => self.published(message, peer),
+            None => Ok(()),
+        }
     }
 
     /// Handles a body frame.
-    pub(super) fn body(&mut self, chunk: bytes::Bytes, peer: &mut Peer) -> Result<(), Failure> {
-        let published = self.content.body(chunk)?;
-        self.published(published, peer)
-    }
-
-    fn published(&mut self, published: Option<Published>, peer: &mut Peer) -> Result<(), Failure> {
-        match published {
-            Some(published) => self.basic_publish(published, peer),
+    pub(super) fn body(&mut self, frame: &Frame<'_>, peer: &mut Peer) -> Result<(), Failure> {
+        match self.content.body(frame)? {
+            Some(message) => self.published(message, peer),
             None => Ok(()),
         }
     }

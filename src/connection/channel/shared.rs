@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::confirms::Confirms;
+use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
@@ -142,14 +142,17 @@ impl ChannelShared {
         self.consumer_unacked.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
 
-    /// Opens the confirm of the next publish.
-    pub(super) fn open_confirm(&self) -> u64 {
-        self.confirms.lock().open()
+    /// These publishes are confirmed once they are on disk.
+    pub(crate) fn wait_for_disk(&self, numbers: &Numbers) {
+        self.confirms.lock().wait_for(numbers);
     }
 
-    /// Tells the publisher about these publishes, in ascending order. The lock spans the outbox's,
-    /// so that what was decided first is said first.
-    pub(crate) fn complete_confirms(&self, numbers: &[u64], stored: bool) {
+    /// Tells the publisher about these publishes. The lock spans the outbox's, so that what was
+    /// decided first is said first.
+    pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool) {
+        if numbers.is_empty() {
+            return;
+        }
         let mut confirms = self.confirms.lock();
         for method in confirms.complete(numbers, stored) {
             self.outbox.put_method(self.number, method);

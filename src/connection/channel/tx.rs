@@ -48,8 +48,8 @@ impl Transaction {
         message: Arc<Message>,
         mandatory: bool,
     ) -> Result<(), Failure> {
-        let properties = message.properties.as_bytes().len() as u64;
-        let bytes = message.body.len().saturating_add(properties);
+        let properties = message.properties_bytes().len() as u64;
+        let bytes = message.body_len().saturating_add(properties);
         self.bytes = self.bytes.saturating_add(bytes);
         self.publishes.push(HeldBack { exchange, message, mandatory });
         self.check_limits()
@@ -118,9 +118,10 @@ impl Channel {
     fn apply(&self, transaction: Transaction, peer: &Peer) -> Changes {
         let mut publishes = PublishBatch::default();
         for HeldBack { exchange, message, mandatory } in transaction.publishes {
-            let route = peer.vhost.route(&exchange, &message.routing_key, &message.properties);
+            let properties = message.properties();
+            let route = peer.vhost.route(&exchange, message.routing_key(), &properties).queues;
             if !route.is_empty() {
-                publishes.publish(message, route);
+                publishes.publish(message, &route);
             } else if mandatory {
                 let (channel, code) = (self.number, ReplyCode::NoRoute);
                 peer.outbox.put(Outgoing::Return { channel, code, message });

@@ -4,31 +4,39 @@
 
 #![no_main]
 
-use bytes::BytesMut;
-use ferrymq::protocol::frame::{
-    ContentHeader, Frame, FrameDecoder, FrameError, FrameKind, encode_body_frame,
-};
+use bytes::{Bytes, BytesMut};
+use ferrymq::protocol::frame::{ContentHead, FrameDecoder, FrameKind, encode_body_frame};
 use ferrymq::protocol::reply::ReplyCode;
 use libfuzzer_sys::fuzz_target;
-use tokio_util::codec::Decoder;
 
 const FRAME_MAX: usize = 256;
 
 /// What a frame may be larger than agreed on.
 const SLACK: usize = 8;
 
+#[derive(Debug, PartialEq)]
+struct Frame {
+    channel: u16,
+    kind: FrameKind,
+    payload: Bytes,
+}
+
 /// The frames of a stream that comes in pieces of a length, and how it ends.
 fn frames(stream: &[u8], piece_len: usize) -> (Vec<Frame>, Option<ReplyCode>) {
-    let mut decoder = FrameDecoder::new(FRAME_MAX as u32);
+    let decoder = FrameDecoder::new(FRAME_MAX as u32);
     let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
     for piece in stream.chunks(piece_len) {
         buffer.extend_from_slice(piece);
         loop {
-            match decoder.decode(&mut buffer) {
-                Ok(Some(frame)) => found.push(frame),
-                Ok(None) => break,
-                Err(FrameError::Protocol(error)) => return (found, Some(error.code)),
-                Err(FrameError::Io(error)) => panic!("there is no socket: {error}"),
+            let mut frames = match decoder.take_whole(&mut buffer) {
+                Ok(frames) if frames.peek().is_none() => break,
+                Ok(frames) => frames,
+                Err(error) => return (found, Some(error.code)),
+            };
+            while let Some(frame) = frames.peek() {
+                let (channel, kind, payload) = (frame.channel, frame.kind, frame.shared_payload());
+                found.push(Frame { channel, kind, payload });
+                frames.advance();
             }
         }
         assert!(buffer.len() < FRAME_MAX + SLACK, "a whole frame was kept back");
@@ -43,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     for frame in whole.0 {
         assert!(frame.payload.len() <= FRAME_MAX);
         match frame.kind {
-            FrameKind::Header => drop(ContentHeader::decode(&frame.payload)),
+            FrameKind::Header => drop(ContentHead::decode(&frame.payload)),
             FrameKind::Heartbeat => assert!(frame.channel == 0 && frame.payload.is_empty()),
             FrameKind::Body => {
                 let mut out = BytesMut::new();

@@ -1,0 +1,86 @@
+//! Where a channel publishes to: what its last basic.publish said, and what was found by it.
+//!
+//! A client mostly says the same again. Then nothing is decoded, looked up or allowed a second
+//! time, until the topology or the user's permissions have changed.
+
+use std::sync::Arc;
+
+use crate::broker::error::Error;
+use crate::broker::exchange::Exchange;
+use crate::broker::publish::Route;
+use crate::broker::vhost::Vhost;
+use crate::connection::peer::Peer;
+use crate::protocol::error::DecodeError;
+use crate::protocol::frame::Frame;
+use crate::protocol::generated::{BasicPublish, Method};
+use crate::protocol::properties::Properties;
+
+/// Payloads longer than this are not worth keeping: names so long are rare.
+const KEPT_MAX: usize = 128;
+
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    publish: BasicPublish,
+    /// The payload that says so; empty when it is not kept.
+    payload: Vec<u8>,
+    found: Option<Found>,
+}
+
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) exchange: Arc<Exchange>,
+    route: Route,
+    /// The route follows from the key alone: it holds as long as the versions do.
+    is_kept: bool,
+    /// Of topology and permissions, from before they were asked.
+    versions: (u64, u64),
+}
+
+impl Target {
+    /// Takes the method of a publish.
+    pub(super) fn set(&mut self, frame: &Frame<'_>) -> Result<(), DecodeError> {
+        if !self.payload.is_empty() && frame.payload == self.payload {
+            return Ok(());
+        }
+        if let Method::BasicPublish(publish) = Method::decode(&frame.shared_payload())? {
+            let BasicPublish { exchange, routing_key, mandatory, immediate } = publish;
+            // Kept beyond the read that brought them.
+            let (exchange, routing_key) = (exchange.detached(), routing_key.detached());
+            self.publish = BasicPublish { exchange, routing_key, mandatory, immediate };
+        }
+        self.payload.clear();
+        if frame.payload.len() <= KEPT_MAX {
+            self.payload.extend_from_slice(frame.payload);
+        }
+        self.found = None;
+        Ok(())
+    }
+
+    pub(super) fn publish(&self) -> &BasicPublish {
+        &self.publish
+    }
+
+    /// What the publish said, and the exchange, if it is there and the user may.
+    pub(super) fn find(&mut self, peer: &Peer) -> Result<(&BasicPublish, &mut Found), Error> {
+        let versions = (peer.vhost.version(), peer.actor.user.version());
+        let found = match self.found.take() {
+            Some(found) if found.versions == versions => found,
+            _ => {
+                let exchange = peer.vhost.publish_target(&self.publish.exchange, &peer.actor)?;
+                Found { exchange, route: Route::new(), is_kept: false, versions }
+            }
+        };
+        Ok((&self.publish, self.found.insert(found)))
+    }
+}
+
+impl Found {
+    /// The queues that a message with this key goes to.
+    pub(super) fn route(&mut self, key: &str, properties: &Properties, vhost: &Vhost) -> &Route {
+        if !self.is_kept {
+            let routed = vhost.route(&self.exchange, key, properties);
+            (self.route, self.is_kept) = (routed.queues, routed.by_key_only);
+        }
+        &self.route
+    }
+}
