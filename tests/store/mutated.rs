@@ -121,8 +121,9 @@ fn read_all(opened: &Opened) -> Messages {
         opened.store.read(queue.id, Seq(0), limit, Box::new(on_read));
         let page: ferrymq::store::Page = page.recv_timeout(WAIT).expect("an answer");
         let of_queue = page.messages.into_iter();
-        messages
-            .extend(of_queue.map(|(seq, message)| ((queue.id.0, seq.0), message.to_body().to_bytes())));
+        messages.extend(
+            of_queue.map(|(seq, message)| ((queue.id.0, seq.0), message.to_body().to_bytes())),
+        );
     }
     messages
 }
