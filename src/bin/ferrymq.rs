@@ -12,6 +12,11 @@ use ferrymq::server::Server;
 use ferrymq::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Messages are made on one thread and freed on another, most of them small: an allocator for that.
+/// Its settings are in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A signal so soon after the first is the first once more.
 const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
