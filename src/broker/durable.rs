@@ -5,11 +5,11 @@ use tokio::sync::oneshot;
 use super::changes::Changes;
 use super::error::Error;
 use crate::protocol::reply::ReplyCode;
-use crate::store::{AppendError, Position, Store};
+use crate::store::{AppendError, Committed, Store};
 
 /// Resolves when what was changed is on disk. A reply to a client waits for it.
 #[must_use = "the reply must wait for it"]
-pub struct Durable(Option<oneshot::Receiver<Result<Position, AppendError>>>);
+pub struct Durable(Option<oneshot::Receiver<Result<Committed, AppendError>>>);
 
 impl Durable {
     /// Nothing has to be written.

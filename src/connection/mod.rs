@@ -168,12 +168,14 @@ impl Connection {
         // end.
         let half = heartbeat.and_then(|interval| interval.checked_div(2));
         let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
+        let writer = Arc::new(writer);
         let actor = Actor { user: agreed.user, connection: id };
         let peer = Peer::new(
             Arc::clone(broker),
             agreed.vhost,
             actor,
             Arc::clone(&outbox),
+            Arc::clone(&writer),
             settings,
             tell_cancelled,
         );

@@ -82,11 +82,20 @@ impl Outgoing {
 impl Outbox {
     /// Puts a reply at the end.
     pub(super) fn put(&self, item: Outgoing) {
-        {
-            let mut inner = self.inner.lock();
-            inner.reply_bytes = inner.reply_bytes.saturating_add(item.reply_cost());
-            inner.items.push(item);
-        }
+        self.put_unrung(item);
+        self.ring();
+    }
+
+    /// Puts a reply at the end, for callers that ring when they have put everything, or write it
+    /// themselves.
+    pub(super) fn put_unrung(&self, item: Outgoing) {
+        let mut inner = self.inner.lock();
+        inner.reply_bytes = inner.reply_bytes.saturating_add(item.reply_cost());
+        inner.items.push(item);
+    }
+
+    /// Has the writer's task look.
+    pub(super) fn ring(&self) {
         self.filled.notify_one();
     }
 
@@ -97,7 +106,7 @@ impl Outbox {
     /// Puts deliveries at the end for which room was reserved.
     pub(super) fn put_deliveries(&self, item: Outgoing) {
         self.inner.lock().items.push(item);
-        self.filled.notify_one();
+        self.ring();
     }
 
     /// Reserves room for a delivery, or remembers that the consumer rests.
@@ -125,7 +134,7 @@ impl Outbox {
     /// Everything is in: the writer ends when it has written it.
     pub(super) fn end(&self) {
         self.inner.lock().ended = true;
-        self.filled.notify_one();
+        self.ring();
     }
 
     /// Waits until there is something to write or the end.

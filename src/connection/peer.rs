@@ -10,13 +10,14 @@ use super::channel::confirms::{Numbers, add};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::Outbox;
+use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
 use crate::broker::durable::Durable;
 use crate::broker::publish::PublishBatch;
 use crate::broker::vhost::Vhost;
 use crate::protocol::generated::Method;
-use crate::store::OnCommit;
+use crate::store::{Committed, OnCommit};
 
 /// What all channels of a connection share, and what a handler needs beside its channel.
 pub(super) struct Peer {
@@ -24,6 +25,7 @@ pub(super) struct Peer {
     pub(super) vhost: Arc<Vhost>,
     pub(super) actor: Actor,
     pub(super) outbox: Arc<Outbox>,
+    writer: Arc<Writer>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
     /// The client is a publisher: it is told when the disk is nearly full.
@@ -50,6 +52,7 @@ impl Peer {
         vhost: Arc<Vhost>,
         actor: Actor,
         outbox: Arc<Outbox>,
+        writer: Arc<Writer>,
         settings: &ConnectionSettings,
         tell_cancelled: bool,
     ) -> Self {
@@ -58,6 +61,7 @@ impl Peer {
             vhost,
             actor,
             outbox,
+            writer,
             publishes: PublishBatch::default(),
             has_published: false,
             owed: Vec::new(),
@@ -88,6 +92,7 @@ impl Peer {
         for owed in self.owed.drain(..) {
             owed.channel.wait_for_disk(&owed.when_stored);
             owed.channel.complete_confirms(&owed.at_once, true);
+            self.outbox.ring();
             if batch.is_empty() {
                 // The queues went away meanwhile: there is nothing to wait for.
                 owed.channel.complete_confirms(&owed.when_stored, true);
@@ -100,11 +105,19 @@ impl Peer {
         }
         let on_commit: Option<OnCommit> = match waiting.is_empty() {
             true => None,
-            false => Some(Box::new(move |outcome| {
-                for (channel, numbers) in waiting {
-                    channel.complete_confirms(&numbers, outcome.is_ok());
-                }
-            })),
+            false => {
+                let writer = Arc::downgrade(&self.writer);
+                Some(Box::new(move |outcome| {
+                    for (channel, numbers) in waiting {
+                        channel.complete_confirms(&numbers, outcome.is_ok());
+                    }
+                    let Some(writer) = writer.upgrade() else { return };
+                    match outcome {
+                        Ok(Committed { alone: true, .. }) => writer.write_now(),
+                        _ => writer.ring(),
+                    }
+                }))
+            }
         };
         batch.append(&**self.broker.store(), on_commit);
     }

@@ -4,12 +4,21 @@
 //! ```text
 //!   outbox ──take──▶ encode (tags, ledger) ──▶ vectored write ──▶ room for the resting
 //! ```
+//!
+//! A task of its own, which may wait for the socket. Whoever has nothing else to do may take a turn
+//! in its place ([`Writer::write_now`]) and spare the hand-over. Owner of what is encoded and not
+//! yet written, under a lock that is held for one turn.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use bytes::Buf;
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::channel::shared::ChannelShared;
@@ -19,7 +28,7 @@ use crate::protocol::frame::{
     FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_body_frame, encode_content_header,
     encode_deliver, encode_heartbeat, encode_method,
 };
-use crate::protocol::gather::Gather;
+use crate::protocol::gather::{Gather, SLICES_MAX};
 use crate::protocol::generated::{BasicGetOk, BasicReturn, Method};
 use crate::protocol::message::{BodyRef, Message};
 use crate::protocol::wire::ShortStr;
@@ -27,72 +36,134 @@ use crate::protocol::wire::ShortStr;
 /// A buffer larger than this is given back when there is nothing to write.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
 
-pub(super) struct Writer<W> {
-    socket: W,
+pub(super) struct Writer {
+    socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
-    frame_max: usize,
+    /// The silence after which a heartbeat is sent: half the negotiated interval.
     heartbeat: Option<Duration>,
-    gather: Gather,
-    tags: Vec<u64>,
+    pen: Mutex<Pen>,
 }
 
-impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// `heartbeat` is the silence after which one is sent: half the negotiated interval.
+/// What is encoded and not yet written.
+struct Pen {
+    frame_max: usize,
+    gather: Gather,
+    /// What of it is deliveries, as the outbox counts them.
+    cost: usize,
+    tags: Vec<u64>,
+    last_write: Instant,
+}
+
+/// How a turn ended.
+enum Turn {
+    /// Something was written; there may be more.
+    Wrote,
+    /// There was nothing to write.
+    Idle,
+    /// The socket takes no more at the moment.
+    Blocked,
+    /// All is written, and nothing more will come.
+    Ended,
+}
+
+impl Writer {
     pub(super) fn new(
-        socket: W,
+        socket: OwnedWriteHalf,
         outbox: Arc<Outbox>,
         frame_max: u32,
         heartbeat: Option<Duration>,
     ) -> Self {
-        let frame_max = usize::try_from(frame_max).unwrap_or(usize::MAX);
-        Self { socket, outbox, frame_max, heartbeat, gather: Gather::default(), tags: Vec::new() }
+        let pen = Pen {
+            frame_max: usize::try_from(frame_max).unwrap_or(usize::MAX),
+            gather: Gather::default(),
+            cost: 0,
+            tags: Vec::new(),
+            last_write: Instant::now(),
+        };
+        Self { socket, outbox, heartbeat, pen: Mutex::new(pen) }
     }
 
     /// Writes until the outbox ends or the socket does.
-    pub(super) async fn run(mut self) {
-        let mut last_write = Instant::now();
-        loop {
+    pub(super) async fn run(self: Arc<Self>) {
+        while let Ok(turn) = self.turn() {
+            match turn {
+                Turn::Wrote => consume_budget().await,
+                Turn::Idle => self.wait().await,
+                // An error shows in the next turn.
+                Turn::Blocked => drop(self.socket.writable().await),
+                Turn::Ended => break,
+            }
+        }
+        let unwritten = std::mem::take(&mut self.pen.lock().cost);
+        self.outbox.made_room(unwritten);
+        // The other side may be gone already.
+        let _ = SockRef::from(self.socket.as_ref()).shutdown(Shutdown::Write);
+    }
+
+    /// Writes what there is, here and now, as far as the socket takes it; the task does the rest.
+    /// For callers that may not wait and have nothing else to do.
+    pub(super) fn write_now(&self) {
+        // Somebody else's turn, a full socket, an error: the task will see.
+        if !matches!(self.pen.try_lock().map(|mut pen| self.write(&mut pen)), Some(Ok(Turn::Wrote)))
+        {
+            self.outbox.ring();
+        }
+    }
+
+    /// Has the task look.
+    pub(super) fn ring(&self) {
+        self.outbox.ring();
+    }
+
+    fn turn(&self) -> io::Result<Turn> {
+        self.write(&mut self.pen.lock())
+    }
+
+    /// Takes out what there is, encodes and writes it; or first what a turn before has left.
+    fn write(&self, pen: &mut Pen) -> io::Result<Turn> {
+        if pen.gather.is_empty() {
             let taken = self.outbox.take();
             if taken.items.is_empty() {
-                if taken.ended || !self.wait(last_write).await {
-                    break;
-                }
-                if self.gather.buffer().is_empty() {
-                    continue;
-                }
+                pen.gather.shrink(BUFFER_KEPT_MAX);
+                return Ok(if taken.ended { Turn::Ended } else { Turn::Idle });
             }
-            let cost = taken.items.into_iter().map(|item| self.encode(item)).sum();
-            let written = self.write().await;
-            self.outbox.made_room(cost);
-            if written.is_err() {
-                break;
+            let cost: usize = taken.items.into_iter().map(|item| pen.encode(item)).sum();
+            pen.cost = pen.cost.saturating_add(cost);
+        }
+        pen.gather.seal();
+        while pen.gather.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = pen.gather.chunks_vectored(&mut slices);
+            match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => pen.gather.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Turn::Blocked);
+                }
+                Err(error) => return Err(error),
             }
-            last_write = Instant::now();
         }
-        // The other side may be gone already.
-        let _ = self.socket.shutdown().await;
+        pen.last_write = Instant::now();
+        self.outbox.made_room(std::mem::take(&mut pen.cost));
+        Ok(Turn::Wrote)
     }
 
-    /// Waits for something to write; a heartbeat when it takes long. False when there is nothing
-    /// more.
-    async fn wait(&mut self, last_write: Instant) -> bool {
-        let Some(due) = self.heartbeat.and_then(|silence| last_write.checked_add(silence)) else {
-            self.outbox.filled().await;
-            return true;
-        };
-        if tokio::time::timeout_at(due, self.outbox.filled()).await.is_err() {
-            encode_heartbeat(self.gather.buffer());
+    /// Waits for something to write; a heartbeat when it takes long.
+    async fn wait(&self) {
+        let due = |pen: &Pen| pen.last_write.checked_add(self.heartbeat?);
+        let Some(next) = due(&self.pen.lock()) else { return self.outbox.filled().await };
+        if tokio::time::timeout_at(next, self.outbox.filled()).await.is_ok() {
+            return;
         }
-        true
+        let mut pen = self.pen.lock();
+        // Somebody else may have written meanwhile.
+        if due(&pen).is_some_and(|due| due <= Instant::now()) {
+            encode_heartbeat(pen.gather.buffer());
+        }
     }
+}
 
-    async fn write(&mut self) -> io::Result<()> {
-        self.gather.seal();
-        self.socket.write_all_buf(&mut self.gather).await?;
-        self.gather.shrink(BUFFER_KEPT_MAX);
-        Ok(())
-    }
-
+impl Pen {
     /// Encodes one item; answers what it took of the delivery limit.
     fn encode(&mut self, item: Outgoing) -> usize {
         match item {

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 const SHARE_MIN: usize = 8 * 1024;
 
 /// Pieces in one vectored write; the kernel takes 1024.
-const SLICES_MAX: usize = 64;
+pub const SLICES_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct Gather {

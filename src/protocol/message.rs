@@ -106,11 +106,10 @@ impl Message {
         }
     }
 
-    /// A message from its packed form, which may come in pieces: a large body in any number, all
-    /// before it in the first. Nothing when it is none.
-    pub fn unpack(pieces: &[Bytes]) -> Option<Self> {
-        let (first, others) = pieces.split_first()?;
-        let mut fields = Fields::new(first);
+    /// A message from its packed form: all of it but for a large body in `fields`, and the rest of
+    /// a large body in any number of pieces. Nothing when it is none.
+    pub fn unpack(mut fields: Fields<'_>, others: &[Bytes]) -> Option<Self> {
+        let first = fields.as_slice();
         let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
         fields.octet().ok()?;
         fields.text().ok()?;
@@ -336,9 +335,10 @@ mod tests {
             let packed = Bytes::copy_from_slice(message.packed());
             let pieces: Vec<Bytes> =
                 [packed].into_iter().chain(message.chunks().iter().cloned()).collect();
-            assert_eq!(Message::unpack(&pieces).as_ref(), Some(&message));
+            let unpacked = Message::unpack(Fields::new(&pieces[0]), &pieces[1..]);
+            assert_eq!(unpacked.as_ref(), Some(&message));
             let in_one = Bytes::from(pieces.concat());
-            assert_eq!(Message::unpack(&[in_one]), Some(message));
+            assert_eq!(Message::unpack(Fields::new(&in_one), &[]), Some(message));
         }
     }
 
@@ -347,7 +347,8 @@ mod tests {
         let message = message(&[]);
         let packed = Bytes::copy_from_slice(message.packed());
         for len in 0..packed.len() {
-            assert_eq!(Message::unpack(&[packed.slice(..len)]), None, "of {len} bytes");
+            let fields = Fields::within(&packed, 0..len);
+            assert_eq!(Message::unpack(fields, &[]), None, "of {len} bytes");
         }
     }
 

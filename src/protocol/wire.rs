@@ -10,7 +10,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nom::bytes::complete::take;
@@ -137,9 +137,19 @@ impl<'a> Fields<'a> {
         Self { owner, rest: owner, bits: 0, bits_left: 0 }
     }
 
+    /// Those in a part of shared bytes; none when there is no such part.
+    pub fn within(owner: &'a Bytes, part: Range<usize>) -> Self {
+        Self { owner, rest: owner.get(part).unwrap_or_default(), bits: 0, bits_left: 0 }
+    }
+
     /// The rest of the bytes, as they are.
     pub fn rest(&self) -> Bytes {
         self.owner.slice_ref(self.rest)
+    }
+
+    /// The rest of the bytes, without a share in them.
+    pub fn as_slice(&self) -> &'a [u8] {
+        self.rest
     }
 
     pub fn is_empty(&self) -> bool {

@@ -25,7 +25,7 @@ use super::ledger::SegmentNumber;
 use super::segment::Segment;
 use super::state::LogState;
 use super::upkeep::{Orders, Work};
-use super::{AppendError, Epoch, OnCommit, Position, StoreState};
+use super::{AppendError, Committed, Epoch, OnCommit, Position, StoreState};
 use crate::protocol::gather::Gather;
 
 /// The write buffer that is kept between windows.
@@ -118,15 +118,20 @@ impl Committer {
         self.encoder.put_batch(out, base, position, batch, &mut group.places)
     }
 
-    /// Tells everybody and then applies what was written. Both under the fold's lock: who was told
-    /// of a commit and reads finds it.
+    /// Applies what was written and then tells everybody: who was told of a commit and reads finds
+    /// it.
     fn commit(&mut self, group: Group) {
         let Group { batches, callbacks, places } = group;
+        self.apply(&batches, places);
+        let alone = callbacks.iter().flatten().count() == 1;
+        for ((position, _), on_commit) in batches.iter().zip(callbacks) {
+            tell(on_commit, Ok(Committed { position: Position(*position), alone }));
+        }
+    }
+
+    fn apply(&self, batches: &[(u64, Vec<LogRecord>)], places: Vec<Place>) {
         let (number, len) = (self.segment.number, self.segment.len);
         let mut state = self.state.lock();
-        for ((position, _), on_commit) in batches.iter().zip(callbacks) {
-            tell(on_commit, Ok(Position(*position)));
-        }
         let mut places = places.into_iter();
         for record in batches.iter().flat_map(|(_, records)| records) {
             let place = record.message().and_then(|_| places.next());

@@ -3,7 +3,6 @@
 //! Reading arbitrary bytes never panics and never yields a record whose CRC doesn't hold.
 
 use bytes::{Buf, Bytes};
-use smallvec::SmallVec;
 
 use super::definition::CatalogChange;
 use super::encoding::{
@@ -174,25 +173,24 @@ fn message_body(bytes: &Bytes) -> Result<Bytes, DecodeError> {
     Ok(fields.rest())
 }
 
-/// Reads a message from the bytes at its place, which may come in pieces; nothing when its CRC
-/// doesn't hold. A small one is copied, so that it pins nothing; a large one shares the pieces, of
-/// which the first holds all but the body.
-pub(super) fn decode_message(pieces: &[Bytes], salt: u64) -> Option<Message> {
-    let (first, others) = pieces.split_first()?;
-    let mut fields = Fields::new(first);
-    let (len, expected) = (fields.long().ok()?, fields.long().ok()?);
-    let content = fields.rest();
+/// Reads a message from the bytes at its place: `first`, which holds all but a large body, and what
+/// follows in other pieces. Nothing when its CRC doesn't hold. A small one is copied, so that it
+/// pins nothing; a large one shares the pieces.
+pub(super) fn decode_message(
+    mut first: Fields<'_>,
+    others: &[Bytes],
+    salt: u64,
+) -> Option<Message> {
+    let (len, expected) = (first.long().ok()?, first.long().ok()?);
     let (mut crc, mut found) = (crc(salt), 0usize);
-    for piece in std::iter::once(&content).chain(others) {
+    for piece in std::iter::once(first.as_slice()).chain(others.iter().map(|piece| &piece[..])) {
         crc.update(piece);
         found = found.saturating_add(piece.len());
     }
     if found as u64 != u64::from(len) || crc.finalize() != expected {
         return None;
     }
-    let whole: SmallVec<[Bytes; 4]> =
-        std::iter::once(content).chain(others.iter().cloned()).collect();
-    Message::unpack(&whole)
+    Message::unpack(first, others)
 }
 
 #[cfg(test)]
@@ -201,6 +199,8 @@ mod tests {
 
     use bytes::BytesMut;
     use proptest::prelude::*;
+
+    use smallvec::SmallVec;
 
     use super::*;
     use crate::protocol::gather::Gather;
@@ -309,7 +309,7 @@ mod tests {
             prop_assert!(met.iter().all(|met| met.intact));
             for place in places {
                 let (from, len) = (place.offset as usize, place.len as usize);
-                let read = decode_message(&[bytes.slice(from..from + len)], SALT);
+                let read = decode_message(Fields::within(&bytes, from..from + len), &[], SALT);
                 prop_assert_eq!(read.as_ref(), Some(&*message(body.clone())));
                 prop_assert_eq!(place.body_len as usize, body.len());
             }
@@ -322,7 +322,7 @@ mod tests {
             let head = BatchHead { payload_len: bytes.len(), position: 1, payload_crc: 0 };
             let bytes = Bytes::from(bytes);
             let _ = head.records(&bytes, 0, SALT);
-            let _ = decode_message(&[bytes], SALT);
+            let _ = decode_message(Fields::new(&bytes), &[], SALT);
         }
 
         #[test]

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::encoding::LogRecord;
 use super::record::Batch;
-use super::{AppendError, OnCommit, Position, StoreState};
+use super::{AppendError, Committed, OnCommit, StoreState};
 
 /// How long what nobody waits for waits for company. Settles that a crash takes away bring their
 /// messages back; publishes without a confirm were promised nothing.
@@ -35,7 +35,7 @@ pub(super) struct Pending {
 }
 
 /// Tells one who waits. A panic of theirs ends neither the thread nor the confirms of others.
-pub(super) fn tell(on_commit: Option<OnCommit>, outcome: Result<Position, AppendError>) {
+pub(super) fn tell(on_commit: Option<OnCommit>, outcome: Result<Committed, AppendError>) {
     let Some(on_commit) = on_commit else { return };
     if catch_unwind(AssertUnwindSafe(|| on_commit(outcome))).is_err() {
         tracing::error!("what was to be told of a commit panicked; the store goes on");

@@ -62,6 +62,15 @@ pub struct Epoch(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
 
+/// A batch is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    pub position: Position,
+    /// Nobody else is told of this commit: who is has the thread for itself for a moment, and may
+    /// as well do what others would have to be woken for.
+    pub alone: bool,
+}
+
 /// Why a batch was not committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendError {
@@ -83,7 +92,7 @@ impl fmt::Display for AppendError {
 
 /// Called once, on a thread of the store, when the batch is on disk or never will be. It must not
 /// block and is never called on the stack of the `append` it belongs to.
-pub type OnCommit = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
+pub type OnCommit = Box<dyn FnOnce(Result<Committed, AppendError>) + Send>;
 
 /// How many messages [`Store::read`] brings at most: it ends with the one that reaches either. The
 /// first one comes however long it is.

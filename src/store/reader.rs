@@ -22,6 +22,7 @@ use super::segment;
 use super::state::{Index, LogState, SegmentFacts};
 use super::{OnRead, Page, ReadLimit};
 use crate::protocol::message::Message;
+use crate::protocol::wire::Fields;
 
 /// Messages with no more than this between them are read in one go.
 const GAP_MAX: u32 = 4 * 1024;
@@ -305,7 +306,7 @@ pub(super) fn read_entries(
         let head_len = first.place.len.saturating_sub(first.place.body_len);
         let pieces = read_pieces(&*file, start, end, head_len)?;
         for entry in together {
-            each(entry, decode_message(&pieces_of(&pieces, start, entry), salt));
+            each(entry, message_of(&pieces, start, entry, salt));
         }
         rest = behind;
     }
@@ -330,15 +331,15 @@ fn read_pieces(
     Ok(pieces)
 }
 
-/// The bytes of a message: a part of the one piece that was read, or all of them.
-fn pieces_of(pieces: &[Bytes], start: u32, entry: &Entry) -> Vec<Bytes> {
-    let [piece] = pieces else { return pieces.to_vec() };
+/// The message of an entry: in a part of the one piece that was read, or in all of them.
+fn message_of(pieces: &[Bytes], start: u32, entry: &Entry, salt: u64) -> Option<Message> {
+    let (first, others) = pieces.split_first()?;
+    if !others.is_empty() {
+        return decode_message(Fields::new(first), others, salt);
+    }
     let from = entry.place.offset.saturating_sub(start) as usize;
     let to = from.saturating_add(entry.place.len as usize);
-    if to > piece.len() {
-        return Vec::new();
-    }
-    vec![piece.slice(from..to)]
+    decode_message(Fields::within(first, from..to), &[], salt)
 }
 
 /// Reads what there is: a segment that was cut is damaged, not gone.

@@ -14,8 +14,8 @@ use ferrymq::protocol::wire::ShortStr;
 use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
 use ferrymq::store::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
 use ferrymq::store::{
-    self, AppendError, Batch, CatalogChange, Definition, Opened, Page, Position, ReadLimit, Store,
-    StoreSettings,
+    self, AppendError, Batch, CatalogChange, Committed, Definition, Opened, Page, Position,
+    ReadLimit, Store, StoreSettings,
 };
 use tempfile::TempDir;
 
@@ -158,9 +158,9 @@ pub fn segments(directory: &Path) -> Vec<PathBuf> {
 /// Appends; the answer comes out of the receiver.
 pub fn append(opened: &Opened, batch: Batch) -> Receiver<Result<Position, AppendError>> {
     let (sender, receiver) = channel();
-    let answer = Box::new(move |outcome| {
+    let answer = Box::new(move |outcome: Result<Committed, AppendError>| {
         // A test that is over does not listen.
-        let _ = sender.send(outcome);
+        let _ = sender.send(outcome.map(|committed| committed.position));
     });
     opened.store.append(batch, Some(answer));
     receiver

@@ -5,7 +5,7 @@
 //! unwilling. Owned by the queue, under its lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Queue;
@@ -63,7 +63,7 @@ impl Slot {
 
 #[derive(Default)]
 pub struct Consumers {
-    slots: HashMap<u64, Slot>,
+    slots: BTreeMap<u64, Slot>,
     willing: BTreeMap<Reverse<i64>, VecDeque<u64>>,
 }
 
@@ -102,7 +102,7 @@ impl Consumers {
     /// Takes all of them out, for a queue that goes away.
     pub fn drain(&mut self) -> Vec<Arc<Consumer>> {
         self.willing.clear();
-        self.slots.drain().map(|(_, slot)| slot.consumer).collect()
+        std::mem::take(&mut self.slots).into_values().map(|slot| slot.consumer).collect()
     }
 
     /// The consumer may be able to take messages again.
@@ -125,7 +125,7 @@ impl Consumers {
     }
 
     /// Chooses who gets the next message, with a body of `bytes`, and takes the credit for it.
-    pub fn pick(&mut self, bytes: u64) -> Option<Arc<Consumer>> {
+    pub fn pick(&mut self, bytes: u64) -> Option<&Arc<Consumer>> {
         loop {
             let mut level = self.willing.first_entry()?;
             let Some(id) = level.get_mut().pop_front() else {
@@ -144,7 +144,7 @@ impl Consumers {
             if slot.willing {
                 level.get_mut().push_back(id);
             }
-            return Some(Arc::clone(&slot.consumer));
+            return self.slots.get(&id).map(|slot| &slot.consumer);
         }
     }
 

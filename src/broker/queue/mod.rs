@@ -384,7 +384,7 @@ impl Queue {
             }
             match deliveries.iter_mut().rev().find(|(other, _)| other.id == consumer.id) {
                 Some((_, entries)) => entries.push(entry),
-                None => deliveries.push((consumer, vec![entry])),
+                None => deliveries.push((Arc::clone(consumer), vec![entry])),
             }
         }
         if let Some(upto) = mark {

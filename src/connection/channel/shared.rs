@@ -147,15 +147,15 @@ impl ChannelShared {
         self.confirms.lock().wait_for(numbers);
     }
 
-    /// Tells the publisher about these publishes. The lock spans the outbox's, so that what was
-    /// decided first is said first.
+    /// Tells the publisher about these publishes, as soon as somebody rings or writes. The lock
+    /// spans the outbox's, so that what was decided first is said first.
     pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool) {
         if numbers.is_empty() {
             return;
         }
         let mut confirms = self.confirms.lock();
         for method in confirms.complete(numbers, stored) {
-            self.outbox.put_method(self.number, method);
+            self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });
         }
     }
 }
