@@ -19,7 +19,9 @@ use super::load::{Progress, histogram};
 use super::plan::Plan;
 use super::tally::{CHECKED_LEN, Stamp, TIMED_LEN, checksum};
 use crate::protocol::frame::{encode_body_frame, encode_content_header, encode_method};
-use crate::protocol::generated::{BasicAck, BasicNack, BasicPublish, ConfirmSelect, Method};
+use crate::protocol::generated::{
+    BasicAck, BasicNack, BasicPublish, ChannelClose, ConfirmSelect, Method,
+};
 use crate::protocol::properties::Properties;
 
 /// Bytes of frames that are written at a time, as long as the window takes them.
@@ -140,7 +142,7 @@ impl Producer {
         Ok(Self { number, link, messages, next, counts, confirms, window, published: 0 })
     }
 
-    /// Publishes until then and waits for all confirms.
+    /// Publishes until then and waits until the broker has taken everything.
     pub(super) fn run(
         mut self,
         until: Until,
@@ -166,7 +168,14 @@ impl Producer {
             }
             self.write(count, rate, begun, progress, &mut out)?;
         }
-        self.wait_for_confirms()?;
+        match self.confirms {
+            Some(_) => self.wait_for_confirms()?,
+            // The broker takes this after all that was published; a connection that ends without
+            // it may take with it what the broker has not handled.
+            None => {
+                self.link.call(1, ChannelClose { reply_code: 200, ..ChannelClose::default() })?;
+            }
+        }
         let confirm_latency = match &self.confirms {
             Some(confirms) => confirms.state.lock().latency.take().unwrap_or_else(histogram),
             None => histogram(),
