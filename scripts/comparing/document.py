@@ -41,8 +41,9 @@ def body(brokers, runs, header):
     names = [broker.name for broker in brokers]
     parts = [
         "\n".join(f"* {line}" for line in header),
-        "Each cell: the median of the rounds / CPU seconds of the broker per million published messages. FerryMQ to "
-        "the best peer of this run: times better / times less CPU. A bar that isn't met says which share of it is.",
+        "Each cell: the median of the rounds / CPU seconds of the broker per million messages. To the best peer of "
+        "this run, which may be another for either: times better / times less CPU. A bar that isn't met says which "
+        "share of it is reached.",
         table(["", "what", *names, "to the best peer", "bar", "met"], [result_line(*row) for row in rows]),
     ]
     if any(len(cell.values) > 1 for _, cells in rows for cell in cells if cell):

@@ -13,7 +13,7 @@ def describe_machine(directory):
     return [
         f"{datetime.date.today()}",
         f"{os.cpu_count()} cores of {cpu_model()}, {memory_gib():.0f} GiB, {file_system(directory)}, Linux {linux}",
-        f"{load:.1f} processes of others were running or waiting when it began (a quiet machine has 0)",
+        f"load of the minute before it began: {load:.1f} (0 is a quiet machine)",
     ]
 
 
