@@ -117,7 +117,7 @@ class Running:
     def __init__(self, text):
         self.name, separator, self.uri = text.partition("=")
         if not separator or not self.uri.startswith("amqp://"):
-            raise argparse.ArgumentTypeError(f"--broker {text}: write it as NAME=amqp://guest:guest@127.0.0.1:5672/%2f")
+            raise argparse.ArgumentTypeError(f"{text!r}: write it as NAME=amqp://guest:guest@127.0.0.1:5672/%2f")
 
     @contextlib.contextmanager
     def flags(self, _directory):

@@ -24,15 +24,22 @@ columns of a row, and less so figures of two runs. CPU time per message moves le
 """
 
 
-def write_document(path, brokers, runs, header):
-    """`brokers` begins with ours; `header` are lines about the machine and the settings."""
-    text = path.read_text() if path.exists() else SKELETON
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no place for the table: put the lines {BEGIN} and {END} into it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before}{BEGIN}\n{body(brokers, runs, header)}\n{END}{after}")
+class Document:
+    """The file as it is, or as it shall begin; its place for the table is looked for before anything is run."""
+
+    def __init__(self, path):
+        self.path = path
+        text = path.read_text() if path.exists() else SKELETON
+        self.before, begin, rest = text.partition(BEGIN)
+        _, end, self.after = rest.partition(END)
+        if not begin or not end:
+            raise SystemExit(f"{path} has no place for the table: put the lines {BEGIN} and {END} into it")
+
+    def write(self, brokers, runs, header):
+        """`brokers` begins with ours; `header` are lines about the machine and the settings."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        table_part = f"{BEGIN}\n{body(brokers, runs, header)}\n{END}"
+        self.path.write_text(self.before + table_part + self.after)
 
 
 def body(brokers, runs, header):
