@@ -19,8 +19,9 @@ const CHURN_SECONDS: f64 = 4.0;
 /// Connections that are idle in j.
 const IDLE: usize = 5000;
 
-/// What a started broker is left alone for before its idle memory is read.
-const SETTLE: Duration = Duration::from_millis(500);
+/// What a broker is left alone for before its memory is read: what it costs to be idle or to have a
+/// backlog is what stays when the work is done.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// One run against one broker.
 pub(super) struct Runner<'a> {
@@ -126,7 +127,9 @@ impl<'a> Runner<'a> {
         load: &mut Load<'_>,
         backlog: u64,
     ) -> Result<Vec<Phase>, Failure> {
-        let fill = load.fill(backlog)?;
+        let mut fill = load.fill(backlog)?;
+        std::thread::sleep(SETTLE);
+        fill.used.resident_mib = self.pid().map(process::resident_mib).transpose()?;
         if plan.restart {
             let started = self.started.as_mut();
             let (broker, _) = started.ok_or("a load with a restart needs --start")?;
