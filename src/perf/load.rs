@@ -132,7 +132,7 @@ impl<'a> Load<'a> {
         pid: Option<u32>,
         data_dir: Option<&'a Path>,
     ) -> Result<Self, Failure> {
-        let name = format!("ferrymq-perf.{:08x}", rand::random::<u32>());
+        let name = format!("perf.{:08x}", rand::random::<u32>());
         let mut link = Link::open(target)?;
         let durable = plan.persistent;
         let mut queues = Vec::new();

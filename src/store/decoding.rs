@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use super::definition::CatalogChange;
 use super::encoding::{
     BATCH_HEAD_LEN, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG, TAG_DELETE_QUEUE,
-    TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE, TAG_SETTLE, TAG_SNAPSHOT,
-    crc,
+    TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_ENQUEUE_NEXT, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE,
+    TAG_SETTLE, TAG_SNAPSHOT, crc, next_places,
 };
 use super::index::Place;
 use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange, Settled};
@@ -75,7 +75,8 @@ impl PayloadReader<'_> {
         let mut fields = Fields::new(self.payload);
         let mut records = Vec::new();
         while !fields.is_empty() {
-            records.push(self.record(&mut fields)?);
+            let record = self.record(&mut fields, records.last())?;
+            records.push(record);
         }
         Ok(records)
     }
@@ -85,8 +86,19 @@ impl PayloadReader<'_> {
         self.checked = end;
     }
 
-    fn record(&mut self, fields: &mut Fields<'_>) -> Result<LogRecord<Met>, DecodeError> {
+    fn record(
+        &mut self,
+        fields: &mut Fields<'_>,
+        before: Option<&LogRecord<Met>>,
+    ) -> Result<LogRecord<Met>, DecodeError> {
         Ok(LogRecord::Broker(match fields.octet()? {
+            TAG_ENQUEUE_NEXT => {
+                let Some(LogRecord::Broker(Record::Enqueue { queues, .. })) = before else {
+                    return Err(DecodeError::syntax("the enqueue after none"));
+                };
+                let queues = next_places(queues).collect();
+                Record::Enqueue { queues, message: self.message(fields)? }
+            }
             TAG_ENQUEUE => {
                 Record::Enqueue { queues: places(fields)?, message: self.message(fields)? }
             }
@@ -235,6 +247,10 @@ mod tests {
         ];
         let brokers = [
             Record::Enqueue { message: Arc::clone(&message), queues: queues.clone() },
+            Record::Enqueue {
+                message: Arc::clone(&message),
+                queues: next_places(&queues).collect(),
+            },
             Record::Move { from: (queue, Seq(1)), message, to: queues },
             Record::Settle { queue, settled },
             Record::Purge { queue, ranges, bytes: 4 },
@@ -259,6 +275,28 @@ mod tests {
         let payload = bytes.slice(BATCH_HEAD_LEN..);
         (payload.len() == head.payload_len && head.position == 9).then_some(())?;
         head.records(&payload, BATCH_HEAD_LEN, salt)
+    }
+
+    #[test]
+    fn a_run_of_enqueues_says_once_where_it_stands() {
+        let enqueue = |seq| {
+            let queues =
+                SmallVec::from_slice(&[(QueueId(1), Seq(seq)), (QueueId(2), Seq(seq + 9))]);
+            LogRecord::Broker(Record::Enqueue { message: message(vec![1]), queues })
+        };
+        let len = |seqs: &[u64]| {
+            let records: Vec<LogRecord> = seqs.iter().copied().map(enqueue).collect();
+            let (bytes, _) = encoded(SALT, &records);
+            let places = |records: Vec<LogRecord<Met>>| -> Vec<u64> {
+                records.iter().filter_map(|record| Some(record.places().first()?.1.0)).collect()
+            };
+            assert_eq!(decoded(&bytes, SALT).map(places).as_deref(), Some(seqs));
+            bytes.len()
+        };
+        let (one, two) = (len(&[5]), len(&[5, 6]));
+        assert_eq!(len(&[5, 6, 7]) - two, two - one);
+        let places = 4 + 2 * 16;
+        assert_eq!(len(&[5, 7]) - two, places, "a gap ends the run");
     }
 
     /// A record without its message, to be compared.

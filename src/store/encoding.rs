@@ -37,6 +37,8 @@ pub(super) const TAG_CATALOG: u8 = 7;
 pub(super) const TAG_SNAPSHOT: u8 = 8;
 pub(super) const TAG_QUEUE_STATE: u8 = 9;
 pub(super) const TAG_PURGE: u8 = 10;
+/// An enqueue to the queues of the one right before it in the batch, with the next number in each.
+pub(super) const TAG_ENQUEUE_NEXT: u8 = 11;
 
 /// A record as the log has it: the broker's, or one of its own.
 #[derive(Debug, Clone)]
@@ -115,8 +117,10 @@ impl Encoder {
         places: &mut Vec<Place>,
     ) -> std::io::Result<()> {
         let mut payload_crc = crc(self.salt);
+        let mut before = None;
         for record in records {
-            self.put_record(&mut payload_crc, record);
+            self.put_record(&mut payload_crc, before, record);
+            before = Some(record);
         }
         let start = base.saturating_add(out.len() as u64).saturating_add(BATCH_HEAD_LEN as u64);
         for (offset, len, body_len) in self.met.drain(..) {
@@ -137,10 +141,19 @@ impl Encoder {
         Ok(())
     }
 
-    fn put_record(&mut self, crc: &mut crc32fast::Hasher, record: &LogRecord) {
+    fn put_record(
+        &mut self,
+        crc: &mut crc32fast::Hasher,
+        before: Option<&LogRecord>,
+        record: &LogRecord,
+    ) {
         let out = self.payload.buffer();
         let start = out.len();
-        put_fields(out, record);
+        if before.is_some_and(|before| is_next(before, record)) {
+            out.put_u8(TAG_ENQUEUE_NEXT);
+        } else {
+            put_fields(out, record);
+        }
         crc.update(out.get(start..).unwrap_or_default());
         if let Some(message) = record.message() {
             self.put_message(crc, message);
@@ -163,6 +176,21 @@ impl Encoder {
         out.extend_from_slice(packed);
         chunks.iter().for_each(|chunk| self.payload.push(chunk));
         self.met.push((offset, len.saturating_add(MESSAGE_HEAD_LEN), message.body_len()));
+    }
+}
+
+/// Where a message stands that was enqueued right after one that stands here.
+pub(super) fn next_places(places: &[(QueueId, Seq)]) -> impl Iterator<Item = (QueueId, Seq)> {
+    places.iter().map(|(queue, seq)| (*queue, Seq(seq.0.saturating_add(1))))
+}
+
+fn is_next(before: &LogRecord, record: &LogRecord) -> bool {
+    match (before, record) {
+        (
+            LogRecord::Broker(Record::Enqueue { queues: before, .. }),
+            LogRecord::Broker(Record::Enqueue { queues, .. }),
+        ) => next_places(before).eq(queues.iter().copied()),
+        _ => false,
     }
 }
 

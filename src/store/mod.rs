@@ -29,6 +29,7 @@ mod encoding;
 mod files;
 mod inbox;
 mod index;
+mod index_file;
 mod ledger;
 pub mod offline;
 mod reader;

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 
 use super::decoding::decode_message;
 use super::files::{FileReader, Files};
-use super::index::{Entry, IndexFile, SegmentIndex};
+use super::index::{Entry, SegmentIndex};
+use super::index_file::IndexFile;
 use super::ledger::{Run, SegmentNumber};
 use super::record::{QueueId, Seq};
 use super::segment;

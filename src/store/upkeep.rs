@@ -18,6 +18,7 @@ use super::catalog::{Catalog, Checkpoint};
 use super::files::Files;
 use super::inbox::Inbox;
 use super::index::SegmentIndex;
+use super::index_file;
 use super::ledger::SegmentNumber;
 use super::state::LogState;
 use super::{StoreSettings, segment};
@@ -203,7 +204,7 @@ pub(super) fn write_index(
         _ => {}
     }
     let mut out = Gather::default();
-    out.buffer().extend_from_slice(&index.encode(salt, segment_len));
+    out.buffer().extend_from_slice(&index_file::encode(index, salt, segment_len));
     let mut file = files.create(&name)?;
     file.append(&mut out)?;
     file.sync()

@@ -12,7 +12,7 @@ use crate::store::OpenError;
 use crate::store::catalog::Kept;
 use crate::store::definition::Definition;
 use crate::store::files::Files;
-use crate::store::index::IndexFile;
+use crate::store::index_file::IndexFile;
 use crate::store::ledger::SegmentNumber;
 use crate::store::record::QueueId;
 use crate::store::recovery::{NoFit, from_checkpoint};

@@ -31,7 +31,7 @@ pub use repair::{Repaired, repair};
 use self::overlay::Overlay;
 use super::OpenError;
 use super::catalog::{Kept, SledCatalog};
-use super::index::IndexFile;
+use super::index_file::IndexFile;
 use super::ledger::SegmentNumber;
 use super::recovery::{Found, foreign};
 use super::segment::{self, Head, SegmentError};
