@@ -5,10 +5,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::protocol::gather::Gather;
 
@@ -111,8 +112,17 @@ impl FileWriter for File {
 
 impl FileReader for File {
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        let mut buffer = BytesMut::zeroed(len);
-        self.read_exact_at(&mut buffer, offset)?;
-        Ok(buffer.freeze())
+        // Into memory as it comes: to clear it first costs more than the read.
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let offset = offset.saturating_add(bytes.len() as u64);
+            match rustix::io::pread(self, spare_capacity(&mut bytes), offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes.into())
     }
 }

@@ -265,7 +265,7 @@ impl Queue {
             gone.add(&entry);
             self.note_settled(&inner.state, gone, batch);
         }
-        inner.part.tell(&self.memory, &mut inner.state);
+        self.tell_memory(inner);
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
 
@@ -322,8 +322,7 @@ impl Queue {
     pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
         let (count, ranges, bytes) = inner.state.purge();
-        let Inner { part, state, .. } = &mut *inner;
-        part.tell(&self.memory, state);
+        self.tell_memory(&mut inner);
         if self.properties.durable {
             batch.push(Record::Purge { queue: self.properties.id, ranges, bytes });
         }
@@ -347,8 +346,7 @@ impl Queue {
         inner.deleted = true;
         let count = inner.state.ready_count();
         inner.state = State::new(Epoch(0));
-        let Inner { part, state, .. } = &mut *inner;
-        part.tell(&self.memory, state);
+        self.tell_memory(&mut inner);
         Ok((count, inner.consumers.drain()))
     }
 
@@ -398,7 +396,13 @@ impl Queue {
         if !inner.consumers.is_empty() {
             self.ask_read(inner);
         }
-        inner.part.tell(&self.memory, &mut inner.state);
+        self.tell_memory(inner);
+    }
+
+    /// Tells what the head costs, and learns what it may.
+    fn tell_memory(&self, inner: &mut Inner) {
+        let Inner { part, state, consumers, .. } = inner;
+        part.tell(&self.memory, state, !consumers.is_empty());
     }
 
     /// Tells the log which stored messages are gone.

@@ -40,6 +40,9 @@ const MARK_AHEAD_MAX: u64 = 16_384;
 /// drained pays for its speed with flags on messages that nobody has seen.
 const MARKS_EXACT: u32 = 8;
 
+/// What is read back at a time costs no more than this.
+const READ_MAX: u64 = 2 * 1024 * 1024;
+
 /// What a ready message in memory is taken to cost beside its body: the message, its allocations,
 /// its place in the queue. Measured.
 pub const ENTRY_COST: u64 = 400;
@@ -279,7 +282,7 @@ impl State {
             return None;
         }
         self.reading = Some(paged.last);
-        let bytes = (self.head_max / 2).max(1);
+        let bytes = (self.head_max / 2).clamp(1, READ_MAX);
         let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
         let limit = ReadLimit { count, bytes };
         Some(Wanted { from: paged.first, limit, round: self.read_round })
