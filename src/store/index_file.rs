@@ -4,7 +4,7 @@
 //! log/00000000000000000007.idx
 //!   magic "FERRYIDX" | format version u32 | salt u64 | segment length u64 | queues u32 | CRC u32
 //!   for each queue, by id:     queue u64 | offset of its blocks' heads u64 | blocks u32 | CRC u32
-//!   for each block of a queue: last sequence number u64 | its offset u64 | its length u32 | CRC u32
+//!   for each of its blocks:    last sequence number u64 | offset u64 | length u32 | CRC u32
 //!   blocks of up to 256 entries, by number: entry* | CRC u32
 //! entry, all of it variable-length integers:
 //!   sequence number, less the one before | offset, less the end of the message before |
