@@ -27,12 +27,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// What a consumer got.
 pub(super) struct Consumed {
-    pub(super) tally: Tally,
+    /// By queue.
+    pub(super) tallies: Vec<Tally>,
     pub(super) latency: Histogram<u64>,
 }
 
 pub(super) struct Consumer {
     link: Link,
+    queues: usize,
     ack_every: u64,
     size: usize,
     checksum: bool,
@@ -42,6 +44,8 @@ pub(super) struct Consumer {
 #[derive(Default)]
 struct Coming {
     tag: u64,
+    /// Which of the consumer's queues it is from.
+    queue: usize,
     left: u64,
     head: [u8; CHECKED_LEN],
     head_len: usize,
@@ -50,26 +54,32 @@ struct Coming {
 }
 
 impl Consumer {
-    pub(super) fn open(target: &Target, plan: &Plan, queue: &ShortStr) -> Result<Self, Failure> {
+    /// Consumes from all of these queues; the tag says which of them.
+    pub(super) fn open(target: &Target, plan: &Plan, queues: &[ShortStr]) -> Result<Self, Failure> {
         let mut link = Link::open(target)?;
         if plan.prefetch > 0 {
             link.call(1, BasicQos { prefetch_count: plan.prefetch, ..BasicQos::default() })?;
         }
         let no_ack = plan.ack_every == 0;
-        let consume = BasicConsume { queue: queue.clone(), no_ack, ..BasicConsume::default() };
-        link.call(1, consume)?;
+        let consume = |(number, queue): (usize, &ShortStr)| {
+            let consumer_tag = ShortStr::try_from(number.to_string().as_str());
+            let (queue, consumer_tag) = (queue.clone(), consumer_tag.expect("it is short"));
+            BasicConsume { queue, consumer_tag, no_ack, ..BasicConsume::default() }
+        };
+        link.call_all(1, queues.iter().enumerate().map(consume))?;
         link.set_read_timeout(LOOK)?;
         let Plan { ack_every, size, checksum, .. } = *plan;
-        Ok(Self { link, ack_every, size, checksum })
+        Ok(Self { link, queues: queues.len(), ack_every, size, checksum })
     }
 
-    /// Consumes until all of the queue's messages have come.
+    /// Consumes until all of the queues' messages have come.
     pub(super) fn run(
         mut self,
-        queue: &QueueCount,
+        queues: &QueueCount,
         progress: &Progress,
     ) -> Result<Consumed, Failure> {
-        let mut consumed = Consumed { tally: Tally::default(), latency: histogram() };
+        let tallies = (0..self.queues).map(|_| Tally::default()).collect();
+        let mut consumed = Consumed { tallies, latency: histogram() };
         let (mut coming, mut unacked, mut last_tag) = (Coming::default(), 0, 0);
         let mut heard = Instant::now();
         loop {
@@ -83,8 +93,8 @@ impl Consumer {
                 }
             }
             progress.consumed(count);
-            queue.came(count);
-            if queue.is_complete() {
+            queues.came(count);
+            if queues.is_complete() {
                 break;
             }
             match self.link.fill() {
@@ -95,7 +105,7 @@ impl Consumer {
                         self.ack(last_tag)?;
                         unacked = 0;
                     }
-                    if queue.is_waited_for() && heard.elapsed() > SILENCE_MAX {
+                    if queues.is_waited_for() && heard.elapsed() > SILENCE_MAX {
                         break;
                     }
                 }
@@ -125,9 +135,9 @@ impl Consumer {
         while let Some(frame) = self.link.next_frame() {
             match frame.kind {
                 FRAME_METHOD => {
-                    let (tag, behind) =
-                        (delivery_tag(frame.payload)?, self.checksum.then(Hasher::new));
-                    *coming = Coming { tag, behind, ..Coming::default() };
+                    let (queue, tag) = delivery_tags(frame.payload)?;
+                    let behind = self.checksum.then(Hasher::new);
+                    *coming = Coming { tag, queue, behind, ..Coming::default() };
                     continue;
                 }
                 FRAME_HEADER => coming.left = body_size(frame.payload)?,
@@ -139,8 +149,9 @@ impl Consumer {
             }
             let stamp = Stamp::read(&coming.head[..coming.head_len.min(TIMED_LEN)]);
             let stamp = stamp.ok_or("a message came that this load did not send")?;
-            consumed.tally.add(stamp.producer, stamp.number);
-            consumed.tally.corrupt += u64::from(!coming.is_as_sent());
+            let tally = consumed.tallies.get_mut(coming.queue).ok_or("a consumer tag not ours")?;
+            tally.add(stamp.producer, stamp.number);
+            tally.corrupt += u64::from(!coming.is_as_sent());
             if let Some(nanos) = stamp.nanos.filter(|_| size >= TIMED_LEN as u64) {
                 consumed.latency.saturating_record(progress.micros_since(nanos));
             }
@@ -172,16 +183,19 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// Of basic.deliver: class, method, the consumer's tag, then the number.
-fn delivery_tag(payload: &[u8]) -> Result<u64, Failure> {
+/// Of basic.deliver: class, method, the consumer's tag, which is its queue's number, then that of
+/// the delivery.
+fn delivery_tags(payload: &[u8]) -> Result<(usize, u64), Failure> {
     let id = [BasicDeliver::CLASS_ID.to_be_bytes(), BasicDeliver::METHOD_ID.to_be_bytes()].concat();
     let rest = payload.strip_prefix(id.as_slice());
-    let tag = rest.and_then(|rest| {
+    let tags = rest.and_then(|rest| {
         let (len, rest) = rest.split_first()?;
-        rest.get(usize::from(*len)..)?.first_chunk()
+        let (consumer, rest) = rest.split_at_checked(usize::from(*len))?;
+        let queue = std::str::from_utf8(consumer).ok()?.parse().ok()?;
+        Some((queue, u64::from_be_bytes(*rest.first_chunk()?)))
     });
-    match tag {
-        Some(tag) => Ok(u64::from_be_bytes(*tag)),
+    match tags {
+        Some(tags) => Ok(tags),
         None => {
             let method =
                 crate::protocol::generated::Method::decode(&bytes::Bytes::copy_from_slice(payload));

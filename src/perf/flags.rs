@@ -115,6 +115,15 @@ struct LoadFlags {
     consumers: usize,
     #[arg(long, default_value_t = 1)]
     queues: usize,
+    /// Queues that a consumer's connection consumes from
+    #[arg(long, default_value_t = 1)]
+    queues_per_consumer: usize,
+    /// Durable queues that stay empty, beside those of the load
+    #[arg(long, default_value_t = 0)]
+    idle_queues: usize,
+    /// Connections with a channel that say nothing, beside those of the load
+    #[arg(long, default_value_t = 0)]
+    idle_connections: usize,
     /// Bytes of a body
     #[arg(long, default_value_t = 100)]
     size: usize,
@@ -154,6 +163,9 @@ impl LoadFlags {
             producers: self.producers,
             consumers_per_queue: self.consumers,
             queues: self.queues,
+            queues_per_consumer: self.queues_per_consumer,
+            idle_queues: self.idle_queues,
+            idle_connections: self.idle_connections,
             size: self.size,
             persistent: self.persistent,
             window: self.window,

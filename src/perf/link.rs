@@ -18,6 +18,9 @@ use crate::protocol::wire::ShortStr;
 const READ_LEN: usize = 256 * 1024;
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
+/// Methods that are sent before their answers are waited for.
+const CALLS_MAX: usize = 500;
+
 /// Head and end octet of a frame.
 const FRAME_HEAD: usize = 7;
 const FRAME_END: usize = 1;
@@ -149,6 +152,27 @@ impl Link {
     ) -> Result<Method, Failure> {
         self.send(channel, method)?;
         self.receive()
+    }
+
+    /// The same for many methods, which don't wait for one another.
+    pub(super) fn call_all(
+        &mut self,
+        channel: u16,
+        methods: impl IntoIterator<Item = impl Into<Method>>,
+    ) -> Result<(), Failure> {
+        let mut methods = methods.into_iter().peekable();
+        while methods.peek().is_some() {
+            let (mut out, mut sent) = (BytesMut::new(), 0);
+            for method in methods.by_ref().take(CALLS_MAX) {
+                encode_method(channel, &method.into(), &mut out);
+                sent += 1;
+            }
+            self.send_raw(&out)?;
+            for _ in 0..sent {
+                self.receive()?;
+            }
+        }
+        Ok(())
     }
 
     /// The next method; a close is an error.

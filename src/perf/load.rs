@@ -2,6 +2,7 @@
 //! what it made.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{ScopedJoinHandle, scope};
@@ -31,6 +32,10 @@ const LATENCY_MAX: u64 = 600_000_000;
 const ROUTES_MAX: usize = 1000;
 
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// What a broker is left alone for when idle things were made, so that what it took to make them is
+/// not taken for what they cost.
+const SETTLE: Duration = Duration::from_millis(1500);
 
 /// Latencies in microseconds, to three digits.
 pub(super) fn histogram() -> Histogram<u64> {
@@ -88,7 +93,8 @@ impl Progress {
     }
 }
 
-/// A queue's messages: how many have come, and how many will have when all is published.
+/// The messages of the queues of a consumer: how many have come, and how many will have when all is
+/// published.
 pub(super) struct QueueCount {
     came: AtomicU64,
     expected: AtomicU64,
@@ -122,6 +128,9 @@ pub(super) struct Load<'a> {
     link: Link,
     exchange: ShortStr,
     queues: Vec<ShortStr>,
+    idle_queues: Vec<ShortStr>,
+    /// Only held.
+    _idle_connections: Vec<Link>,
 }
 
 impl<'a> Load<'a> {
@@ -135,14 +144,10 @@ impl<'a> Load<'a> {
         let name = format!("perf.{:08x}", rand::random::<u32>());
         let mut link = Link::open(target)?;
         let durable = plan.persistent;
-        let mut queues = Vec::new();
-        for number in 0..plan.queues {
-            let queue = ShortStr::try_from(format!("{name}.{number}").as_str())?;
-            let arguments = plan.arguments.clone();
-            let declare = QueueDeclare { queue, durable, arguments, ..QueueDeclare::default() };
-            link.call(1, declare.clone())?;
-            queues.push(declare.queue);
-        }
+        let queues = declare(&mut link, plan, &name, plan.queues, durable)?;
+        let idle = format!("{name}.idle");
+        let idle_queues = declare(&mut link, plan, &idle, plan.idle_queues, true)?;
+        let _idle_connections = open_idle(target, plan)?;
         let kind = match plan.routing {
             Routing::Default => "",
             Routing::Fanout => "fanout",
@@ -150,7 +155,17 @@ impl<'a> Load<'a> {
             Routing::Headers => "headers",
         };
         let exchange = ShortStr::default();
-        let mut load = Self { target, plan, pid, data_dir, link, exchange, queues };
+        let mut load = Self {
+            target,
+            plan,
+            pid,
+            data_dir,
+            link,
+            exchange,
+            queues,
+            idle_queues,
+            _idle_connections,
+        };
         if plan.routing != Routing::Default {
             load.exchange = ShortStr::try_from(name.as_str())?;
             let (exchange, kind) = (load.exchange.clone(), ShortStr::from_static(kind));
@@ -158,28 +173,30 @@ impl<'a> Load<'a> {
             load.link.call(1, declare)?;
             load.bind()?;
         }
+        if pid.is_some() && plan.idle_queues + plan.idle_connections + plan.bindings > 0 {
+            std::thread::sleep(SETTLE);
+        }
         Ok(load)
     }
 
     fn bind(&mut self) -> Result<(), Failure> {
-        for queue in self.queues.clone() {
-            for number in 0..self.plan.bindings.max(1) {
-                let (routing_key, arguments) = match self.plan.routing {
-                    Routing::Topic => (key(number, "*")?, FieldTable::default()),
-                    Routing::Headers => (ShortStr::default(), matching(number)),
-                    Routing::Default | Routing::Fanout => Default::default(),
-                };
-                let (queue, exchange) = (queue.clone(), self.exchange.clone());
-                let bind =
-                    QueueBind { queue, exchange, routing_key, arguments, ..QueueBind::default() };
-                self.link.call(1, bind)?;
-            }
-        }
-        Ok(())
+        let Self { plan, link, queues, exchange, .. } = self;
+        let numbers = 0..plan.bindings.max(1);
+        let places = queues.iter().flat_map(|queue| numbers.clone().map(move |n| (queue, n)));
+        let bind = |(queue, number): (&ShortStr, usize)| {
+            let (routing_key, arguments) = match plan.routing {
+                Routing::Topic => (key(number, "*"), FieldTable::default()),
+                Routing::Headers => (ShortStr::default(), matching(number)),
+                Routing::Default | Routing::Fanout => Default::default(),
+            };
+            let (queue, exchange) = (queue.clone(), exchange.clone());
+            QueueBind { queue, exchange, routing_key, arguments, ..QueueBind::default() }
+        };
+        link.call_all(1, places.map(bind))
     }
 
     /// Where a producer's messages go, in turn.
-    fn routes(&self) -> Result<Vec<Route>, Failure> {
+    fn routes(&self) -> Vec<Route> {
         let properties = |headers: Option<FieldTable>| {
             let delivery_mode = self.plan.persistent.then_some(2);
             Properties::from(&BasicProperties { delivery_mode, headers, ..Default::default() })
@@ -196,24 +213,24 @@ impl<'a> Load<'a> {
             counted_as,
         };
         let many = self.plan.bindings.min(ROUTES_MAX);
-        Ok(match self.plan.routing {
+        match self.plan.routing {
             Routing::Default => {
                 let queues = self.queues.iter().enumerate();
                 queues.map(|(number, queue)| route(queue.clone(), None, number)).collect()
             }
             Routing::Fanout => vec![route(ShortStr::default(), None, 0)],
             Routing::Topic => (0..many)
-                .map(|number| Ok(route(key(number * self.plan.bindings / many, "x")?, None, 0)))
-                .collect::<Result<_, Failure>>()?,
+                .map(|number| route(key(number * self.plan.bindings / many, "x"), None, 0))
+                .collect(),
             Routing::Headers => (0..many)
                 .map(|number| route(ShortStr::default(), Some(header(number)), 0))
                 .collect(),
-        })
+        }
     }
 
     /// Runs both sides for a time.
     pub(super) fn run(&self) -> Result<Phase, Failure> {
-        let until = Until::Time(Instant::now() + Duration::from_secs_f64(self.plan.seconds));
+        let until = Until::Time(Duration::from_secs_f64(self.plan.seconds));
         self.phase("", Some(until), None)
     }
 
@@ -230,6 +247,7 @@ impl<'a> Load<'a> {
     /// The broker was started again, and this is its process now.
     pub(super) fn reconnect(&mut self, pid: u32) -> Result<(), Failure> {
         (self.link, self.pid) = (Link::open(self.target)?, Some(pid));
+        self._idle_connections = open_idle(self.target, self.plan)?;
         Ok(())
     }
 
@@ -243,11 +261,13 @@ impl<'a> Load<'a> {
     ) -> Result<Phase, Failure> {
         let fills = name == "fill";
         let expected = |queue: usize| left.map_or(u64::MAX, |left| left[queue].values().sum());
-        let counts: Vec<QueueCount> =
-            (0..self.queues.len()).map(|queue| QueueCount::new(expected(queue))).collect();
+        let counts: Vec<QueueCount> = self
+            .queues_of_consumers()
+            .map(|queues| QueueCount::new(queues.map(expected).fold(0, u64::saturating_add)))
+            .collect();
         let consumers = self.consumers(fills)?;
         let (producers, routes) =
-            (if publish.is_some() { self.plan.producers } else { 0 }, self.routes()?);
+            (if publish.is_some() { self.plan.producers } else { 0 }, self.routes());
         let producers: Vec<Producer> = (0..producers)
             .map(|number| Producer::open(self.target, number as u32, self.plan, &routes))
             .collect::<Result<_, _>>()?;
@@ -257,9 +277,9 @@ impl<'a> Load<'a> {
             scope.spawn(|| progress.print());
             let consuming: Vec<_> = consumers
                 .into_iter()
-                .map(|(queue, consumer)| {
-                    let (count, progress) = (&counts[queue], &progress);
-                    (queue, scope.spawn(move || consumer.run(count, progress)))
+                .map(|(queues, consumer)| {
+                    let (count, progress) = (&counts[queues], &progress);
+                    (queues, scope.spawn(move || consumer.run(count, progress)))
                 })
                 .collect();
             let producing: Vec<_> = producers
@@ -280,7 +300,7 @@ impl<'a> Load<'a> {
             }
             let consumed: Result<Vec<(usize, Consumed)>, Failure> = consuming
                 .into_iter()
-                .map(|(queue, thread)| Ok((queue, joined(vec![thread])?.remove(0))))
+                .map(|(queues, thread)| Ok((queues, joined(vec![thread])?.remove(0))))
                 .collect();
             progress.over.store(true, Ordering::Relaxed);
             (produced, consumed)
@@ -296,14 +316,22 @@ impl<'a> Load<'a> {
         Ok(self.result(name, used, produced, consumed, published, fills))
     }
 
+    /// The numbers of the queues that a connection consumes from together.
+    fn queues_of_consumers(&self) -> impl Iterator<Item = Range<usize>> {
+        let (all, each) = (self.queues.len(), self.plan.queues_per_consumer);
+        (0..all).step_by(each).map(move |first| first..all.min(first + each))
+    }
+
+    /// With the number of the queues that it consumes from.
     fn consumers(&self, fills: bool) -> Result<Vec<(usize, Consumer)>, Failure> {
         let mut consumers = Vec::new();
         if fills {
             return Ok(consumers);
         }
-        for (number, queue) in self.queues.iter().enumerate() {
+        for (number, queues) in self.queues_of_consumers().enumerate() {
             for _ in 0..self.plan.consumers_per_queue {
-                consumers.push((number, Consumer::open(self.target, self.plan, queue)?));
+                let queues = &self.queues[queues.clone()];
+                consumers.push((number, Consumer::open(self.target, self.plan, queues)?));
             }
         }
         Ok(consumers)
@@ -317,9 +345,9 @@ impl<'a> Load<'a> {
     }
 
     fn expect(&self, counts: &[QueueCount], produced: &[Produced]) {
-        for (queue, count) in counts.iter().enumerate() {
-            let expected = self.published_to(queue, produced).values().sum();
-            count.expected.store(expected, Ordering::Release);
+        for (queues, count) in self.queues_of_consumers().zip(counts) {
+            let of_queue = |queue| self.published_to(queue, produced).values().sum::<u64>();
+            count.expected.store(queues.map(of_queue).sum(), Ordering::Release);
         }
     }
 
@@ -335,11 +363,14 @@ impl<'a> Load<'a> {
         let (mut latency, mut confirm_latency) = (histogram(), histogram());
         let mut tallies: Vec<Vec<Tally>> = counts.iter().map(|_| Vec::new()).collect();
         let mut received = 0;
-        for (queue, consumed) in consumed {
+        for (queues, consumed) in consumed {
             // All have the same limits.
             let _ = latency.add(&consumed.latency);
-            received += consumed.tally.count();
-            tallies[queue].push(consumed.tally);
+            let first = queues * self.plan.queues_per_consumer;
+            for (tallies, tally) in tallies[first..].iter_mut().zip(consumed.tallies) {
+                received += tally.count();
+                tallies.push(tally);
+            }
         }
         for produced in &produced {
             let _ = confirm_latency.add(&produced.confirm_latency);
@@ -377,15 +408,37 @@ impl<'a> Load<'a> {
 
     /// Takes away what was made.
     pub(super) fn end(mut self) -> Result<(), Failure> {
-        for queue in std::mem::take(&mut self.queues) {
-            self.link.call(1, QueueDelete { queue, ..QueueDelete::default() })?;
-        }
+        let queues = std::mem::take(&mut self.queues).into_iter().chain(self.idle_queues);
+        let delete = |queue| QueueDelete { queue, ..QueueDelete::default() };
+        self.link.call_all(1, queues.map(delete))?;
         if !self.exchange.is_empty() {
             let exchange = self.exchange.clone();
             self.link.call(1, ExchangeDelete { exchange, ..ExchangeDelete::default() })?;
         }
         Ok(())
     }
+}
+
+/// Declares so many queues, with numbers behind a common name.
+fn declare(
+    link: &mut Link,
+    plan: &Plan,
+    name: &str,
+    count: usize,
+    durable: bool,
+) -> Result<Vec<ShortStr>, Failure> {
+    let named = |number| ShortStr::try_from(format!("{name}.{number}").as_str());
+    let queues = (0..count).map(named).collect::<Result<Vec<_>, _>>()?;
+    let declare = |queue: &ShortStr| {
+        let (queue, arguments) = (queue.clone(), plan.arguments.clone());
+        QueueDeclare { queue, durable, arguments, ..QueueDeclare::default() }
+    };
+    link.call_all(1, queues.iter().map(declare))?;
+    Ok(queues)
+}
+
+fn open_idle(target: &Target, plan: &Plan) -> Result<Vec<Link>, Failure> {
+    (0..plan.idle_connections).map(|_| Link::open(target)).collect()
 }
 
 fn joined<T>(threads: Vec<ScopedJoinHandle<'_, Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
@@ -397,8 +450,8 @@ fn joined<T>(threads: Vec<ScopedJoinHandle<'_, Result<T, Failure>>>) -> Result<V
     threads.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
 }
 
-fn key(number: usize, last: &str) -> Result<ShortStr, Failure> {
-    Ok(ShortStr::try_from(format!("perf.{number}.{last}").as_str())?)
+fn key(number: usize, last: &str) -> ShortStr {
+    ShortStr::try_from(format!("perf.{number}.{last}").as_str()).expect("it is short")
 }
 
 fn header(number: usize) -> FieldTable {

@@ -22,6 +22,11 @@ pub(super) struct Plan {
     pub(super) producers: usize,
     pub(super) consumers_per_queue: usize,
     pub(super) queues: usize,
+    /// Queues that one connection consumes from.
+    pub(super) queues_per_consumer: usize,
+    /// Durable queues that stay empty, and connections that say nothing, beside it all.
+    pub(super) idle_queues: usize,
+    pub(super) idle_connections: usize,
     /// Bytes of a body.
     pub(super) size: usize,
     /// Bodies carry a checksum of themselves.
@@ -52,6 +57,9 @@ impl Default for Plan {
             producers: 1,
             consumers_per_queue: 1,
             queues: 1,
+            queues_per_consumer: 1,
+            idle_queues: 0,
+            idle_connections: 0,
             size: 16,
             checksum: false,
             persistent: false,
@@ -129,8 +137,12 @@ impl Plan {
                 "--restart needs --persistent and --backlog: what is there again".to_owned(),
             );
         }
-        if self.producers == 0 || self.queues == 0 {
-            return Some("there has to be a producer and a queue".to_owned());
+        if self.backlog.is_some() && self.queues_per_consumer > 1 {
+            // Deliveries of the first would come before the last is consumed from.
+            return Some("--backlog takes a connection for each queue".to_owned());
+        }
+        if self.producers == 0 || self.queues == 0 || self.queues_per_consumer == 0 {
+            return Some("there has to be a producer and a queue, also of a consumer".to_owned());
         }
         None
     }

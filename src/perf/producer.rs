@@ -46,7 +46,7 @@ pub(super) struct Produced {
 /// When a producer is done.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
-    Time(Instant),
+    Time(Duration),
     Count(u64),
 }
 
@@ -154,7 +154,7 @@ impl Producer {
             std::thread::spawn(move || read_confirms(link, &confirms))
         });
         let (begun, mut out) = (Instant::now(), Vec::with_capacity(2 * WRITE_LEN));
-        while !is_over(until, self.published) {
+        while !is_over(until, begun, self.published) {
             let (room, due) = (self.wait_for_room()?, due(rate, begun, self.published));
             let left = match until {
                 Until::Count(count) => count - self.published,
@@ -257,9 +257,9 @@ impl Producer {
     }
 }
 
-fn is_over(until: Until, published: u64) -> bool {
+fn is_over(until: Until, begun: Instant, published: u64) -> bool {
     match until {
-        Until::Time(end) => Instant::now() >= end,
+        Until::Time(time) => begun.elapsed() >= time,
         Until::Count(count) => published >= count,
     }
 }
