@@ -1,4 +1,6 @@
 //! What the store costs: messages appended, settled and found again, with the processor time of it all.
+//! Most of that is spent by the store's own threads, and the rest is waiting for the disk: a harness that
+//! times the calling thread would see neither, so that this one counts for itself.
 //!
 //! `cargo bench --bench store`; the directory to write in is `FERRYMQ_BENCH_DIR` (the system's directory
 //! for temporary files without it), which has to be on a disk for the figures to mean anything.
