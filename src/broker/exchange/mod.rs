@@ -10,9 +10,11 @@ mod topic;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::BytesMut;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
@@ -112,9 +114,24 @@ pub struct Exchange {
 
 struct Bindings {
     router: Box<dyn Router>,
-    /// All of them by destination and key; those in one place differ in their arguments.
-    all: HashMap<(DestinationKey, ShortStr), SmallVec<[Arc<Binding>; 1]>>,
+    /// All of them; those in one place differ in their arguments nevertheless.
+    all: HashMap<Place, SmallVec<[Arc<Binding>; 1]>>,
     count: usize,
+}
+
+/// A binding's destination, its key, and a hash of its arguments: the bindings of a headers
+/// exchange often have nothing else to tell them apart.
+type Place = (DestinationKey, ShortStr, u64);
+
+impl Bindings {
+    fn place(&self, destination: DestinationKey, key: &ShortStr, arguments: &FieldTable) -> Place {
+        if arguments.is_empty() {
+            return (destination, key.clone(), 0);
+        }
+        let mut encoded = BytesMut::new();
+        arguments.encode(&mut encoded);
+        (destination, key.clone(), self.all.hasher().hash_one(encoded))
+    }
 }
 
 impl fmt::Debug for Exchange {
@@ -179,7 +196,7 @@ impl Exchange {
     pub(super) fn bind(&self, binding: Binding) -> Result<Option<Arc<Binding>>, Error> {
         let mut bindings = self.bindings.write();
         bindings.router.check(&binding)?;
-        let place = (binding.destination.key(), binding.key.clone());
+        let place = bindings.place(binding.destination.key(), &binding.key, &binding.arguments);
         let here = bindings.all.entry(place).or_default();
         if here.iter().any(|other| other.arguments == binding.arguments) {
             return Ok(None);
@@ -199,7 +216,7 @@ impl Exchange {
         arguments: &FieldTable,
     ) -> Option<Arc<Binding>> {
         let mut bindings = self.bindings.write();
-        let place = (destination, key.clone());
+        let place = bindings.place(destination, key, arguments);
         let here = bindings.all.get_mut(&place)?;
         let index = here.iter().position(|other| other.arguments == *arguments)?;
         let binding = here.remove(index);
