@@ -22,6 +22,7 @@ mod handshake;
 mod outbox;
 mod peer;
 mod reader;
+mod resting;
 mod session;
 mod writer;
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::channel::shared::ChannelShared;
+use super::resting::Resting;
 use crate::broker::queue::{Consumer, Entry, Got, Queue};
 use crate::protocol::generated::Method;
 use crate::protocol::message::Message;
@@ -42,6 +43,7 @@ pub(super) enum Outgoing {
 pub(super) struct Outbox {
     inner: Mutex<Inner>,
     delivery_bytes: AtomicUsize,
+    resting: Resting,
     /// Rung when there is something to write.
     filled: Notify,
     /// Rung when the writer has caught up with the replies.
@@ -52,7 +54,6 @@ pub(super) struct Outbox {
 struct Inner {
     items: Vec<Outgoing>,
     reply_bytes: usize,
-    resting: Vec<Arc<Consumer>>,
     /// Nothing comes after what is in here.
     ended: bool,
 }
@@ -111,20 +112,15 @@ impl Outbox {
 
     /// Reserves room for a delivery, or remembers that the consumer rests.
     pub(super) fn reserve(&self, body_len: u64, consumer: &Arc<Consumer>) -> bool {
-        if self.try_reserve(body_len) {
-            return true;
-        }
-        let mut inner = self.inner.lock();
-        // Again under the lock: the writer may have made room, and looked for the resting, since.
-        if self.try_reserve(body_len) {
-            return true;
-        }
-        inner.resting.push(Arc::clone(consumer));
-        false
+        self.try_reserve(body_len) || self.resting.rest(consumer, || self.try_reserve(body_len))
+    }
+
+    fn has_room(&self) -> bool {
+        self.delivery_bytes.load(Ordering::SeqCst) < DELIVERY_BYTES_MAX
     }
 
     fn try_reserve(&self, body_len: u64) -> bool {
-        if self.delivery_bytes.load(Ordering::SeqCst) >= DELIVERY_BYTES_MAX {
+        if !self.has_room() {
             return false;
         }
         self.delivery_bytes.fetch_add(delivery_cost(body_len), Ordering::SeqCst);
@@ -152,16 +148,14 @@ impl Outbox {
         taken
     }
 
-    /// Deliveries of that cost are written (or will never be): rings resting consumers.
+    /// Deliveries of that cost are written (or will never be): rings resting consumers. Those that
+    /// rest on are rung when what fills the room now is written.
     pub(super) fn made_room(&self, cost: usize) {
         let before = self.delivery_bytes.fetch_sub(cost, Ordering::SeqCst);
         if before.saturating_sub(cost) > DELIVERY_BYTES_LOW {
             return;
         }
-        let resting = std::mem::take(&mut self.inner.lock().resting);
-        for consumer in resting {
-            consumer.queue.wake(consumer.id);
-        }
+        self.resting.wake(|| self.has_room());
     }
 
     /// After the end: gives deliveries that nobody will write back to their queues. Their channels

@@ -325,3 +325,24 @@ fn a_client_that_vanishes_while_it_is_written_to_gives_back_what_it_had() {
     }
     assert_eq!(broker.broker().registry.len(), 1);
 }
+
+/// A queue with much to deliver was once served first each time there was room again, and others
+/// of the same connection not before it was empty.
+#[test]
+fn a_long_queue_does_not_keep_a_full_connection_for_itself() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    let (body, count) = ("x".repeat(100_000), 400);
+    peer.declare_queue(1, "long");
+    peer.declare_queue(1, "short");
+    (0..count).for_each(|_| peer.publish(1, "", "long", &body));
+    peer.publish(1, "", "short", "at last");
+    peer.sync(1);
+    // More than sockets hold while nobody reads: there is no room when the second one begins.
+    for queue in ["long", "short"] {
+        let queue = short(queue);
+        peer.send(1, BasicConsume { queue, no_wait: true, ..BasicConsume::default() });
+    }
+    let before = (0..=count).take_while(|_| peer.delivery(1).2 != "at last").count();
+    assert!(before < count, "it came behind all {count} others");
+}
