@@ -11,6 +11,7 @@
 use std::io;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use parking_lot::Mutex;
@@ -28,6 +29,16 @@ use super::upkeep::{Orders, Work};
 use super::{AppendError, Committed, Epoch, OnCommit, Position, StoreState};
 use crate::protocol::gather::Gather;
 
+/// Log that has to be written before a checkpoint, for each queue that it has to say something of:
+/// with many busy queues a checkpoint costs more than the log itself.
+const LOG_PER_LEDGER: u64 = 16 * 1024;
+
+/// And however many they are, a checkpoint comes after so many segments: a start reads no more.
+const UNSAVED_SEGMENTS_MAX: u64 = 4;
+
+/// A checkpoint that isn't worth its cost yet comes when nothing was written for so long.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+
 /// The write buffer that is kept between windows.
 const BUFFER_KEPT_MAX: usize = 1024 * 1024;
 
@@ -42,6 +53,10 @@ pub(super) struct Committer {
     /// Segments that are full and whose indexes are still to be written.
     pub(super) sealed: Vec<(SegmentNumber, Arc<SegmentIndex>)>,
     pub(super) last_position: u64,
+    /// What was written since the last checkpoint.
+    pub(super) unsaved_bytes: u64,
+    /// There is work that isn't worth its cost yet.
+    pub(super) withholds: bool,
     pub(super) orders: Orders,
 }
 
@@ -60,7 +75,8 @@ impl Committer {
     pub(super) fn run(mut self) {
         let mut out = Gather::default();
         loop {
-            let mut window = self.inbox.next_window();
+            let mut window = self.inbox.next_window(self.withholds.then_some(IDLE_WAIT));
+            let is_idle = window.pending.is_empty();
             cancel_pairs(&mut window.pending);
             let mut batches = window.pending.into_iter().peekable();
             while batches.peek().is_some() {
@@ -71,7 +87,7 @@ impl Committer {
                 }
             }
             out.shrink(BUFFER_KEPT_MAX);
-            if let Err(error) = self.tidy(window.last) {
+            if let Err(error) = self.tidy(window.last, is_idle) {
                 return self.fail(&error, Vec::new(), batches);
             }
             if window.last {
@@ -90,7 +106,7 @@ impl Committer {
         if self.is_full() {
             self.roll()?;
         }
-        let room = self.segment_size_bytes.saturating_sub(self.segment.len);
+        let room = self.segment_size_bytes.saturating_sub(self.segment.written());
         while (out.len() as u64) < room
             && let Some(Pending { batch, on_commit }) = batches.next()
         {
@@ -103,6 +119,7 @@ impl Committer {
         if out.is_empty() {
             return Ok(());
         }
+        self.unsaved_bytes = self.unsaved_bytes.saturating_add(out.len() as u64);
         self.segment.append(out)?;
         self.segment.sync()
     }
@@ -141,11 +158,11 @@ impl Committer {
     }
 
     fn is_full(&self) -> bool {
-        self.segment.len >= self.segment_size_bytes
+        self.segment.written() >= self.segment_size_bytes
     }
 
     /// After a window: work for the upkeep, and all of it at the end.
-    fn tidy(&mut self, last: bool) -> io::Result<()> {
+    fn tidy(&mut self, last: bool, is_idle: bool) -> io::Result<()> {
         if last {
             let index = self.state.lock().seal(self.segment.number);
             self.sealed.extend(index.map(|index| (self.segment.number, index)));
@@ -155,11 +172,16 @@ impl Committer {
         if self.is_full() {
             self.roll()?;
         }
-        let is_due = {
+        let (is_due, cost) = {
             let state = self.state.lock();
-            !self.sealed.is_empty() || state.has_empty() || state.has_changed_definitions()
+            let is_due =
+                !self.sealed.is_empty() || state.has_empty() || state.has_changed_definitions();
+            (is_due, LOG_PER_LEDGER.saturating_mul(state.changed_queues() as u64))
         };
-        if is_due && self.orders.wants() {
+        let cost_max = UNSAVED_SEGMENTS_MAX.saturating_mul(self.segment_size_bytes);
+        let is_worth = is_idle || self.unsaved_bytes >= cost.min(cost_max);
+        self.withholds = is_due && !is_worth;
+        if is_due && is_worth && self.orders.wants() {
             self.give_work();
         }
         Ok(())
@@ -177,8 +199,7 @@ impl Committer {
         let mut out = Gather::default();
         let (base, position) = (self.segment.len, self.last_position);
         self.encoder.put_batch(&mut out, base, position, &snapshot, &mut Vec::new())?;
-        self.segment.append(&mut out)?;
-        self.segment.sync()?;
+        self.segment.begin(&mut out)?;
         let mut state = self.state.lock();
         state.begin_segment(number, salt);
         state.wrote(number, self.segment.len, position);
@@ -197,6 +218,7 @@ impl Committer {
         let (position, epoch) = (self.last_position, self.epoch);
         let checkpoint = Checkpoint { position, epoch, changes: state.take_changes() };
         drop(state);
+        self.unsaved_bytes = 0;
         let sealed = std::mem::take(&mut self.sealed);
         self.orders.give(Work { sealed, checkpoint, empty });
     }

@@ -179,6 +179,8 @@ pub(super) fn begin(
         state,
         sealed,
         last_position: position,
+        unsaved_bytes: 0,
+        withholds: false,
         orders,
     };
     let (room, lock) = (space.subscribe(), directory);
@@ -229,8 +231,7 @@ pub(super) fn begin_segment(
     let (mut out, mut encoder) = (Gather::default(), Encoder::new(segment.salt));
     let (len, snapshot) = (segment.len, state.snapshot());
     encoder.put_batch(&mut out, len, position, &snapshot, &mut Vec::new())?;
-    segment.append(&mut out)?;
-    segment.sync()?;
+    segment.begin(&mut out)?;
     state.begin_segment(segment.number, segment.salt);
     state.wrote(segment.number, segment.len, position);
     Ok((segment, encoder))

@@ -137,18 +137,20 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Waits for the next window; the one before it is done.
-    pub(super) fn next_window(&self) -> Window {
+    /// Waits for the next window; the one before it is done. With `patience` an empty one comes when
+    /// nothing has come for so long.
+    pub(super) fn next_window(&self, patience: Option<Duration>) -> Window {
         let mut inner = self.inner.lock();
         inner.bytes_in_window = 0;
         if inner.bytes <= self.bytes_max / 2 {
             self.change_state(&StoreState::Congested, StoreState::Open);
         }
         while !inner.urgent && !inner.closing {
-            if inner.pending.is_empty() {
-                self.arrived.wait(&mut inner);
-            } else if self.arrived.wait_for(&mut inner, COMPANY_WAIT).timed_out() {
-                break;
+            let wait = if inner.pending.is_empty() { patience } else { Some(COMPANY_WAIT) };
+            match wait {
+                None => self.arrived.wait(&mut inner),
+                Some(wait) if self.arrived.wait_for(&mut inner, wait).timed_out() => break,
+                Some(_) => {}
             }
         }
         inner.urgent = false;
@@ -241,13 +243,13 @@ mod tests {
         assert_eq!(*state.borrow(), StoreState::Open);
         append(&inbox, 1);
         assert_eq!(*state.borrow(), StoreState::Congested);
-        assert_eq!(inbox.next_window().pending.len(), 2);
+        assert_eq!(inbox.next_window(None).pending.len(), 2);
         append(&inbox, 6);
         assert_eq!(*state.borrow(), StoreState::Congested, "a window is on its way");
-        inbox.next_window();
+        inbox.next_window(None);
         assert_eq!(*state.borrow(), StoreState::Congested, "more than half waited");
         append(&inbox, 1);
-        inbox.next_window();
+        inbox.next_window(None);
         assert_eq!(*state.borrow(), StoreState::Open);
     }
 
@@ -255,7 +257,7 @@ mod tests {
     fn what_is_in_the_window_counts_until_it_is_written() {
         let inbox = Inbox::new(BYTES_MAX);
         append(&inbox, 8);
-        inbox.next_window();
+        inbox.next_window(None);
         append(&inbox, 3);
         assert_eq!(*inbox.state().borrow(), StoreState::Congested);
     }

@@ -55,6 +55,8 @@ pub(super) struct Segment {
     pub(super) number: SegmentNumber,
     pub(super) salt: u64,
     pub(super) len: u64,
+    /// Where its head and its snapshot end.
+    snapshot_end: u64,
     file: Box<dyn FileWriter>,
 }
 
@@ -69,7 +71,20 @@ impl Segment {
         file.append(&mut head)?;
         file.sync()?;
         files.sync_names()?;
-        Ok(Self { number, salt, len, file })
+        Ok(Self { number, salt, len, snapshot_end: len, file })
+    }
+
+    /// Writes what all segments before it say but for messages, durably.
+    pub(super) fn begin(&mut self, snapshot: &mut Gather) -> io::Result<()> {
+        self.append(snapshot)?;
+        self.snapshot_end = self.len;
+        self.sync()
+    }
+
+    /// What came behind its snapshot: a segment has room for its full length of that, or the
+    /// snapshot of many queues would leave none.
+    pub(super) fn written(&self) -> u64 {
+        self.len.saturating_sub(self.snapshot_end)
     }
 
     /// Writes bytes at the end; they are durable after [`Segment::sync`].

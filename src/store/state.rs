@@ -462,6 +462,11 @@ impl LogState {
         drop(self.take_changes());
     }
 
+    /// Queues that a checkpoint has to say something of.
+    pub(super) fn changed_queues(&self) -> usize {
+        self.changed_queues.len()
+    }
+
     pub(super) fn has_changed_definitions(&self) -> bool {
         !self.changed_definitions.is_empty()
     }

@@ -141,6 +141,27 @@ fn what_many_starts_leave_is_put_together() {
     assert_all(&opened, 1..=8);
 }
 
+/// With so many queues a checkpoint isn't worth its cost after each segment. It comes when nothing
+/// is written any more, or the disk would stay full of what is gone.
+#[test]
+fn segments_of_many_queues_go_when_nothing_is_written_any_more() {
+    const QUEUES: u64 = 300;
+    let directory = directory();
+    let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+    commit(&opened, (1..=QUEUES).map(declare).collect());
+    for queue in 1..=QUEUES {
+        commit(&opened, vec![enqueue(&[(queue, 1)], body(queue))]);
+    }
+    assert!(segments(directory.path()).len() > 4);
+    commit(&opened, (1..=QUEUES).map(|queue| settle(queue, 1, 1, 600)).collect());
+    wait_until("one segment is left", || segments(directory.path()).len() == 1);
+    opened.store.close();
+    drop(opened);
+    let left = content(directory.path());
+    assert_eq!(left.queues.len() as u64, QUEUES);
+    assert!(left.queues.values().all(|(messages, ..)| messages.is_empty()));
+}
+
 #[test]
 fn a_damaged_message_is_passed_over_when_it_is_read() {
     let directory = directory();
