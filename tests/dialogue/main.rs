@@ -9,6 +9,7 @@
 //! * `tx`: transactions
 //! * `full_disk`: publishers held back
 //! * `long_queues`: queues that are longer than what is kept of them in memory
+//! * `fairness`: what others get while clients publish without a pause or read nothing
 //! * `durability`: what a restart leaves, and a store that fails
 //! * `permissions`: who may do what
 
@@ -16,6 +17,7 @@ mod channels;
 mod consume;
 mod durability;
 mod exchanges;
+mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;

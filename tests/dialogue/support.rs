@@ -162,7 +162,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).expect("the broker listens");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         socket.set_nodelay(true).expect("no delay");
