@@ -164,6 +164,7 @@ impl Committer {
     /// After a window: work for the upkeep, and all of it at the end.
     fn tidy(&mut self, last: bool, is_idle: bool) -> io::Result<()> {
         if last {
+            self.segment.finish()?;
             let index = self.state.lock().seal(self.segment.number);
             self.sealed.extend(index.map(|index| (self.segment.number, index)));
             self.give_work();
@@ -191,6 +192,7 @@ impl Committer {
     /// so that those without messages can go.
     fn roll(&mut self) -> io::Result<()> {
         let full = self.segment.number;
+        self.segment.finish()?;
         let next = Segment::create(&*self.files, full.saturating_add(1), self.epoch.0)?;
         let snapshot = self.state.lock().snapshot();
         let (number, salt) = (next.number, next.salt);

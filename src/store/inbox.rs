@@ -137,8 +137,8 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Waits for the next window; the one before it is done. With `patience` an empty one comes when
-    /// nothing has come for so long.
+    /// Waits for the next window; the one before it is done. With `patience` an empty one comes
+    /// when nothing has come for so long.
     pub(super) fn next_window(&self, patience: Option<Duration>) -> Window {
         let mut inner = self.inner.lock();
         inner.bytes_in_window = 0;

@@ -285,13 +285,15 @@ fn scan_tail(
 
 fn cut_tail(files: &dyn Files, number: SegmentNumber, content: &SegmentContent) -> io::Result<()> {
     let torn = content.len.saturating_sub(content.good_len);
-    if torn == 0 {
+    if torn == 0 && content.reserved == 0 {
         return Ok(());
     }
     let name = segment::file_name(number);
     let (file, offset) = (files.described(&name), content.good_len);
-    let file = file.display();
-    tracing::warn!(%file, offset, bytes = torn, "the unfinished end of the log is cut off");
+    if torn > 0 {
+        let file = file.display();
+        tracing::warn!(%file, offset, bytes = torn, "the unfinished end of the log is cut off");
+    }
     files.cut(&name, offset)
 }
 

@@ -13,7 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::decoding::{BatchHead, Met};
 use super::encoding::{BATCH_HEAD_LEN, LogRecord};
-use super::files::{FileReader, FileWriter, Files};
+use super::files::{FileReader, FileWriter, Files, RESERVE_MAX};
 use super::ledger::SegmentNumber;
 use super::record::QueueId;
 use crate::protocol::gather::Gather;
@@ -27,6 +27,10 @@ const FORMAT_VERSION: u32 = 2;
 pub(super) const HEAD_LEN: usize = 28;
 
 const EXTENSION: &str = ".seg";
+
+/// Longer writes don't reserve: where that much comes at a time, zeros would be written for each of
+/// its bytes, and a sync more or less costs little.
+const RESERVING_WRITE_MAX: u64 = 16 * 1024;
 
 /// A segment is read in parts of this length, or of the length of a batch that is longer.
 const READ_LEN: usize = 1024 * 1024;
@@ -57,6 +61,8 @@ pub(super) struct Segment {
     pub(super) len: u64,
     /// Where its head and its snapshot end.
     snapshot_end: u64,
+    /// Up to here the file has its length already.
+    reserved_end: u64,
     file: Box<dyn FileWriter>,
 }
 
@@ -71,7 +77,7 @@ impl Segment {
         file.append(&mut head)?;
         file.sync()?;
         files.sync_names()?;
-        Ok(Self { number, salt, len, snapshot_end: len, file })
+        Ok(Self { number, salt, len, snapshot_end: len, reserved_end: len, file })
     }
 
     /// Writes what all segments before it say but for messages, durably.
@@ -92,7 +98,26 @@ impl Segment {
         let len = bytes.len() as u64;
         self.file.append(bytes)?;
         self.len = self.len.saturating_add(len);
+        if len <= RESERVING_WRITE_MAX && self.len > self.reserved_end {
+            self.reserve();
+        }
         Ok(())
+    }
+
+    /// Reserves as much as there is already, within limits. It may fail: it was a favour.
+    fn reserve(&mut self) {
+        let len = usize::try_from(self.len).map_or(RESERVE_MAX, |len| len.min(RESERVE_MAX));
+        if self.file.reserve(len).is_ok() {
+            self.reserved_end = self.len.saturating_add(len as u64);
+        }
+    }
+
+    /// Ends the segment where what was written ends. It is synced.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match self.reserved_end > self.len {
+            true => self.file.trim(),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
@@ -175,7 +200,10 @@ pub(super) struct SegmentContent {
     pub(super) damages: Vec<Damage>,
     /// Where the last whole batch ends.
     pub(super) good_len: u64,
+    /// Without what was reserved and not used.
     pub(super) len: u64,
+    /// Zeros at the end that were reserved.
+    pub(super) reserved: u64,
     /// The highest of its batches, 0 without any.
     pub(super) last_position: u64,
 }
@@ -191,7 +219,7 @@ pub(super) fn read_head(files: &dyn Files, number: SegmentNumber) -> Result<Head
 /// Scans a segment; `each` gets its batches in order. A batch that doesn't hold is passed over to
 /// the next one that does. What ends within the first `trusted_len` bytes was committed: a message
 /// there whose CRC doesn't hold is damaged; in the last batch behind it the batch was never
-/// finished.
+/// finished, and zeros behind it were reserved for batches that never came.
 pub(super) fn scan(
     files: &dyn Files,
     number: SegmentNumber,
@@ -200,16 +228,16 @@ pub(super) fn scan(
 ) -> Result<SegmentContent, SegmentError> {
     let name = file_name(number);
     let len = files.len(&name)?;
-    let mut window = Window { file: files.open(&name)?, len, start: 0, bytes: Bytes::new() };
+    let mut window = Window::new(files.open(&name)?, len);
     let head = parse_head(&window.at(0, HEAD_LEN)?, usize::try_from(len).unwrap_or(usize::MAX))?;
     let (mut content, mut bad_from) = (SegmentContent::new(len), None);
     let mut offset = HEAD_LEN as u64;
     while offset < len {
-        let found = window.batch(offset, head.salt)?;
-        let found = found.filter(|(batch, end)| {
-            *end <= trusted_len || *end < len || batch.records.iter().all(is_intact)
-        });
-        let Some((batch, end)) = found else {
+        let Some((batch, end)) = window.finished_batch(offset, head.salt, trusted_len)? else {
+            if offset >= trusted_len && offset >= window.zeros_from()? {
+                (content.len, content.reserved) = (offset, len.saturating_sub(offset));
+                break;
+            }
             bad_from.get_or_insert(offset);
             offset = offset.saturating_add(1);
             continue;
@@ -229,7 +257,7 @@ pub(super) fn scan(
 impl SegmentContent {
     fn new(len: u64) -> Self {
         let good_len = HEAD_LEN as u64;
-        Self { damages: Vec::new(), good_len, len, last_position: 0 }
+        Self { damages: Vec::new(), good_len, len, reserved: 0, last_position: 0 }
     }
 }
 
@@ -250,9 +278,14 @@ struct Window {
     len: u64,
     start: u64,
     bytes: Bytes,
+    zeros_from: Option<u64>,
 }
 
 impl Window {
+    fn new(file: Box<dyn FileReader>, len: u64) -> Self {
+        Self { file, len, start: 0, bytes: Bytes::new(), zeros_from: None }
+    }
+
     /// So many bytes from there on, or as many as there are.
     fn at(&mut self, offset: u64, len: usize) -> io::Result<Bytes> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -269,6 +302,40 @@ impl Window {
         self.bytes = self.file.read_at(offset, len.max(READ_LEN).min(left))?;
         self.start = offset;
         Ok(self.bytes.slice(..len))
+    }
+
+    /// Where the zeros at the end of the file begin, if there are any. Looked for once.
+    fn zeros_from(&mut self) -> io::Result<u64> {
+        if let Some(from) = self.zeros_from {
+            return Ok(from);
+        }
+        let mut from = self.len;
+        while from > 0 {
+            let start = from.saturating_sub(READ_LEN as u64);
+            let bytes = self.at(start, usize::try_from(from.saturating_sub(start)).unwrap_or(0))?;
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                from = start.saturating_add(last as u64).saturating_add(1);
+                break;
+            }
+            from = start;
+        }
+        self.zeros_from = Some(from);
+        Ok(from)
+    }
+
+    /// The batch that begins there, when it holds and was finished, and where it ends.
+    fn finished_batch(
+        &mut self,
+        offset: u64,
+        salt: u64,
+        trusted_len: u64,
+    ) -> io::Result<Option<(ReadBatch, u64)>> {
+        let Some((batch, end)) = self.batch(offset, salt)? else { return Ok(None) };
+        let is_finished = end <= trusted_len
+            || batch.records.iter().all(is_intact)
+            // Something came behind it.
+            || end < self.zeros_from()?;
+        Ok(is_finished.then_some((batch, end)))
     }
 
     /// The batch that begins there, when it holds, and where it ends.
@@ -354,7 +421,8 @@ mod tests {
             let whole = ends.partition_point(|end| *end <= cut) - 1;
             assert_eq!(found, (1..=whole as u64).collect::<Vec<_>>(), "cut at {cut}");
             let content = content.expect("a whole head");
-            assert_eq!((content.good_len, content.len), (ends[whole] as u64, cut as u64));
+            let len = content.len + content.reserved;
+            assert_eq!((content.good_len, len), (ends[whole] as u64, cut as u64));
             assert_eq!((content.damages, content.last_position), (vec![], whole as u64));
         }
     }
@@ -386,6 +454,30 @@ mod tests {
             let (_, content) = positions(&damaged);
             assert!(matches!(content, Err(SegmentError::DamagedHead)), "offset {offset}");
         }
+    }
+
+    #[test]
+    fn zeros_that_were_reserved_are_no_damage_unless_they_stand_where_something_was() {
+        let (bytes, ends) = segment(3);
+        let scanned = |kept: usize, trusted_len: usize| {
+            let disk = SimulatedDisk::new();
+            let mut out = Gather::default();
+            out.buffer().extend_from_slice(&bytes[..kept]);
+            out.buffer().extend_from_slice(&vec![0; 3 * READ_LEN]);
+            let mut file = disk.create(&file_name(1)).expect("an empty disk");
+            file.append(&mut out).expect("no fault");
+            scan(&disk, 1, trusted_len as u64, |_| {}).expect("a whole head")
+        };
+        let whole = scanned(ends[3], ends[3]);
+        assert_eq!((whole.good_len, whole.len), (ends[3] as u64, ends[3] as u64));
+        assert_eq!(whole.reserved, 3 * READ_LEN as u64);
+        // The end of the last batch never came.
+        let torn = scanned(ends[3] - 5, ends[2]);
+        assert_eq!(torn.good_len, ends[2] as u64);
+        assert!((ends[2] as u64 + 1..=ends[3] as u64 - 5).contains(&torn.len));
+        assert_eq!(torn.len + torn.reserved, (ends[3] - 5 + 3 * READ_LEN) as u64);
+        let lost = scanned(ends[2], ends[3]);
+        assert!(lost.good_len < lost.len, "it was committed");
     }
 
     proptest! {

@@ -68,7 +68,12 @@ struct Disk {
 
 #[derive(Clone, Default)]
 struct SimulatedFile {
+    /// What was written, and zeros that were reserved.
     bytes: Vec<u8>,
+    /// Where the next write goes.
+    end: usize,
+    /// Up to here what was written is synced, and up to there the length.
+    synced_end: usize,
     synced_len: usize,
     name_synced: bool,
 }
@@ -199,7 +204,8 @@ impl SimulatedDisk {
         let mut disk = self.0.disk.lock();
         for (name, file) in &mut disk.files {
             change(name, &mut file.bytes);
-            file.synced_len = file.bytes.len();
+            file.end = file.bytes.len();
+            file.sync();
         }
     }
 
@@ -243,10 +249,25 @@ impl SimulatedFile {
         let len = rng.random_range(self.synced_len..=self.bytes.len());
         let mut bytes = self.bytes.get(..len).unwrap_or_default().to_vec();
         if rng.random() {
-            let zeros = rng.random_range(self.synced_len..=len);
+            let zeros = rng.random_range(self.synced_end..=len);
             bytes.iter_mut().skip(zeros).for_each(|byte| *byte = 0);
         }
-        Self { bytes, synced_len: len, name_synced: true }
+        Self { bytes, end: len, synced_end: len, synced_len: len, name_synced: true }
+    }
+
+    fn sync(&mut self) {
+        (self.synced_end, self.synced_len) = (self.end, self.bytes.len());
+    }
+
+    /// Writes at the end, over what was reserved there.
+    fn write(&mut self, bytes: &mut Gather) -> io::Result<()> {
+        let mut written = Vec::new();
+        bytes.write_to(&mut written)?;
+        let reserved = self.bytes.split_off(self.end);
+        self.bytes.extend_from_slice(&written);
+        self.end = self.bytes.len();
+        self.bytes.extend(reserved.into_iter().skip(written.len()));
+        Ok(())
     }
 }
 
@@ -279,7 +300,8 @@ impl Files for SimulatedDisk {
         self.operate(|disk| {
             let file = disk.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
             file.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
-            file.synced_len = file.bytes.len();
+            file.end = file.bytes.len();
+            file.sync();
             Ok(())
         })
     }
@@ -323,14 +345,31 @@ impl FileWriter for Handle {
         }
         self.disk.operate(|disk| {
             let file = disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
-            bytes.write_to(&mut file.bytes)
+            file.write(bytes)
         })
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.disk.operate(|disk| {
+            disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?.sync();
+            Ok(())
+        })
+    }
+
+    fn reserve(&mut self, len: usize) -> io::Result<()> {
+        self.disk.operate(|disk| {
             let file = disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
-            file.synced_len = file.bytes.len();
+            let len = file.end.saturating_add(len).max(file.bytes.len());
+            file.bytes.resize(len, 0);
+            Ok(())
+        })
+    }
+
+    fn trim(&mut self) -> io::Result<()> {
+        self.disk.operate(|disk| {
+            let file = disk.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            file.bytes.truncate(file.end);
+            file.sync();
             Ok(())
         })
     }
