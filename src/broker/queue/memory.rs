@@ -7,12 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::state::State;
 
-/// What the head of a queue may cost that nobody consumes: enough to begin with.
+/// What the head of a queue may cost: enough for consumers while the next batch is read.
 const HEAD_MAX: u64 = 4 * 1024 * 1024;
-
-/// And of one that is consumed: what will go out in a moment isn't worth the way to the disk and
-/// back.
-const HEAD_MAX_CONSUMED: u64 = 16 * 1024 * 1024;
 
 /// And when the memory is used up: so that every queue still delivers.
 const HEAD_MAX_SHORT: u64 = 16 * 1024;
@@ -37,26 +33,19 @@ impl QueueMemory {
 #[derive(Debug, Default)]
 pub(super) struct Part {
     told: u64,
-    consumed: bool,
 }
 
 impl Part {
-    /// Tells what the queue uses, and the queue what it may; `consumed` when it has consumers.
-    pub(super) fn tell(&mut self, memory: &QueueMemory, state: &mut State, consumed: bool) {
+    /// Tells what the queue uses, and the queue what it may.
+    pub(super) fn tell(&mut self, memory: &QueueMemory, state: &mut State) {
         let cost = state.head_cost();
-        let is_near = cost.abs_diff(self.told) < STEP && (cost > 0 || self.told == 0);
-        if is_near && consumed == self.consumed {
+        if cost.abs_diff(self.told) < STEP && !(cost == 0 && self.told > 0) {
             return;
         }
-        self.consumed = consumed;
         let before = std::mem::replace(&mut self.told, cost);
         let used = memory.used.fetch_add(cost.wrapping_sub(before), Ordering::Relaxed);
         let used = used.wrapping_add(cost).wrapping_sub(before);
-        state.set_head_max(match (used < memory.max, consumed) {
-            (false, _) => HEAD_MAX_SHORT,
-            (true, false) => HEAD_MAX,
-            (true, true) => HEAD_MAX_CONSUMED,
-        });
+        state.set_head_max(if used < memory.max { HEAD_MAX } else { HEAD_MAX_SHORT });
     }
 
     /// What a queue without messages may use.

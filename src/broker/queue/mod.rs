@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod consumers;
+mod mark;
 pub mod memory;
 pub mod state;
 
@@ -401,8 +402,8 @@ impl Queue {
 
     /// Tells what the head costs, and learns what it may.
     fn tell_memory(&self, inner: &mut Inner) {
-        let Inner { part, state, consumers, .. } = inner;
-        part.tell(&self.memory, state, !consumers.is_empty());
+        let Inner { part, state, .. } = inner;
+        part.tell(&self.memory, state);
     }
 
     /// Tells the log which stored messages are gone.

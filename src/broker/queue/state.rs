@@ -20,28 +20,19 @@
 //! is smaller than every number in the next, because only what was taken can come back and what is
 //! taken is always the smallest. Only a stored message that is known to be on disk is paged out;
 //! one that isn't stored stands in `cold` itself.
-//!
-//! The delivery mark: a stored message may only be taken once the log says that it may have been
-//! delivered (or says so in the batch that brings the message itself), so that after a crash no
-//! delivered message comes back without the redelivered flag.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::mark::Mark;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
 use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
 
-/// Most messages that one delivery mark covers beyond what can be delivered now.
-const MARK_AHEAD_MAX: u64 = 16_384;
-
-/// So many marks in a row cover nothing but what is delivered: only a queue that is really being
-/// drained pays for its speed with flags on messages that nobody has seen.
-const MARKS_EXACT: u32 = 8;
-
-/// What is read back at a time costs no more than this.
-const READ_MAX: u64 = 2 * 1024 * 1024;
+/// So many messages may cost four times what the head may otherwise: large ones that a consumer's
+/// prefetch will take in a moment aren't worth the way to the disk and back.
+const HEAD_COUNT: usize = 256;
 
 /// What a ready message in memory is taken to cost beside its body: the message, its allocations,
 /// its place in the queue. Measured.
@@ -126,12 +117,7 @@ pub struct State {
     head_max: u64,
     /// Messages up to here were there when the broker started, and may have been delivered before.
     redelivered_upto: Seq,
-    /// Stored messages up to here may be delivered.
-    marked: Seq,
-    /// The mark that was asked for and is not yet on disk.
-    mark_asked: Option<Seq>,
-    /// Marks asked for since the queue was empty last.
-    marks_in_a_row: u32,
+    mark: Mark,
     /// Up to here what is asked for will be read back.
     reading: Option<Seq>,
     read_round: u64,
@@ -153,9 +139,7 @@ impl State {
             head_cost: 0,
             head_max: u64::MAX,
             redelivered_upto: Seq(0),
-            marked: Seq(0),
-            mark_asked: None,
-            marks_in_a_row: 0,
+            mark: Mark::default(),
             reading: None,
             read_round: 0,
             unreadable: false,
@@ -164,7 +148,7 @@ impl State {
 
     /// Puts in what the last run left.
     pub fn restore(&mut self, left: &RecoveredQueue) {
-        self.marked = self.marked.max(left.delivered_upto);
+        self.mark.reach(left.delivered_upto);
         self.redelivered_upto = left.delivered_upto;
         if left.count > 0 {
             let RecoveredQueue { first, last, count, bytes, .. } = *left;
@@ -211,13 +195,23 @@ impl State {
         self.ready_bytes += message.body_len();
         let entry = Entry { seq, message, redelivered: false, stored };
         let is_short = self.cold.is_empty() && self.tail.is_empty();
-        if is_short && (!stored || self.head_cost < self.head_max) {
+        if is_short && (!stored || self.has_room()) {
             self.push_head(entry);
             return false;
         }
         self.tail.push_back(Newest { entry, on_disk: false });
         self.refill();
         stored
+    }
+
+    /// Whether the head may grow.
+    fn has_room(&self) -> bool {
+        let max = if self.head.len() < HEAD_COUNT {
+            self.head_max.saturating_mul(4)
+        } else {
+            self.head_max
+        };
+        self.head_cost < max
     }
 
     fn push_head(&mut self, entry: Entry) {
@@ -227,7 +221,7 @@ impl State {
 
     /// Moves on to the head what is in memory, as long as there is room.
     fn refill(&mut self) {
-        while self.head_cost < self.head_max {
+        while self.has_room() {
             match self.cold.pop_front() {
                 Some(Cold::Entry(entry)) => {
                     self.cold_count -= 1;
@@ -282,7 +276,7 @@ impl State {
             return None;
         }
         self.reading = Some(paged.last);
-        let bytes = (self.head_max / 2).clamp(1, READ_MAX);
+        let bytes = (self.head_max / 2).max(1);
         let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
         let limit = ReadLimit { count, bytes };
         Some(Wanted { from: paged.first, limit, round: self.read_round })
@@ -338,7 +332,7 @@ impl State {
     }
 
     fn is_marked(&self, entry: &Entry) -> bool {
-        !entry.stored || entry.seq <= self.marked
+        !entry.stored || self.mark.covers(entry.seq)
     }
 
     /// Takes the next message out to `consumer`; with `settled` it is gone at once (no_ack).
@@ -447,36 +441,19 @@ impl State {
 
     /// The batch that brings messages up to `upto` also says that they were delivered.
     pub fn mark_with_batch(&mut self, upto: Seq) {
-        self.marked = self.marked.max(upto);
+        self.mark.reach(upto);
     }
 
-    /// The mark to write so that `wanted` more messages can be delivered; none while one is on its
-    /// way. While a queue is being drained, marks reach further and further ahead, so that a long
-    /// drain does not wait for the disk each time.
+    /// The mark to write so that `wanted` more messages can be delivered.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
-        if self.mark_asked.is_some() {
-            return None;
-        }
-        let doublings = self.marks_in_a_row.saturating_sub(MARKS_EXACT).min(MARK_AHEAD_MAX.ilog2());
-        let ahead = (1 << doublings) - 1;
-        let reach = wanted.clamp(1, MARK_AHEAD_MAX) + ahead;
-        let index = usize::try_from(reach).unwrap_or(usize::MAX).min(self.head.len());
-        let upto = self.head.get(index.checked_sub(1)?)?.seq;
-        self.marks_in_a_row = self.marks_in_a_row.saturating_add(1);
-        self.mark_asked = Some(upto);
-        Some(upto)
+        let head = &self.head;
+        let ahead = |count: usize| Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq);
+        self.mark.ask(wanted, ahead)
     }
 
     /// The mark that was asked for is on disk (or, when the write failed, will never be).
     pub fn mark_answered(&mut self, written: bool) {
-        if let Some(upto) = self.mark_asked.take()
-            && written
-        {
-            self.marked = self.marked.max(upto);
-        }
-        if self.head.is_empty() && self.cold.is_empty() {
-            self.marks_in_a_row = 0;
-        }
+        self.mark.answered(written, self.head.is_empty() && self.cold.is_empty());
     }
 }
 
