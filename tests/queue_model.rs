@@ -242,20 +242,21 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
 #[test]
 fn what_is_paged_out_while_others_are_read_back_is_not_lost() {
     let mut state = State::new(Epoch(1));
-    state.set_head_max(2 * ENTRY_COST);
+    // A few messages may cost four times as much.
+    state.set_head_max(ENTRY_COST);
     let enqueue = |state: &mut State| {
         let seq = state.next_seq();
         state.enqueue(message(0), true);
         seq
     };
-    let seqs: Vec<Seq> = (0..6).map(|_| enqueue(&mut state)).collect();
-    state.on_disk(seqs[0], seqs[5]);
-    state.mark_with_batch(seqs[5]);
-    (0..2).for_each(|_| drop(state.take(1, true)));
+    let seqs: Vec<Seq> = (0..8).map(|_| enqueue(&mut state)).collect();
+    state.on_disk(seqs[0], seqs[7]);
+    state.mark_with_batch(seqs[7]);
+    (0..4).for_each(|_| drop(state.take(1, true)));
     let wanted = state.ask_read().expect("the head is empty");
     let later = enqueue(&mut state);
     state.on_disk(later, later);
-    let read = seqs[2..].iter().map(|seq| (*seq, message(0))).collect();
+    let read = seqs[4..].iter().map(|seq| (*seq, message(0))).collect();
     assert_eq!(state.read(wanted.round, Page { messages: read, through: Seq(u64::MAX) }), 0);
     assert_eq!(state.ready_count(), 5);
 }

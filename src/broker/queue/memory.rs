@@ -11,7 +11,7 @@ use super::state::State;
 const HEAD_MAX: u64 = 4 * 1024 * 1024;
 
 /// And when the memory is used up: so that every queue still delivers.
-const HEAD_MAX_SHORT: u64 = 16 * 1024;
+const HEAD_MAX_SHORT: u64 = 4 * 1024;
 
 /// Differences below this are not worth telling the others.
 const STEP: u64 = 4 * 1024;
