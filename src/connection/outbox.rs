@@ -115,6 +115,14 @@ impl Outbox {
         self.try_reserve(body_len) || self.resting.rest(consumer, || self.try_reserve(body_len))
     }
 
+    /// Has consumers rest until there is room that rested for something else. The writer looks
+    /// after them if some was made meanwhile.
+    pub(super) fn take_over(&self, resting: &Resting) {
+        if resting.move_to(&self.resting) {
+            self.ring();
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.delivery_bytes.load(Ordering::SeqCst) < DELIVERY_BYTES_MAX
     }

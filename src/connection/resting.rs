@@ -48,6 +48,16 @@ impl Resting {
         }
     }
 
+    /// Has those who rest here rest there. Answers whether there were any.
+    pub(super) fn move_to(&self, other: &Self) -> bool {
+        let moved = std::mem::take(&mut *self.0.lock()).in_turn;
+        let any = !moved.is_empty();
+        for consumer in &moved {
+            other.rest(consumer, || false);
+        }
+        any
+    }
+
     fn next(&self) -> Option<Arc<Consumer>> {
         let mut waiting = self.0.lock();
         let consumer = waiting.in_turn.pop_front()?;

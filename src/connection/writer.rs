@@ -124,6 +124,7 @@ impl Writer {
         if pen.gather.is_empty() {
             let taken = self.outbox.take();
             if taken.items.is_empty() {
+                self.outbox.made_room(0);
                 pen.gather.shrink(BUFFER_KEPT_MAX);
                 return Ok(if taken.ended { Turn::Ended } else { Turn::Idle });
             }

@@ -299,6 +299,43 @@ fn get_counts_what_is_left_and_answers_empty() {
     assert_eq!(peer.get(1, "q", true), None);
 }
 
+/// While the client reads nothing, each of them takes the one delivery that the channel may have
+/// and finds no room for it; neither may wait for ever because the other had it for a moment.
+#[test]
+fn consumers_that_share_a_limit_find_their_turn_when_there_is_room_again() {
+    let broker = TestBroker::start();
+    let (mut peer, mut publisher) = (broker.channel(), broker.channel());
+    let (flood, body) = ("flood", "x".repeat(64 * 1024));
+    for queue in [flood, "a", "b"] {
+        peer.declare_queue(1, queue);
+    }
+    peer.call(1, BasicQos { prefetch_size: 0, prefetch_count: 1, global: true });
+    let queue = short(flood);
+    peer.call(1, BasicConsume { queue, no_ack: true, ..BasicConsume::default() });
+    peer.consume(1, "a", "a");
+    peer.consume(1, "b", "b");
+    // More than the sockets and the outbox take.
+    let floods = 400;
+    (0..floods).for_each(|_| publisher.publish(1, "", flood, &body));
+    publisher.sync(1);
+    for number in 0..20 {
+        publisher.publish(1, "", "a", &format!("a{number}"));
+        publisher.publish(1, "", "b", &format!("b{number}"));
+    }
+    publisher.sync(1);
+    let mut shared = Vec::new();
+    for _ in 0..floods + 40 {
+        let (tag, _, body) = peer.delivery(1);
+        if body.len() < 10 {
+            shared.push(body);
+            peer.send(1, ack(tag, false));
+        }
+    }
+    shared.sort_unstable();
+    shared.dedup();
+    assert_eq!(shared.len(), 40);
+}
+
 #[test]
 fn a_prefetch_in_bytes_is_540() {
     let broker = TestBroker::start();

@@ -14,6 +14,7 @@ use super::ledger::{Held, Ledger};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
 use crate::connection::outbox::{Outbox, Outgoing};
+use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
 use crate::protocol::wire::ShortStr;
 use crate::store::Seq;
@@ -32,7 +33,7 @@ pub(crate) struct ChannelShared {
     /// Deliveries to consumers that are reserved or out.
     consumer_unacked: AtomicU32,
     /// Consumers that wait for the shared limit.
-    resting: Mutex<Vec<Arc<Consumer>>>,
+    resting: Resting,
 }
 
 impl ChannelShared {
@@ -46,7 +47,7 @@ impl ChannelShared {
             tell_cancelled,
             shared_prefetch: AtomicU32::new(0),
             consumer_unacked: AtomicU32::new(0),
-            resting: Mutex::default(),
+            resting: Resting::default(),
         })
     }
 
@@ -114,30 +115,22 @@ impl ChannelShared {
     }
 
     fn wake_resting(&self) {
-        let resting = std::mem::take(&mut *self.resting.lock());
-        for consumer in resting {
-            consumer.queue.wake(consumer.id);
-        }
+        self.resting.wake(|| self.consumer_unacked.load(Ordering::SeqCst) < self.shared_limit());
     }
 
     fn reserve_shared(&self, consumer: &Arc<Consumer>) -> bool {
-        if self.try_reserve_shared() {
-            return true;
+        self.try_reserve_shared() || self.resting.rest(consumer, || self.try_reserve_shared())
+    }
+
+    fn shared_limit(&self) -> u32 {
+        match self.shared_prefetch.load(Ordering::SeqCst) {
+            0 => u32::MAX,
+            limit => limit,
         }
-        let mut resting = self.resting.lock();
-        // Again under the lock: an ack may have looked for the resting since.
-        if self.try_reserve_shared() {
-            return true;
-        }
-        resting.push(Arc::clone(consumer));
-        false
     }
 
     fn try_reserve_shared(&self) -> bool {
-        let limit = match self.shared_prefetch.load(Ordering::SeqCst) {
-            0 => u32::MAX,
-            limit => limit,
-        };
+        let limit = self.shared_limit();
         let take = |unacked: u32| (unacked < limit).then(|| unacked.saturating_add(1));
         self.consumer_unacked.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
@@ -177,6 +170,9 @@ impl Lane for ChannelShared {
         let reserved = self.outbox.reserve(bytes, consumer);
         if !reserved && !consumer.no_ack {
             self.consumer_unacked.fetch_sub(1, Ordering::SeqCst);
+            // Others may rest because this one had the last of the limit for a moment. They must
+            // not be woken here: let them wait for the room that has to come first.
+            self.outbox.take_over(&self.resting);
         }
         reserved
     }
