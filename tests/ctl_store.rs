@@ -58,11 +58,7 @@ fn crashed_in_one_segment() -> (TempDir, Vec<usize>) {
     let directory = directory();
     let opened = open(directory.path());
     commit(&opened, vec![vhost("/"), declare(1)]);
-    // What was reserved behind them are zeros, and no batch here ends with one.
-    let end = || {
-        let bytes = std::fs::read(&segments(directory.path())[0]).expect("there");
-        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-    };
+    let end = || written_len(&segments(directory.path())[0]);
     let mut ends = vec![end()];
     for seq in 1..=5 {
         commit(&opened, vec![enqueue(&[(1, seq)], body(seq))]);

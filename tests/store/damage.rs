@@ -15,11 +15,11 @@ fn crashed_with_batches() -> (TempDir, Vec<usize>) {
     let directory = directory();
     let opened = open(directory.path());
     commit(&opened, vec![declare(1), declare(2)]);
-    let mut ends = vec![len(&newest(directory.path()))];
+    let mut ends = vec![written_len(&newest(directory.path()))];
     for seq in 1..=BATCHES {
         let both = enqueue(&[(1, 2 * seq), (2, seq)], format!("both {seq}"));
         commit(&opened, vec![both, enqueue(&[(1, 2 * seq + 1)], format!("one {seq}"))]);
-        ends.push(len(&newest(directory.path())));
+        ends.push(written_len(&newest(directory.path())));
     }
     (crashed(directory.path()), ends)
 }
@@ -37,10 +37,6 @@ fn bodies_in(directory: &Path) -> [Vec<String>; 2] {
 
 fn newest(directory: &Path) -> PathBuf {
     segments(directory).pop().expect("a segment")
-}
-
-fn len(path: &Path) -> usize {
-    std::fs::metadata(path).expect("a file").len().try_into().expect("not that long")
 }
 
 fn change(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
@@ -212,7 +208,7 @@ fn a_damaged_catalog_loses_nothing() {
         assert_eq!(content(damaged.path()), whole, "{what}");
         assert_eq!(content(damaged.path()), whole, "{what}, the next time");
     };
-    let file_len = len(&left.path().join("catalog").join("db"));
+    let file_len = written_len(&left.path().join("catalog").join("db"));
     check("gone", &|catalog| std::fs::remove_dir_all(catalog).expect("it was there"));
     check("without its file", &|catalog| {
         std::fs::remove_file(catalog.join("db")).expect("it was there");
@@ -248,7 +244,7 @@ fn what_the_catalog_knows_survives_damage_in_the_log() {
         [vec![settle(1, 1, 1, 1)], vec![mark(1, 2)], delete(2), vec![declare(3), vhost("/")]];
     let mut starts = Vec::new();
     for change in changes {
-        starts.push(len(&newest(directory.path())));
+        starts.push(written_len(&newest(directory.path())));
         commit(&opened, change);
     }
     opened.store.close();

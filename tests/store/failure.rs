@@ -1,6 +1,6 @@
 //! Writes that fail, the end, one process at a time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -96,9 +96,8 @@ fn what_nobody_waits_for_is_committed_soon() {
     wait_until("it is written", || len_of_log(directory.path()) > before);
 }
 
-fn len_of_log(directory: &Path) -> u64 {
-    let len = |path: &PathBuf| std::fs::metadata(path).expect("a segment").len();
-    segments(directory).iter().map(len).sum()
+fn len_of_log(directory: &Path) -> usize {
+    segments(directory).iter().map(|segment| written_len(segment)).sum()
 }
 
 #[test]

@@ -155,6 +155,13 @@ pub fn segments(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Where what was written in a segment ends: behind it are zeros that were reserved. No batch of
+/// these tests ends with one.
+pub fn written_len(segment: &Path) -> usize {
+    let bytes = std::fs::read(segment).expect("a segment");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// Appends; the answer comes out of the receiver.
 pub fn append(opened: &Opened, batch: Batch) -> Receiver<Result<Position, AppendError>> {
     let (sender, receiver) = channel();
