@@ -3,23 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Binding, Destination, Router, take_out};
+use super::list::BindingList;
+use super::{Binding, Destination, Router};
 use crate::protocol::properties::Properties;
 use crate::protocol::wire::ShortStr;
 
 #[derive(Default)]
 pub(super) struct Direct {
-    by_key: HashMap<ShortStr, Vec<Arc<Binding>>>,
+    by_key: HashMap<ShortStr, BindingList>,
 }
 
 impl Router for Direct {
     fn add(&mut self, binding: &Arc<Binding>) {
-        self.by_key.entry(binding.key.clone()).or_default().push(Arc::clone(binding));
+        self.by_key.entry(binding.key.clone()).or_default().add(binding);
     }
 
     fn remove(&mut self, binding: &Arc<Binding>) {
         if let Some(bindings) = self.by_key.get_mut(&binding.key) {
-            take_out(bindings, binding);
+            bindings.remove(binding);
             if bindings.is_empty() {
                 self.by_key.remove(&binding.key);
             }
@@ -27,7 +28,7 @@ impl Router for Direct {
     }
 
     fn route(&self, key: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        for binding in self.by_key.get(key.as_bytes()).into_iter().flatten() {
+        for binding in self.by_key.get(key.as_bytes()).into_iter().flat_map(BindingList::iter) {
             visit(&binding.destination);
         }
     }

@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
-use super::{Binding, Destination, Router, take_out};
+use super::list::BindingList;
+use super::{Binding, Destination, Router};
 use crate::protocol::properties::Properties;
 
 #[derive(Default)]
 pub(super) struct Fanout {
-    bindings: Vec<Arc<Binding>>,
+    bindings: BindingList,
 }
 
 impl Router for Fanout {
     fn add(&mut self, binding: &Arc<Binding>) {
-        self.bindings.push(Arc::clone(binding));
+        self.bindings.add(binding);
     }
 
     fn remove(&mut self, binding: &Arc<Binding>) {
-        take_out(&mut self.bindings, binding);
+        self.bindings.remove(binding);
     }
 
     fn route(&self, _: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        for binding in &self.bindings {
+        for binding in self.bindings.iter() {
             visit(&binding.destination);
         }
     }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Binding, Destination, Router, take_out};
+use super::list::BindingList;
+use super::{Binding, Destination, Router};
 use crate::broker::error::Error;
 use crate::protocol::properties::Properties;
 use crate::protocol::table::{FieldTable, FieldValue};
@@ -123,7 +124,7 @@ pub(super) struct Headers {
     /// Where each binding stands, by header and what is wanted of it.
     index: HashMap<(ShortStr, Wanted), Vec<Arc<Rule>>>,
     /// Bindings that need all of nothing.
-    always: Vec<Arc<Binding>>,
+    always: BindingList,
 }
 
 impl Headers {
@@ -149,7 +150,7 @@ impl Router for Headers {
     fn add(&mut self, binding: &Arc<Binding>) {
         let Ok(condition) = Condition::parse(&binding.arguments) else { return };
         if condition.mode == Mode::All && condition.pairs.is_empty() {
-            self.always.push(Arc::clone(binding));
+            self.always.add(binding);
             return;
         }
         let rule = Arc::new(Rule { binding: Arc::clone(binding), condition });
@@ -161,7 +162,7 @@ impl Router for Headers {
 
     fn remove(&mut self, binding: &Arc<Binding>) {
         let Ok(condition) = Condition::parse(&binding.arguments) else { return };
-        take_out(&mut self.always, binding);
+        self.always.remove(binding);
         // Which of its pairs an all-binding stands under depended on what was there: look at each.
         for pair in condition.pairs {
             if let Some(rules) = self.index.get_mut(&pair) {
@@ -193,7 +194,7 @@ impl Router for Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+    use crate::broker::exchange::tests::binding_of;
     use crate::protocol::properties::BasicProperties;
 
     fn table(pairs: &[(&'static str, FieldValue)]) -> FieldTable {
@@ -205,17 +206,7 @@ mod tests {
     }
 
     fn binding(arguments: FieldTable) -> Arc<Binding> {
-        let properties = ExchangeProperties {
-            name: ShortStr::from_static("there"),
-            kind: ExchangeKind::Fanout,
-            durable: false,
-            auto_delete: false,
-            internal: false,
-            arguments: FieldTable::default(),
-        };
-        let destination = Destination::Exchange(Exchange::new(properties).expect("valid"));
-        let (source, key) = (ShortStr::default(), ShortStr::default());
-        Arc::new(Binding { source, destination, key, arguments })
+        binding_of("there", arguments)
     }
 
     fn follows(

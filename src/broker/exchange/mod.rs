@@ -6,6 +6,7 @@
 mod direct;
 mod fanout;
 mod headers;
+mod list;
 mod topic;
 
 use std::collections::HashMap;
@@ -252,9 +253,22 @@ fn alternate_of(name: &ShortStr, arguments: &FieldTable) -> Result<Option<ShortS
     })
 }
 
-/// Takes `binding` out of a list that holds it once.
-fn take_out(list: &mut Vec<Arc<Binding>>, binding: &Arc<Binding>) {
-    if let Some(index) = list.iter().position(|other| Arc::ptr_eq(other, binding)) {
-        list.swap_remove(index);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A binding to an exchange that is called what its key says.
+    pub(super) fn binding_of(key: &str, arguments: FieldTable) -> Arc<Binding> {
+        let key = ShortStr::try_from(key).expect("short");
+        let properties = ExchangeProperties {
+            name: key.clone(),
+            kind: ExchangeKind::Fanout,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: FieldTable::default(),
+        };
+        let destination = Destination::Exchange(Exchange::new(properties).expect("valid"));
+        Arc::new(Binding { source: ShortStr::default(), destination, key, arguments })
     }
 }

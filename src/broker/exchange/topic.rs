@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Binding, Destination, Router, take_out};
+use super::list::BindingList;
+use super::{Binding, Destination, Router};
 use crate::protocol::properties::Properties;
 
 /// A node's place in [`Topic::nodes`]; the root has the first.
@@ -27,7 +28,7 @@ struct Node {
     words: HashMap<Box<str>, NodeIndex>,
     star: Option<NodeIndex>,
     hash: Option<NodeIndex>,
-    bindings: Vec<Arc<Binding>>,
+    bindings: BindingList,
 }
 
 impl Node {
@@ -101,7 +102,7 @@ impl Router for Topic {
     fn add(&mut self, binding: &Arc<Binding>) {
         let words = pattern_words(&binding.key);
         let end = words.iter().fold(ROOT, |node, word| self.child_or_new(node, word));
-        self.nodes[end].bindings.push(Arc::clone(binding));
+        self.nodes[end].bindings.add(binding);
     }
 
     fn remove(&mut self, binding: &Arc<Binding>) {
@@ -113,7 +114,7 @@ impl Router for Topic {
             path.push(child);
             end = child;
         }
-        take_out(&mut self.nodes[end].bindings, binding);
+        self.nodes[end].bindings.remove(binding);
         while let Some(node) = path.pop() {
             let Some(parent) = path.last() else { break };
             if !self.nodes[node].is_empty() {
@@ -186,9 +187,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+    use crate::broker::exchange::tests::binding_of;
     use crate::protocol::table::FieldTable;
-    use crate::protocol::wire::ShortStr;
 
     fn fits(pattern: &[&str], words: &[&str]) -> bool {
         match (pattern.split_first(), words.split_first()) {
@@ -201,20 +201,7 @@ mod tests {
     }
 
     fn binding(key: &str) -> Arc<Binding> {
-        let properties = ExchangeProperties {
-            name: ShortStr::try_from(key).expect("short"),
-            kind: ExchangeKind::Fanout,
-            durable: false,
-            auto_delete: false,
-            internal: false,
-            arguments: FieldTable::default(),
-        };
-        Arc::new(Binding {
-            source: ShortStr::default(),
-            destination: Destination::Exchange(Exchange::new(properties).expect("valid")),
-            key: ShortStr::try_from(key).expect("short"),
-            arguments: FieldTable::default(),
-        })
+        binding_of(key, FieldTable::default())
     }
 
     fn routed(topic: &Topic, key: &str) -> Vec<String> {
