@@ -43,7 +43,7 @@ pub fn dead_letter(
     now_seconds: u64,
     batch: &mut Changes,
 ) {
-    let options = &source.properties.options;
+    let options = source.options();
     let exchange = options.dead_letter_exchange.as_ref().and_then(|name| vhost.exchange(name));
     let Some(exchange) = exchange else {
         note_gone(source, entry, batch);

@@ -7,13 +7,79 @@ use crate::protocol::wire::ShortStr;
 /// Ten years in milliseconds, RabbitMQ's bound for every time.
 const TIME_MS_MAX: i64 = 315_360_000_000;
 
-/// What a queue does differently because of its arguments.
+/// What a queue does differently because of its arguments and the policies that match it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueOptions {
-    /// Where refused messages go; the empty name is the default exchange.
+    /// Where dead messages go; the empty name is the default exchange.
     pub dead_letter_exchange: Option<ShortStr>,
     /// The routing key they get instead of their own.
     pub dead_letter_routing_key: Option<ShortStr>,
+    /// Messages die when they have been here so long.
+    pub message_ttl_ms: Option<u64>,
+    /// The queue goes when nobody has used it for so long.
+    pub expires_ms: Option<u64>,
+    /// Most ready messages.
+    pub max_length: Option<u64>,
+    /// Most bytes of bodies of ready messages.
+    pub max_length_bytes: Option<u64>,
+    pub overflow: Overflow,
+    /// Priorities from 0 to this one; 0 is a queue without.
+    pub max_priority: u8,
+    pub single_active_consumer: bool,
+    /// A message that came back oftener dies.
+    pub delivery_limit: Option<u32>,
+    /// A consumer that settles nothing for so long is cancelled.
+    pub consumer_timeout_ms: Option<u64>,
+    /// Messages that came back wait before they are delivered again.
+    pub retry: Option<Retry>,
+    /// Messages that agree in this header are out with one consumer at a time.
+    pub group_header: Option<ShortStr>,
+    pub deduplication: Option<Deduplication>,
+}
+
+/// What happens when a queue is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest messages die.
+    #[default]
+    DropHead,
+    /// New messages are refused.
+    RejectPublish,
+    /// New messages are refused and die.
+    RejectPublishDlx,
+}
+
+/// How long messages that came back wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    pub kind: RetryKind,
+    pub min_ms: u64,
+    pub max_ms: u64,
+    /// The wait grows by this factor, in hundredths, each time; without it by `min_ms` each time.
+    pub multiplier_percent: Option<u32>,
+    /// So many hundredths of the wait are left to chance.
+    pub jitter_percent: u32,
+}
+
+/// Which messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryKind {
+    All,
+    /// Rejected with requeue, or their consumer was lost.
+    Failed,
+    /// Given back with nack.
+    Returned,
+}
+
+/// What is remembered of messages that came, so that they don't come twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deduplication {
+    /// The header that tells messages apart.
+    pub header: ShortStr,
+    /// Most messages that are remembered.
+    pub size: u32,
+    /// How long they are.
+    pub ttl_ms: Option<u64>,
 }
 
 /// The kinds of value that an argument may have.
@@ -73,6 +139,7 @@ pub fn parse(arguments: &FieldTable, described: &str) -> Result<QueueOptions, Er
     let options = QueueOptions {
         dead_letter_exchange: short_text(arguments, "x-dead-letter-exchange", described)?,
         dead_letter_routing_key: short_text(arguments, "x-dead-letter-routing-key", described)?,
+        ..QueueOptions::default()
     };
     if options.dead_letter_routing_key.is_some() && options.dead_letter_exchange.is_none() {
         return Err(Error::precondition_failed(format!(

@@ -14,7 +14,7 @@ pub mod state;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -45,7 +45,6 @@ pub struct QueueProperties {
     /// The connection that owns it, if it is exclusive.
     pub exclusive_to: Option<ConnectionId>,
     pub arguments: FieldTable,
-    pub options: QueueOptions,
 }
 
 /// Counts of the moment.
@@ -67,6 +66,8 @@ pub struct Got {
 
 pub struct Queue {
     pub properties: QueueProperties,
+    /// What is in force of its arguments and policies.
+    options: RwLock<Arc<QueueOptions>>,
     store: Arc<dyn Store>,
     memory: Arc<QueueMemory>,
     inner: Mutex<Inner>,
@@ -109,6 +110,7 @@ impl fmt::Debug for Queue {
 impl Queue {
     pub fn new(
         properties: QueueProperties,
+        options: QueueOptions,
         epoch: Epoch,
         store: Arc<dyn Store>,
         memory: Arc<QueueMemory>,
@@ -123,7 +125,18 @@ impl Queue {
             failed: false,
         };
         let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
-        Arc::new(Self { properties, store, memory, inner, came_nearer })
+        let options = RwLock::new(Arc::new(options));
+        Arc::new(Self { properties, options, store, memory, inner, came_nearer })
+    }
+
+    /// What is in force of its arguments and policies.
+    pub fn options(&self) -> Arc<QueueOptions> {
+        Arc::clone(&self.options.read())
+    }
+
+    /// Other policies match the queue from now on.
+    pub fn set_options(&self, options: QueueOptions) {
+        *self.options.write() = Arc::new(options);
     }
 
     /// Puts in what the last run left. Only for a queue that nobody has seen yet.

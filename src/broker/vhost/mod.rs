@@ -26,7 +26,7 @@ use super::binding::{Binding, DestinationKey};
 use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::queue::memory::QueueMemory;
-use super::queue::{Queue, QueueProperties};
+use super::queue::{Queue, QueueOptions, QueueProperties};
 use crate::broker::changes::Changes;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -63,8 +63,9 @@ impl QueueFactory {
         QueueId(u64::from(self.epoch.0) << 32 | u64::from(number))
     }
 
-    fn make(&self, properties: QueueProperties) -> Arc<Queue> {
-        Queue::new(properties, self.epoch, Arc::clone(&self.store), Arc::clone(&self.memory))
+    fn make(&self, properties: QueueProperties, options: QueueOptions) -> Arc<Queue> {
+        let (store, memory) = (Arc::clone(&self.store), Arc::clone(&self.memory));
+        Queue::new(properties, options, self.epoch, store, memory)
     }
 }
 
@@ -173,7 +174,7 @@ impl Vhost {
     /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has
     /// one.
     pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Changes) {
-        if queue.properties.options.dead_letter_exchange.is_none() {
+        if queue.options().dead_letter_exchange.is_none() {
             queue.ack(seqs, batch);
             return;
         }

@@ -12,7 +12,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
-use crate::broker::queue::{Consumer, Queue, QueueProperties, arguments};
+use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties, arguments};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::RecoveredQueue;
@@ -81,13 +81,13 @@ impl Vhost {
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
-        let properties = self.check_new_queue(name, request, actor)?;
+        let (properties, options) = self.check_new_queue(name, request, actor)?;
         let mut batch = Changes::default();
         if properties.durable {
             let definition = Definition::Queue(definition_of(&properties));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        let queue = self.factory.make(properties);
+        let queue = self.factory.make(properties, options);
         if let Some(owner) = queue.properties.exclusive_to {
             topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
@@ -102,14 +102,14 @@ impl Vhost {
         name: ShortStr,
         request: QueueDeclare,
         actor: &Actor,
-    ) -> Result<QueueProperties, Error> {
+    ) -> Result<(QueueProperties, QueueOptions), Error> {
         let described = format!("queue '{name}' in vhost '{}'", self.name);
         let options = arguments::parse(&request.arguments, &described)?;
         if let Some(exchange) = &options.dead_letter_exchange {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
-        Ok(QueueProperties {
+        let properties = QueueProperties {
             id: self.factory.next_id(),
             name,
             vhost: self.name.clone(),
@@ -117,8 +117,8 @@ impl Vhost {
             auto_delete: request.auto_delete,
             exclusive_to: request.exclusive.then_some(actor.connection),
             arguments: request.arguments,
-            options,
-        })
+        };
+        Ok((properties, options))
     }
 
     fn check_same_queue(
@@ -156,10 +156,10 @@ impl Vhost {
             durable: true,
             auto_delete: stored.auto_delete,
             exclusive_to: None,
-            options: arguments::parse(&stored.arguments, &described)?,
             arguments: stored.arguments,
         };
-        let queue = self.factory.make(properties);
+        let options = arguments::parse(&properties.arguments, &described)?;
+        let queue = self.factory.make(properties, options);
         if let Some(content) = content {
             queue.restore(&content);
         }
