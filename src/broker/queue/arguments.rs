@@ -139,6 +139,10 @@ pub fn parse(arguments: &FieldTable, described: &str) -> Result<QueueOptions, Er
     let options = QueueOptions {
         dead_letter_exchange: short_text(arguments, "x-dead-letter-exchange", described)?,
         dead_letter_routing_key: short_text(arguments, "x-dead-letter-routing-key", described)?,
+        single_active_consumer: arguments
+            .get("x-single-active-consumer")
+            .and_then(FieldValue::as_bool)
+            .unwrap_or_default(),
         ..QueueOptions::default()
     };
     if options.dead_letter_routing_key.is_some() && options.dead_letter_exchange.is_none() {

@@ -117,13 +117,10 @@ impl Queue {
     ) -> Arc<Self> {
         let mut state = State::new(epoch);
         Part::begin(&mut state);
-        let inner = Inner {
-            state,
-            part: Part::default(),
-            consumers: Consumers::default(),
-            deleted: false,
-            failed: false,
-        };
+        let mut consumers = Consumers::default();
+        consumers.set_single_active(options.single_active_consumer);
+        let inner =
+            Inner { state, part: Part::default(), consumers, deleted: false, failed: false };
         let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
         let options = RwLock::new(Arc::new(options));
         Arc::new(Self { properties, options, store, memory, inner, came_nearer })
@@ -254,6 +251,13 @@ impl Queue {
         no_ack: bool,
         batch: &mut Changes,
     ) -> Result<Option<Got>, Error> {
+        if self.options().single_active_consumer {
+            return Err(Error::resource_locked(format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
+                 queues with single active consumer",
+                self.described()
+            )));
+        }
         loop {
             let mut came_nearer = std::pin::pin!(self.came_nearer.notified());
             came_nearer.as_mut().enable();
@@ -302,8 +306,8 @@ impl Queue {
         if inner.deleted {
             return Err(Error::not_found(format!("no {}", self.described())));
         }
-        let taken = !inner.consumers.is_empty() && consumer.exclusive;
-        if taken || inner.consumers.is_exclusive() {
+        let taken = !inner.consumers.is_empty() || inner.consumers.is_single_active();
+        if (taken && consumer.exclusive) || inner.consumers.is_exclusive() {
             return Err(Error::access_refused(format!("{} in exclusive use", self.described())));
         }
         announce();
@@ -313,12 +317,17 @@ impl Queue {
     }
 
     /// Takes a consumer out; what it has stays out. Answers whether the queue has to go with it.
-    pub fn remove_consumer(&self, id: u64) -> bool {
-        let mut inner = self.inner.lock();
-        inner.consumers.remove(id).is_some()
-            && inner.consumers.is_empty()
-            && self.properties.auto_delete
-            && !inner.deleted
+    pub fn remove_consumer(self: &Arc<Self>, id: u64) -> bool {
+        let mut batch = Changes::default();
+        let is_unused = {
+            let mut inner = self.inner.lock();
+            let was_there = inner.consumers.remove(id).is_some();
+            // Another one may have become the single active consumer.
+            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
+            was_there && inner.consumers.is_empty() && self.properties.auto_delete && !inner.deleted
+        };
+        self.append(batch);
+        is_unused
     }
 
     /// A consumer has room or credit again.

@@ -1,6 +1,7 @@
 //! Class basic: publish, consume, get, and what is said about deliveries.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
@@ -70,7 +71,7 @@ impl Channel {
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
-            prefetch_count: self.prefetch_count,
+            prefetch_count: AtomicU16::new(self.prefetch_count),
             arguments: consume.arguments,
             lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
         });
@@ -146,6 +147,7 @@ impl Channel {
             self.shared.set_shared_prefetch(qos.prefetch_count);
         } else {
             self.prefetch_count = qos.prefetch_count;
+            self.shared.set_prefetch(qos.prefetch_count);
         }
         peer.outbox.put_method(self.number, BasicQosOk);
         Ok(())

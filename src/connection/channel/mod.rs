@@ -43,7 +43,7 @@ pub(super) struct Channel {
     content: ContentAssembler,
     /// The queue declared last, which an empty queue name means.
     last_queue: ShortStr,
-    /// For consumers that come; 0 is no limit.
+    /// Of its consumers, and for those that come; 0 is no limit.
     prefetch_count: u16,
     /// Publishes so far, in confirm mode.
     published: u64,

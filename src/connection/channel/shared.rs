@@ -100,6 +100,17 @@ impl ChannelShared {
         self.ledger.lock().close()
     }
 
+    /// Sets the limit of each consumer that there is. What a lower one forbids and is out already
+    /// stays out.
+    pub(super) fn set_prefetch(&self, limit: u16) {
+        let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
+        for consumer in consumers {
+            if consumer.prefetch_count.swap(limit, Ordering::Relaxed) != limit {
+                consumer.queue.wake(consumer.id);
+            }
+        }
+    }
+
     pub(super) fn set_shared_prefetch(&self, limit: u16) {
         self.shared_prefetch.store(u32::from(limit), Ordering::SeqCst);
         self.wake_resting();
