@@ -7,6 +7,7 @@
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `prefetch`: limits on what is out, and changing them
+//! * `reply_to`: replies without a queue for them
 //! * `single_active`: queues with one active consumer at a time
 //! * `tx`: transactions
 //! * `full_disk`: publishers held back
@@ -28,6 +29,7 @@ mod permissions;
 mod prefetch;
 mod publish;
 mod queues;
+mod reply_to;
 mod single_active;
 mod support;
 mod tx;

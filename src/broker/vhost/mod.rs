@@ -27,6 +27,7 @@ use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::queue::memory::QueueMemory;
 use super::queue::{Queue, QueueOptions, QueueProperties};
+use super::reply::Replies;
 use crate::broker::changes::Changes;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -75,6 +76,7 @@ pub struct Vhost {
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
+    pub replies: Replies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
     version: AtomicU64,
@@ -138,6 +140,7 @@ impl Vhost {
             factory,
             exchanges,
             queues: DashMap::new(),
+            replies: Replies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
         })

@@ -8,6 +8,7 @@ use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::queue::{Consumer, Lane};
+use crate::broker::reply::PSEUDO_QUEUE;
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
 use crate::connection::peer::Peer;
@@ -39,9 +40,8 @@ impl Channel {
         let is_stored = route.iter().any(|queue| queue.stores(&message));
         if !route.is_empty() {
             peer.publishes.publish(message, route);
-        } else if *mandatory {
-            let (channel, code) = (self.number, ReplyCode::NoRoute);
-            peer.outbox.put(Outgoing::Return { channel, code, message });
+        } else {
+            peer.publish_without_queue(self.number, message, *mandatory);
         }
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
@@ -56,12 +56,16 @@ impl Channel {
         consume: BasicConsume,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
-        let name = self.queue_name(&consume.queue)?;
-        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
         let tag = match consume.consumer_tag.is_empty() {
             true => generated_tag(),
             false => consume.consumer_tag.detached(),
         };
+        if consume.queue == PSEUDO_QUEUE {
+            self.check_new_consumer(&tag, peer)?;
+            return Ok(self.consume_replies(tag, &consume, peer)?);
+        }
+        let name = self.queue_name(&consume.queue)?;
+        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
         self.check_new_consumer(&tag, peer)?;
         let consumer = Arc::new(Consumer {
             id: peer.broker.next_id(),
@@ -91,7 +95,8 @@ impl Channel {
 
     fn check_new_consumer(&self, tag: &ShortStr, peer: &Peer) -> Result<(), Error> {
         let consumers = self.shared.consumers.lock();
-        if consumers.contains_key(tag) {
+        let is_reply_tag = self.reply.as_ref().is_some_and(|reply| reply.tag == *tag);
+        if is_reply_tag || consumers.contains_key(tag) {
             return Err(Error::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
         }
         if consumers.len() >= peer.consumers_per_channel_max {
@@ -108,6 +113,9 @@ impl Channel {
         cancel: BasicCancel,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
+        if self.reply.as_ref().is_some_and(|reply| reply.tag == cancel.consumer_tag) {
+            self.cancel_replies(peer);
+        }
         let consumer = self.shared.consumers.lock().remove(&cancel.consumer_tag);
         if let Some(consumer) = consumer
             && consumer.queue.remove_consumer(consumer.id)

@@ -13,9 +13,11 @@ use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
+use crate::broker::reply::Requester;
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
+use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 use crate::store::Seq;
 
@@ -78,6 +80,11 @@ impl ChannelShared {
             }
         }
         requeue(queue, refused);
+    }
+
+    /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.
+    pub(crate) fn pass(&self) -> Option<u64> {
+        self.ledger.lock().pass()
     }
 
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
@@ -170,6 +177,18 @@ pub(crate) fn requeue(queue: &Arc<Queue>, seqs: Vec<Seq>) {
         let mut batch = Changes::default();
         queue.requeue(seqs, &mut batch);
         queue.append(batch);
+    }
+}
+
+impl Requester for ChannelShared {
+    fn reply(self: Arc<Self>, consumer_tag: &ShortStr, message: &Arc<Message>) {
+        let outbox = Arc::clone(&self.outbox);
+        if outbox.reserve_reply(message.body_len()) {
+            let (consumer_tag, message) = (consumer_tag.clone(), Arc::clone(message));
+            outbox.put_deliveries(Outgoing::Reply { channel: self, consumer_tag, message });
+        } else {
+            tracing::debug!(channel = self.number, "a reply is dropped: the client is too slow");
+        }
     }
 }
 

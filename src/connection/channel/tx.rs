@@ -15,7 +15,6 @@ use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::PublishBatch;
 use crate::connection::close::Failure;
-use crate::connection::outbox::Outgoing;
 use crate::connection::peer::Peer;
 use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
@@ -122,9 +121,8 @@ impl Channel {
             let route = peer.vhost.route(&exchange, message.routing_key(), &properties).queues;
             if !route.is_empty() {
                 publishes.publish(message, &route);
-            } else if mandatory {
-                let (channel, code) = (self.number, ReplyCode::NoRoute);
-                peer.outbox.put(Outgoing::Return { channel, code, message });
+            } else {
+                peer.publish_without_queue(self.number, message, mandatory);
             }
         }
         for (settlement, held) in transaction.settled {
