@@ -32,6 +32,7 @@ impl Channel {
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
+        peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
             return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
