@@ -242,6 +242,7 @@ fn connection_settings(config: &Config) -> ConnectionSettings {
         handshake_timeout_seconds: amqp.handshake_timeout_seconds,
         message_size_max_bytes: amqp.message_size_max_bytes,
         consumers_per_channel_max: amqp.consumers_per_channel_max,
+        consumer_timeout_ms: amqp.consumer_timeout_ms,
     }
 }
 

@@ -50,6 +50,7 @@ pub struct Amqp {
     pub connections_max: usize,
     pub channel_max: u16,
     pub consumers_per_channel_max: usize,
+    pub consumer_timeout_ms: u64,
     pub frame_max_bytes: u32,
     pub message_size_max_bytes: u64,
     pub heartbeat_seconds: u16,

@@ -63,6 +63,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Whole { default: 65_535, min: 1, max: 16_777_216, unit: "consumers" },
     },
     Setting {
+        key: "amqp.consumer_timeout_ms",
+        purpose: "A consumer that doesn't settle a delivery for so long is cancelled; 0 never is",
+        kind: Kind::Whole { default: 0, min: 0, max: 315_360_000_000, unit: "ms" },
+    },
+    Setting {
         key: "amqp.frame_max_bytes",
         purpose: "Largest frame; clients may ask for less",
         kind: Kind::Whole { default: 128 * KIB, min: 4 * KIB, max: 16 * MIB, unit: "bytes" },

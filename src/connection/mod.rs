@@ -24,6 +24,7 @@ mod peer;
 mod reader;
 mod resting;
 mod session;
+mod timeouts;
 mod writer;
 
 use std::net::SocketAddr;
@@ -77,6 +78,9 @@ pub struct ConnectionSettings {
     /// Largest body, in bytes.
     pub message_size_max_bytes: u64,
     pub consumers_per_channel_max: usize,
+    /// How long a consumer may take to settle a delivery if neither it nor its queue says; 0 is no
+    /// limit.
+    pub consumer_timeout_ms: u64,
 }
 
 impl Default for ConnectionSettings {
@@ -88,6 +92,7 @@ impl Default for ConnectionSettings {
             handshake_timeout_seconds: 10,
             message_size_max_bytes: 128 * 1024 * 1024,
             consumers_per_channel_max: 65_535,
+            consumer_timeout_ms: 0,
         }
     }
 }
@@ -276,6 +281,7 @@ impl Connection {
         // What came before it takes effect, and is confirmed.
         self.session.peer.flush();
         self.blocking.tell(true);
+        let begin = Instant::now();
         let ended = tokio::select! {
             biased;
             () = stopped(&mut self.stop) => Some(forced()),
@@ -283,6 +289,7 @@ impl Connection {
             () = self.reader.hung_up() => Some(Ended::Gone),
             () = self.blocking.over() => None,
         };
+        self.session.peer.timeouts.stand_still(begin.elapsed());
         self.blocking.tell(true);
         ended
     }
@@ -307,14 +314,14 @@ impl Connection {
     async fn wait_for_bytes(&mut self) -> Option<Ended> {
         self.last_read = Instant::now();
         let deadline = self.silence_max.and_then(|silence| self.last_read.checked_add(silence));
-        let silence = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut silence = pin!(silence);
+        let mut silence = pin!(until(deadline));
         loop {
+            let due = self.session.peer.timeouts.due();
+            if due.is_some_and(|due| due <= Instant::now())
+                && let Err(failure) = self.session.end_overdue()
+            {
+                return Some(Ended::Failed { failure, lost: false });
+            }
             self.blocking.tell(self.session.peer.has_published);
             return tokio::select! {
                 biased;
@@ -325,6 +332,7 @@ impl Connection {
                 () = stopped(&mut self.stop) => Some(forced()),
                 _ = &mut self.writer => Some(Ended::Gone),
                 () = self.blocking.changed() => continue,
+                () = until(self.session.peer.timeouts.due()) => continue,
                 () = silence.as_mut() => {
                     tracing::warn!("missed heartbeats from the client");
                     Some(Ended::Gone)
@@ -372,6 +380,14 @@ impl Drop for Connection {
         self.outbox.give_back();
         let Peer { broker, actor, .. } = &self.session.peer;
         broker.registry.remove(actor.connection);
+    }
+}
+
+/// Waits until then; for ever, if there is no such time.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::channel::ledger::Recipient;
 use super::channel::shared::ChannelShared;
 use super::resting::Resting;
 use crate::broker::queue::{Consumer, Entry, Got, Queue};
@@ -208,16 +209,13 @@ impl Outbox {
         for item in self.take().items {
             match item {
                 Outgoing::Deliveries { channel, consumer, entries } => {
-                    channel.record(
-                        &consumer.queue,
-                        &entries,
-                        true,
-                        consumer.no_ack,
-                        &mut Vec::new(),
-                    );
+                    let no_ack = consumer.no_ack;
+                    let recipient = Recipient::Consumer(consumer);
+                    channel.record(&recipient, &entries, no_ack, &mut Vec::new());
                 }
                 Outgoing::GetOk { channel, queue, got, no_ack } => {
-                    channel.record(&queue, &[got.entry], false, no_ack, &mut Vec::new());
+                    let recipient = Recipient::Get(queue);
+                    channel.record(&recipient, &[got.entry], no_ack, &mut Vec::new());
                 }
                 Outgoing::Method { .. } | Outgoing::Reply { .. } | Outgoing::Return { .. } => {}
             }

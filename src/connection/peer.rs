@@ -10,6 +10,7 @@ use super::channel::confirms::{Numbers, add};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
+use super::timeouts::Timeouts;
 use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
@@ -35,6 +36,9 @@ pub(super) struct Peer {
     owed: Vec<OwedConfirms>,
     pub(super) message_size_max: u64,
     pub(super) consumers_per_channel_max: usize,
+    /// For consumers and queues that say nothing else; 0 is none.
+    pub(super) consumer_timeout_ms: u64,
+    pub(super) timeouts: Timeouts,
     /// The client wants to hear of consumers that the broker cancels.
     pub(super) tell_cancelled: bool,
 }
@@ -69,6 +73,8 @@ impl Peer {
             owed: Vec::new(),
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,
+            consumer_timeout_ms: settings.consumer_timeout_ms,
+            timeouts: Timeouts::new(),
             tell_cancelled,
         }
     }

@@ -173,6 +173,21 @@ impl Session {
         }
     }
 
+    /// Ends consumers that have had something for too long.
+    pub(super) fn end_overdue(&mut self) -> Result<(), Failure> {
+        let now = self.peer.timeouts.now();
+        let (mut shortest, mut failed) = (None, Vec::new());
+        for (number, slot) in &mut self.channels {
+            let Slot::Open(channel) = slot else { continue };
+            match channel.end_overdue(now, &self.peer) {
+                Ok(timeout) => shortest = shortest.into_iter().chain(timeout).min(),
+                Err(failure) => failed.push((*number, failure)),
+            }
+        }
+        self.peer.timeouts.look_again(shortest);
+        failed.into_iter().try_for_each(|(number, failure)| self.fail_channel(number, failure))
+    }
+
     fn close_channel(&mut self, number: u16) {
         self.peer.flush();
         if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {

@@ -21,6 +21,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
+use super::channel::ledger::Recipient;
 use super::channel::shared::ChannelShared;
 use super::outbox::{Outbox, Outgoing, delivery_cost};
 use crate::broker::queue::{Consumer, Entry};
@@ -178,7 +179,8 @@ impl Pen {
             Outgoing::GetOk { channel, queue, got, no_ack } => {
                 let entry = got.entry;
                 let mut tags = std::mem::take(&mut self.tags);
-                channel.record(&queue, std::slice::from_ref(&entry), false, no_ack, &mut tags);
+                let recipient = Recipient::Get(queue);
+                channel.record(&recipient, std::slice::from_ref(&entry), no_ack, &mut tags);
                 if let Some(delivery_tag) = tags.first() {
                     let method = Method::from(BasicGetOk {
                         delivery_tag: *delivery_tag,
@@ -222,7 +224,8 @@ impl Pen {
         entries: &[Entry],
     ) -> usize {
         let mut tags = std::mem::take(&mut self.tags);
-        channel.record(&consumer.queue, entries, true, consumer.no_ack, &mut tags);
+        let recipient = Recipient::Consumer(Arc::clone(consumer));
+        channel.record(&recipient, entries, consumer.no_ack, &mut tags);
         let mut cost: usize = 0;
         for (index, Entry { message, redelivered, .. }) in entries.iter().enumerate() {
             cost = cost.saturating_add(delivery_cost(message.body_len()));

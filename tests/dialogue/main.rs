@@ -6,6 +6,7 @@
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
+//! * `consumer_timeout`: consumers that don't settle what they have
 //! * `prefetch`: limits on what is out, and changing them
 //! * `reply_to`: replies without a queue for them
 //! * `single_active`: queues with one active consumer at a time
@@ -18,6 +19,7 @@
 
 mod channels;
 mod consume;
+mod consumer_timeout;
 mod durability;
 mod exchanges;
 mod fairness;

@@ -8,7 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
 
 use super::Queue;
 use super::state::Entry;
@@ -26,7 +27,7 @@ pub trait Lane: Send + Sync {
     /// Takes deliveries to one consumer, all of them reserved.
     fn deliver(self: Arc<Self>, consumer: &Arc<Consumer>, entries: Vec<Entry>);
 
-    /// The consumer's queue is gone.
+    /// The consumer's queue is gone, or has taken the consumer out.
     fn cancelled(&self, consumer: &Arc<Consumer>);
 }
 
@@ -43,6 +44,10 @@ pub struct Consumer {
     pub priority: i64,
     /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
     pub prefetch_count: AtomicU16,
+    /// A delivery that it hasn't settled for so long is taken back, and the consumer ends.
+    pub timeout: Option<Duration>,
+    /// Its time was over: what is still on its way to it goes back.
+    pub is_ended: AtomicBool,
     pub arguments: FieldTable,
     pub lane: Arc<dyn Lane>,
 }

@@ -1,13 +1,14 @@
 //! Class basic: publish, consume, get, and what is said about deliveries.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicBool, AtomicU16};
+use std::time::Duration;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
 use crate::broker::error::Error;
-use crate::broker::queue::{Consumer, Lane};
+use crate::broker::queue::{Consumer, Lane, Queue};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
@@ -20,6 +21,9 @@ use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
+
+/// A consumer's argument; milliseconds, 0 is none.
+const TIMEOUT: &str = "x-consumer-timeout";
 
 impl Channel {
     /// basic.publish, once its content is whole.
@@ -77,9 +81,12 @@ impl Channel {
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
             prefetch_count: AtomicU16::new(self.prefetch_count),
+            timeout: timeout_of(&consume, &queue, peer)?,
+            is_ended: AtomicBool::new(false),
             arguments: consume.arguments,
             lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
         });
+        peer.timeouts.watch(consumer.timeout);
         self.shared.consumers.lock().insert(tag.clone(), Arc::clone(&consumer));
         let (number, no_wait, outbox) = (self.number, consume.no_wait, &peer.outbox);
         let announce = || {
@@ -217,10 +224,32 @@ impl Channel {
 
 /// The consumer's place among others; higher ones are served first.
 fn priority_of(arguments: &FieldTable) -> Result<i64, Error> {
-    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
-    value.as_i64().ok_or_else(|| {
+    Ok(integer(arguments, "x-priority")?.unwrap_or(0))
+}
+
+/// How long the consumer may take to settle a delivery: its own word is stronger than its queue's,
+/// and this one's than the setting.
+fn timeout_of(
+    consume: &BasicConsume,
+    queue: &Queue,
+    peer: &Peer,
+) -> Result<Option<Duration>, Error> {
+    let ms = match integer(&consume.arguments, TIMEOUT)? {
+        Some(own) => u64::try_from(own).map_err(|_| {
+            Error::precondition_failed(format!(
+                "invalid arg '{TIMEOUT}' for a consumer: {own} is below the minimum of 0"
+            ))
+        })?,
+        None => queue.options().consumer_timeout_ms.unwrap_or(peer.consumer_timeout_ms),
+    };
+    Ok((ms > 0 && !consume.no_ack).then(|| Duration::from_millis(ms)))
+}
+
+fn integer(arguments: &FieldTable, name: &str) -> Result<Option<i64>, Error> {
+    let Some(value) = arguments.get(name) else { return Ok(None) };
+    value.as_i64().map(Some).ok_or_else(|| {
         Error::precondition_failed(format!(
-            "invalid arg 'x-priority' for a consumer: an integer is needed, not a {}",
+            "invalid arg '{name}' for a consumer: an integer is needed, not a {}",
             value.type_name()
         ))
     })

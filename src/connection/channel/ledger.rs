@@ -2,26 +2,68 @@
 //!
 //! Tags are given in the order in which deliveries are written. Shared by the writer, who records,
 //! and the reader, who settles.
+//!
+//! How old a delivery is follows from its tag: now and then it is noted which tag was the last, and
+//! when. So the age of all of them costs nothing when one is recorded.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::broker::outstanding::Outstanding;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Consumer, Queue};
 use crate::store::Seq;
 
-/// One delivery that the client has to settle.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) seq: Seq,
-    /// Delivered to a consumer, and so counted by the channel's prefetch limit; not basic.get.
-    pub(crate) from_consumer: bool,
+/// Notes of tags and times; above it every second one goes, and ages are known less exactly.
+const MARKS_MAX: usize = 128;
+
+/// Who a delivery went to.
+#[derive(Clone)]
+pub(crate) enum Recipient {
+    /// Counted by the channel's prefetch limit, and to be settled in the consumer's time.
+    Consumer(Arc<Consumer>),
+    /// basic.get, from this queue.
+    Get(Arc<Queue>),
 }
 
-#[derive(Debug, Default)]
+impl Recipient {
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        match self {
+            Self::Consumer(consumer) => &consumer.queue,
+            Self::Get(queue) => queue,
+        }
+    }
+
+    fn consumer(&self) -> Option<&Arc<Consumer>> {
+        match self {
+            Self::Consumer(consumer) => Some(consumer),
+            Self::Get(_) => None,
+        }
+    }
+}
+
+/// One delivery that the client has to settle.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) recipient: Recipient,
+    pub(crate) seq: Seq,
+}
+
+/// Tags up to `tag` were given before `at`.
+#[derive(Debug)]
+struct Mark {
+    tag: u64,
+    at: Duration,
+}
+
+#[derive(Default)]
 pub(super) struct Ledger {
     last_tag: u64,
     held: Outstanding<Held>,
+    marks: VecDeque<Mark>,
+    /// Up to here the client may settle what it doesn't hold any more: it was taken back.
+    excused_through: u64,
     /// The channel is gone: nothing is recorded any more.
     closed: bool,
 }
@@ -36,8 +78,13 @@ impl Ledger {
         Some(self.last_tag)
     }
 
-    /// Gives the next tag to a delivery and remembers it. When the channel is gone, gives it back.
+    /// Gives the next tag to a delivery and remembers it. When channel or consumer have ended, gives
+    /// it back.
     pub(super) fn record(&mut self, held: Held) -> Result<u64, Held> {
+        let has_ended = |consumer: &Arc<Consumer>| consumer.is_ended.load(Ordering::Relaxed);
+        if held.recipient.consumer().is_some_and(has_ended) {
+            return Err(held);
+        }
         match self.pass() {
             Some(tag) => {
                 self.held.insert(tag, held);
@@ -48,13 +95,19 @@ impl Ledger {
     }
 
     /// Takes out what an ack, nack or reject means. Rule: tag 0 with `multiple` is all; otherwise
-    /// the tag must be outstanding itself.
+    /// the tag must be outstanding itself, or have been taken back.
     pub(super) fn settle(&mut self, tag: u64, multiple: bool) -> Option<Vec<(u64, Held)>> {
+        let is_excused = (1..=self.excused_through).contains(&tag);
         match (tag, multiple) {
             (0, true) => Some(self.held.drain().collect()),
-            (tag, true) if self.held.contains(tag) => Some(self.held.remove_through(tag)),
+            (tag, true) if is_excused || self.held.contains(tag) => {
+                Some(self.held.remove_through(tag))
+            }
             (_, true) => None,
-            (tag, false) => self.held.remove(tag).map(|held| vec![(tag, held)]),
+            (tag, false) => match self.held.remove(tag) {
+                Some(held) => Some(vec![(tag, held)]),
+                None => is_excused.then(Vec::new),
+            },
         }
     }
 
@@ -69,5 +122,55 @@ impl Ledger {
     pub(super) fn close(&mut self) -> Vec<(u64, Held)> {
         self.closed = true;
         self.held.drain().collect()
+    }
+
+    /// The consumers that have had something for longer than their timeout, each once. To be asked
+    /// now and then: what came since the last time counts from `now`.
+    pub(super) fn overdue(&mut self, now: Duration) -> Vec<Arc<Consumer>> {
+        self.mark(now);
+        let mut overdue: Vec<Arc<Consumer>> = Vec::new();
+        let mut marks = self.marks.iter().peekable();
+        for (tag, held) in self.held.iter() {
+            while marks.next_if(|mark| mark.tag < tag).is_some() {}
+            let Some(mark) = marks.peek() else { break };
+            let age = now.saturating_sub(mark.at);
+            if age.is_zero() {
+                break;
+            }
+            if let Some(consumer) = held.recipient.consumer()
+                && consumer.timeout.is_some_and(|timeout| age >= timeout)
+                && !overdue.iter().any(|other| other.id == consumer.id)
+            {
+                overdue.push(Arc::clone(consumer));
+            }
+        }
+        overdue
+    }
+
+    fn mark(&mut self, now: Duration) {
+        let oldest = self.held.iter().next().map_or(u64::MAX, |(tag, _)| tag);
+        while self.marks.front().is_some_and(|mark| mark.tag < oldest) {
+            self.marks.pop_front();
+        }
+        let marked = self.marks.back().map_or(0, |mark| mark.tag);
+        if oldest <= self.last_tag && marked < self.last_tag {
+            self.marks.push_back(Mark { tag: self.last_tag, at: now });
+        }
+        if self.marks.len() > MARKS_MAX {
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+    }
+
+    /// Takes out all that a consumer has. What the client says about it later means nothing.
+    pub(super) fn take_back(&mut self, consumer: u64) -> Vec<(u64, Held)> {
+        let is_its = |held: &Held| held.recipient.consumer().is_some_and(|its| its.id == consumer);
+        let its = self.held.iter().filter(|(_, held)| is_its(held));
+        let tags: Vec<u64> = its.map(|(tag, _)| tag).collect();
+        self.excused_through = self.excused_through.max(tags.last().copied().unwrap_or(0));
+        tags.into_iter().filter_map(|tag| Some((tag, self.held.remove(tag)?))).collect()
     }
 }

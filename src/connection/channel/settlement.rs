@@ -36,10 +36,11 @@ pub(super) fn settle(
 /// Groups what comes one after another from the same queue.
 pub(super) fn by_queue(held: Vec<(u64, Held)>) -> Vec<(Arc<Queue>, Vec<Seq>)> {
     let mut groups: Vec<(Arc<Queue>, Vec<Seq>)> = Vec::new();
-    for (_, Held { queue, seq, .. }) in held {
+    for (_, Held { recipient, seq }) in held {
+        let queue = recipient.queue();
         match groups.last_mut() {
-            Some((last, seqs)) if Arc::ptr_eq(last, &queue) => seqs.push(seq),
-            _ => groups.push((queue, vec![seq])),
+            Some((last, seqs)) if Arc::ptr_eq(last, queue) => seqs.push(seq),
+            _ => groups.push((Arc::clone(queue), vec![seq])),
         }
     }
     groups

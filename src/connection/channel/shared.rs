@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::confirms::{Confirms, Numbers};
-use super::ledger::{Held, Ledger};
+use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
 use crate::broker::reply::Requester;
@@ -53,13 +54,12 @@ impl ChannelShared {
         })
     }
 
-    /// Gives tags to deliveries that are about to be written. What a closed channel's client will
-    /// not get any more goes back to its queue.
+    /// Gives tags to deliveries that are about to be written. What will not be written any more,
+    /// because channel or consumer have ended, goes back to its queue.
     pub(crate) fn record(
         &self,
-        queue: &Arc<Queue>,
+        recipient: &Recipient,
         entries: &[Entry],
-        from_consumer: bool,
         no_ack: bool,
         tags: &mut Vec<u64>,
     ) {
@@ -72,14 +72,17 @@ impl ChannelShared {
                     tags.extend(ledger.pass());
                     continue;
                 }
-                let held = Held { queue: Arc::clone(queue), seq: entry.seq, from_consumer };
+                let held = Held { recipient: recipient.clone(), seq: entry.seq };
                 match ledger.record(held) {
                     Ok(tag) => tags.push(tag),
                     Err(held) => refused.push(held.seq),
                 }
             }
         }
-        requeue(queue, refused);
+        if let Recipient::Consumer(_) = recipient {
+            self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+        }
+        requeue(recipient.queue(), refused);
     }
 
     /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.
@@ -90,16 +93,32 @@ impl ChannelShared {
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
     pub(super) fn settle(&self, tag: u64, multiple: bool) -> Option<Vec<(u64, Held)>> {
         let settled = self.ledger.lock().settle(tag, multiple)?;
-        self.release_shared(&settled);
+        self.release_shared(consumed(&settled));
         Some(settled)
     }
 
     /// Undoes [`ChannelShared::settle`].
     pub(super) fn restore(&self, settled: Vec<(u64, Held)>) {
-        let consumed = settled.iter().filter(|(_, held)| held.from_consumer).count();
-        let consumed = u32::try_from(consumed).unwrap_or(u32::MAX);
-        self.consumer_unacked.fetch_add(consumed, Ordering::SeqCst);
+        self.consumer_unacked.fetch_add(consumed(&settled), Ordering::SeqCst);
         self.ledger.lock().restore(settled);
+    }
+
+    /// The consumers that have had something for longer than their timeout, each once; see
+    /// [`Ledger::overdue`].
+    pub(super) fn overdue(&self, now: Duration) -> Vec<Arc<Consumer>> {
+        self.ledger.lock().overdue(now)
+    }
+
+    /// Whether consumers have something out.
+    pub(super) fn has_unacked(&self) -> bool {
+        self.consumer_unacked.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes out of the ledger all that a consumer has.
+    pub(super) fn take_back(&self, consumer: &Consumer) -> Vec<(u64, Held)> {
+        let held = self.ledger.lock().take_back(consumer.id);
+        self.release_shared(consumed(&held));
+        held
     }
 
     /// Closes the ledger; what the client held has to go back to its queues.
@@ -123,9 +142,7 @@ impl ChannelShared {
         self.wake_resting();
     }
 
-    fn release_shared(&self, settled: &[(u64, Held)]) {
-        let consumed = settled.iter().filter(|(_, held)| held.from_consumer).count();
-        let consumed = u32::try_from(consumed).unwrap_or(u32::MAX);
+    fn release_shared(&self, consumed: u32) {
         if consumed > 0 {
             self.consumer_unacked.fetch_sub(consumed, Ordering::SeqCst);
             self.wake_resting();
@@ -169,6 +186,13 @@ impl ChannelShared {
             self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });
         }
     }
+}
+
+/// How many of them the prefetch limit counts.
+fn consumed(held: &[(u64, Held)]) -> u32 {
+    let is_consumed = |held: &Held| matches!(held.recipient, Recipient::Consumer(_));
+    let count = held.iter().filter(|(_, held)| is_consumed(held)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Gives deliveries back to their queue, oldest first.
