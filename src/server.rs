@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::broker::event::Event;
 use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::Config;
 use crate::connection::{self, ConnectionSettings};
@@ -98,7 +99,7 @@ impl Server {
         let (http, http_address) = open_http(config, checked).await?;
         let broker = open_broker(config, open).await?;
         let mut watcher = watch_store(broker.store_state(), &health);
-        watcher.spawn(watch_space(broker.store().space(), disk_alarm));
+        watcher.spawn(watch_space(Arc::clone(&broker), disk_alarm));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         health.send_if_modified(|health| {
             let is_starting = *health == Health::Starting;
@@ -196,16 +197,18 @@ fn watch_store(
 }
 
 /// A disk that is nearly full is an alarm for those who ask.
-async fn watch_space(
-    mut space: watch::Receiver<Space>,
-    disk_alarm: watch::Sender<Option<DiskAlarm>>,
-) {
+async fn watch_space(broker: Arc<Broker>, disk_alarm: watch::Sender<Option<DiskAlarm>>) {
+    let mut space = broker.store().space();
     loop {
-        let alarm = match *space.borrow_and_update() {
+        let alarm: Option<DiskAlarm> = match *space.borrow_and_update() {
             Space::Enough => None,
             Space::Low { free_bytes, limit_bytes } => Some(DiskAlarm { free_bytes, limit_bytes }),
         };
-        disk_alarm.send_replace(alarm);
+        let key = if alarm.is_some() { "alarm.set" } else { "alarm.cleared" };
+        let before = disk_alarm.send_replace(alarm);
+        if before.is_some() != alarm.is_some() {
+            broker.events.tell(None, || Event::new(key).text("resource", "disk"));
+        }
         if space.changed().await.is_err() {
             // The store is gone, and nobody is held back any more.
             std::future::pending().await

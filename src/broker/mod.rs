@@ -10,6 +10,7 @@ mod dead_letter;
 pub mod durable;
 mod equivalence;
 pub mod error;
+pub mod event;
 pub mod exchange;
 pub mod outstanding;
 pub mod publish;
@@ -30,6 +31,7 @@ use self::auth::{PasswordHash, User};
 use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
+use self::event::{Event, Events};
 use self::registry::Registry;
 use self::vhost::{QueueFactory, Vhost};
 use crate::protocol::wire::ShortStr;
@@ -103,7 +105,8 @@ pub struct Broker {
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, Arc<User>>,
     next_id: AtomicU64,
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
+    pub events: Arc<Events>,
 }
 
 impl Broker {
@@ -112,6 +115,7 @@ impl Broker {
     pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
         let is_new = opened.catalog.is_empty();
         let (store, memory) = (Arc::clone(&opened.store), settings.queue_memory_bytes_max);
+        let registry = Arc::new(Registry::default());
         let broker = Arc::new(Self {
             settings,
             store: opened.store,
@@ -119,7 +123,8 @@ impl Broker {
             vhosts: DashMap::new(),
             users: DashMap::new(),
             next_id: AtomicU64::new(1),
-            registry: Registry::default(),
+            events: Arc::new(Events::new(Arc::clone(&registry))),
+            registry,
         });
         broker.restore(opened.catalog, opened.queues);
         if is_new {
@@ -265,7 +270,11 @@ impl Broker {
 
     /// Adds a vhost; one that is there stays as it is.
     pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
+        let is_new = self.vhost(name).is_none();
         self.add_vhost(name)?;
+        if is_new {
+            self.events.tell(None, || Event::new("vhost.created").text("name", name));
+        }
         let definition = Definition::Vhost(VhostDefinition { name: name.to_owned() });
         Ok(self.store_change(CatalogChange::Put(definition)))
     }
@@ -275,24 +284,29 @@ impl Broker {
             Error::precondition_failed(format!("the vhost name '{name}' is longer than 255 bytes"))
         })?;
         let vhost = self.vhosts.entry(name.to_owned()).or_insert_with(|| {
-            Vhost::new(short, Arc::clone(&self.store), Arc::clone(&self.factory))
+            let (store, factory) = (Arc::clone(&self.store), Arc::clone(&self.factory));
+            Vhost::new(short, store, factory, Arc::clone(&self.events))
         });
         Ok(Arc::clone(&vhost))
     }
 
     /// Adds a user, or gives it another password. Effective at once.
     pub fn put_user(&self, name: &str, password: PasswordHash, tags: Vec<String>) -> Durable {
+        let is_new = self.user(name).is_none();
         let entry = self.users.entry(name.to_owned());
         let user = entry.or_insert_with(|| User::new(name.to_owned(), password.clone(), tags));
         user.set_password(password);
         let definition = Definition::User(user.definition());
         drop(user);
+        let key = if is_new { "user.created" } else { "user.password.changed" };
+        self.events.tell(None, || Event::new(key).text("name", name));
         self.store_change(CatalogChange::Put(definition))
     }
 
     /// Takes a user away; its connections may do nothing more. Answers whether there was one.
     pub fn delete_user(&self, name: &str) -> (bool, Durable) {
         let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
+        self.events.tell(None, || Event::new("user.deleted").text("name", name));
         let permissions = user
             .mark_deleted()
             .into_iter()
@@ -305,6 +319,11 @@ impl Broker {
     /// Sets what a user may do in a vhost. Effective at once.
     pub fn set_permissions(&self, permissions: PermissionDefinition) -> Result<Durable, Error> {
         self.grant(&permissions)?;
+        let PermissionDefinition { user, vhost, configure, write, read } = &permissions;
+        self.events.tell(None, || {
+            let event = Event::new("permission.created").text("user", user).text("vhost", vhost);
+            event.text("configure", configure).text("write", write).text("read", read)
+        });
         Ok(self.store_change(CatalogChange::Put(Definition::Permission(permissions))))
     }
 
@@ -320,6 +339,9 @@ impl Broker {
     /// Takes away what a user may do in a vhost. Effective at once.
     pub fn clear_permissions(&self, user: &str, vhost: &str) -> Durable {
         if self.user(user).is_some_and(|user| user.clear_permissions(vhost)) {
+            self.events.tell(None, || {
+                Event::new("permission.deleted").text("user", user).text("vhost", vhost)
+            });
             let key = DefinitionKey::Permission { user: user.to_owned(), vhost: vhost.to_owned() };
             return self.store_change(CatalogChange::Delete(key));
         }

@@ -13,6 +13,7 @@ use crate::protocol::table::FieldTable;
 pub struct ConnectionInfo {
     pub id: ConnectionId,
     pub peer: SocketAddr,
+    pub local: SocketAddr,
     pub user: String,
     pub vhost: String,
     /// What the client says of itself.
@@ -20,6 +21,13 @@ pub struct ConnectionInfo {
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_seconds: u16,
+}
+
+impl ConnectionInfo {
+    /// `127.0.0.1:40000 -> 127.0.0.1:5672`, which no other open connection has.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.peer, self.local)
+    }
 }
 
 /// The open connections. Each one adds itself and takes itself out.
@@ -33,8 +41,13 @@ impl Registry {
         self.connections.insert(info.id, Arc::new(info));
     }
 
-    pub fn remove(&self, id: ConnectionId) {
-        self.connections.remove(&id);
+    /// Answers it, if it was there.
+    pub fn remove(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
+        self.connections.remove(&id).map(|(_, info)| info)
+    }
+
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
+        self.connections.get(&id).map(|found| Arc::clone(&found))
     }
 
     pub fn len(&self) -> usize {

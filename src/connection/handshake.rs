@@ -23,9 +23,10 @@ use tokio::net::TcpStream;
 use super::ConnectionSettings;
 use super::close::{Failure, MethodId};
 use super::reader::Reader;
-use crate::broker::Broker;
 use crate::broker::auth::User;
+use crate::broker::event::Event;
 use crate::broker::vhost::Vhost;
+use crate::broker::{Broker, LoginRefused};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
@@ -191,7 +192,12 @@ impl<'a> Handshake<'a> {
         let by = MethodId { class: 10, method: 11 };
         let Credentials { user, password } = credentials(start_ok).map_err(|f| f.by(by))?;
         let local = self.peer.ip().to_canonical().is_loopback();
-        self.broker.authenticate(&user, &password, local).map_err(|refused| {
+        let authenticated = self.broker.authenticate(&user, &password, local);
+        let error = authenticated.as_ref().err().map(LoginRefused::to_string);
+        self.broker
+            .events
+            .tell(None, || Event::login(&user, &start_ok.mechanism, self.peer, error.as_deref()));
+        authenticated.map_err(|refused| {
             tracing::warn!(peer = %self.peer, user, "login refused: {refused}");
             if !has_capability(&start_ok.client_properties, "authentication_failure_close") {
                 return Ended::Silently;

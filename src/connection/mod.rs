@@ -48,6 +48,7 @@ use self::reader::Reader;
 use self::session::{Session, Step};
 use self::writer::Writer;
 use crate::broker::auth::Actor;
+use crate::broker::event::Event;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::FrameKind;
@@ -106,20 +107,27 @@ pub async fn serve(
     settings: Arc<ConnectionSettings>,
     stop: watch::Receiver<bool>,
 ) {
+    let Ok(local) = socket.local_addr() else { return };
     let handshake = Handshake::new(socket, peer, &broker, &settings);
     let Some((agreed, reader)) = handshake.run().await else { return };
     let id = broker.next_connection_id();
     let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
-    let info = info_of(id, peer, &agreed);
+    let info = info_of(id, (peer, local), &agreed);
+    broker.events.tell(None, || Event::connection("connection.created", &info));
     broker.registry.add(info);
     let served = Connection::begin(id, agreed, reader, &broker, &settings, stop);
     served.run().instrument(span).await;
 }
 
-fn info_of(id: ConnectionId, peer: SocketAddr, agreed: &Agreed) -> ConnectionInfo {
+fn info_of(
+    id: ConnectionId,
+    (peer, local): (SocketAddr, SocketAddr),
+    agreed: &Agreed,
+) -> ConnectionInfo {
     ConnectionInfo {
         id,
         peer,
+        local,
         user: agreed.user.name.clone(),
         vhost: agreed.vhost.name.to_string(),
         client_properties: agreed.client_properties.clone(),
@@ -379,7 +387,9 @@ impl Drop for Connection {
         self.session.close();
         self.outbox.give_back();
         let Peer { broker, actor, .. } = &self.session.peer;
-        broker.registry.remove(actor.connection);
+        if let Some(info) = broker.registry.remove(actor.connection) {
+            broker.events.tell(None, || Event::connection("connection.closed", &info));
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
 use crate::broker::durable::Durable;
+use crate::broker::event::Event;
 use crate::broker::publish::PublishBatch;
 use crate::broker::vhost::Vhost;
 use crate::protocol::generated::Method;
@@ -91,6 +92,11 @@ impl Peer {
             let code = ReplyCode::NoRoute;
             self.outbox.put(Outgoing::Return { channel, code, message });
         }
+    }
+
+    /// Tells of something that this client did.
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        self.broker.events.tell(Some(&self.actor), event);
     }
 
     /// Notes that a publish has to be confirmed.

@@ -1,7 +1,7 @@
 //! When to look for consumers that don't settle what they have.
 //!
 //! ```text
-//!   off ──a consumer with a timeout comes──▶ every eighth of the shortest ──the last is gone──▶ off
+//!   off ──a consumer with a timeout──▶ every eighth of the shortest ──the last is gone──▶ off
 //! ```
 //!
 //! One timer for all consumers of a connection. Owned by the connection's reader, which looks while

@@ -7,6 +7,7 @@
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `consumer_timeout`: consumers that don't settle what they have
+//! * `events`: what happens in the broker, told as messages
 //! * `prefetch`: limits on what is out, and changing them
 //! * `reply_to`: replies without a queue for them
 //! * `single_active`: queues with one active consumer at a time
@@ -21,6 +22,7 @@ mod channels;
 mod consume;
 mod consumer_timeout;
 mod durability;
+mod events;
 mod exchanges;
 mod fairness;
 mod frames;

@@ -52,6 +52,12 @@ pub struct Consumer {
     pub lane: Arc<dyn Lane>,
 }
 
+impl Consumer {
+    pub fn prefetch_count(&self) -> u16 {
+        self.prefetch_count.load(Ordering::Relaxed)
+    }
+}
+
 struct Slot {
     consumer: Arc<Consumer>,
     unacked: u32,
@@ -66,7 +72,7 @@ impl Slot {
 
     /// How many more may be out. For one that acks nothing: how many more it may get at a time.
     fn credit(&self) -> u64 {
-        match self.consumer.prefetch_count.load(Ordering::Relaxed) {
+        match self.consumer.prefetch_count() {
             0 => u64::from(u16::MAX),
             limit => u64::from(limit).saturating_sub(u64::from(self.unacked)),
         }

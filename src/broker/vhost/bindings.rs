@@ -9,6 +9,7 @@ use crate::broker::binding::{Binding, Destination, DestinationKey};
 use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::exchange::Exchange;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -31,7 +32,7 @@ impl Vhost {
     /// Binds a destination to an exchange; once more is as good as once.
     pub fn bind(&self, request: BindRequest, actor: &Actor) -> Result<Durable, Error> {
         let request = self.check_bind_request(request, actor)?;
-        let mut topology = self.topology();
+        let mut topology = self.topology(Some(actor));
         let source = self.existing_exchange(&request.source)?;
         let destination = self.existing_destination(&request, actor)?;
         let binding = Binding {
@@ -42,6 +43,8 @@ impl Vhost {
         };
         let Some(binding) = source.bind(binding)? else { return Ok(Durable::already()) };
         topology.note(&binding);
+        let created = || Event::binding("binding.created", &binding, &self.name);
+        self.note_event(&mut topology, created);
         let mut batch = Changes::default();
         if is_durable(&source, &binding) {
             let definition = Definition::Binding(binding.definition(&self.name));
@@ -53,7 +56,7 @@ impl Vhost {
     /// Takes a binding away; one that isn't there is gone already.
     pub fn unbind(&self, request: BindRequest, actor: &Actor) -> Result<Durable, Error> {
         let request = self.check_bind_request(request, actor)?;
-        let mut topology = self.topology();
+        let mut topology = self.topology(Some(actor));
         let Some(source) = self.exchange(&request.source) else { return Ok(Durable::already()) };
         if let Some(queue) = self.queue(&request.destination)
             && request.destination_kind == DestinationKind::Queue
@@ -87,7 +90,7 @@ impl Vhost {
         let (key, arguments) = (name(&stored.binding_key), stored.arguments);
         let binding = Binding { source: source.name.clone(), destination, key, arguments };
         if let Some(binding) = source.bind(binding)? {
-            self.topology().note(&binding);
+            self.topology(None).note(&binding);
         }
         Ok(())
     }
@@ -169,6 +172,7 @@ impl Vhost {
         batch: &mut Changes,
     ) {
         topology.forget(binding);
+        self.note_event(topology, || Event::binding("binding.deleted", binding, &self.name));
         if is_durable(source, binding) {
             let key = DefinitionKey::Binding(binding.definition(&self.name));
             batch.push(Record::Catalog(CatalogChange::Delete(key)));

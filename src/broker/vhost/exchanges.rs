@@ -8,6 +8,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, ExchangeProperties};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -46,7 +47,7 @@ impl Vhost {
         refuse_default(&name)?;
         actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
         let kind = ExchangeKind::parse(&request.kind)?;
-        let _topology = self.topology();
+        let mut topology = self.topology(Some(actor));
         if let Some(current) = self.exchange(&name) {
             return self.check_same_exchange(&current, kind, &request).map(|()| Durable::already());
         }
@@ -72,6 +73,8 @@ impl Vhost {
             let definition = Definition::Exchange(exchange.definition(&self.name));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
+        let created = || Event::exchange("exchange.created", &exchange, &self.name);
+        self.note_event(&mut topology, created);
         self.exchanges.insert(name, exchange);
         Ok(Durable::append(&*self.store, batch))
     }
@@ -138,7 +141,7 @@ impl Vhost {
             )));
         }
         actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
-        let mut topology = self.topology();
+        let mut topology = self.topology(Some(actor));
         let Some(exchange) = self.exchange(&name) else { return Ok(Durable::already()) };
         if if_unused && exchange.binding_count() > 0 {
             return Err(Error::precondition_failed(format!("{described} in use")));
@@ -162,6 +165,8 @@ impl Vhost {
         }
         let key = (DestinationKind::Exchange, exchange.name.clone());
         self.remove_bindings_to(topology, &key, batch);
+        let deleted = || Event::exchange("exchange.deleted", exchange, &self.name);
+        self.note_event(topology, deleted);
         if exchange.durable {
             let key = DefinitionKey::Exchange {
                 vhost: self.name.to_string(),

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod exchanges;
+mod own;
 mod queues;
 mod routing;
 
@@ -22,8 +23,10 @@ pub use exchanges::ExchangeDeclare;
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
+use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
 use super::dead_letter::{Reason, dead_letter};
+use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::queue::memory::QueueMemory;
 use super::queue::{Queue, QueueOptions, QueueProperties};
@@ -74,6 +77,7 @@ pub struct Vhost {
     pub name: ShortStr,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
+    events: Arc<Events>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
@@ -85,7 +89,9 @@ pub struct Vhost {
 /// The right to change the topology; what was found by it before is stale when this is dropped.
 struct TopologyGuard<'a> {
     topology: MutexGuard<'a, Topology>,
-    version: &'a AtomicU64,
+    vhost: &'a Vhost,
+    /// Who makes the change, if it is a client.
+    actor: Option<&'a Actor>,
 }
 
 impl Deref for TopologyGuard<'_> {
@@ -104,7 +110,12 @@ impl DerefMut for TopologyGuard<'_> {
 
 impl Drop for TopologyGuard<'_> {
     fn drop(&mut self) {
-        self.version.fetch_add(1, Ordering::Release);
+        self.vhost.version.fetch_add(1, Ordering::Release);
+        let events = std::mem::take(&mut self.topology.events);
+        if !events.is_empty() {
+            let tell = || self.vhost.events.tell_all(self.actor, events);
+            MutexGuard::unlocked(&mut self.topology, tell);
+        }
     }
 }
 
@@ -115,13 +126,22 @@ struct Topology {
     leading_to: HashMap<DestinationKey, BTreeMap<usize, Arc<Binding>>>,
     /// The exclusive queues of each connection.
     exclusive: HashMap<ConnectionId, Vec<Arc<Queue>>>,
+    /// What has to be told when the change is made.
+    events: Vec<Event>,
 }
 
 impl Vhost {
     /// A vhost with the predeclared exchanges.
-    pub fn new(name: ShortStr, store: Arc<dyn Store>, factory: Arc<QueueFactory>) -> Arc<Self> {
+    pub fn new(
+        name: ShortStr,
+        store: Arc<dyn Store>,
+        factory: Arc<QueueFactory>,
+        events: Arc<Events>,
+    ) -> Arc<Self> {
         let exchanges = DashMap::new();
-        for (name, kind, internal) in PREDECLARED {
+        let has_events = name == EVENT_VHOST;
+        let own = has_events.then_some((EVENT_EXCHANGE, ExchangeKind::Topic, true));
+        for (name, kind, internal) in PREDECLARED.into_iter().chain(own) {
             let exchange = Exchange::new(ExchangeProperties {
                 name: ShortStr::from_static(name),
                 kind,
@@ -134,20 +154,32 @@ impl Vhost {
                 exchanges.insert(ShortStr::from_static(name), exchange);
             }
         }
-        Arc::new(Self {
+        let vhost = Arc::new(Self {
             name,
             store,
             factory,
+            events,
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
-        })
+        });
+        if has_events && let Some(exchange) = vhost.exchange(EVENT_EXCHANGE) {
+            vhost.events.set_home(&vhost, exchange);
+        }
+        vhost
     }
 
-    fn topology(&self) -> TopologyGuard<'_> {
-        TopologyGuard { topology: self.topology.lock(), version: &self.version }
+    fn topology<'a>(&'a self, actor: Option<&'a Actor>) -> TopologyGuard<'a> {
+        TopologyGuard { topology: self.topology.lock(), vhost: self, actor }
+    }
+
+    /// Notes what has to be told of a change, if anybody listens.
+    fn note_event(&self, topology: &mut Topology, event: impl FnOnce() -> Event) {
+        if self.events.are_heard() {
+            topology.events.push(event());
+        }
     }
 
     /// What was found of exchanges, bindings and queues holds as long as this is the same. To be

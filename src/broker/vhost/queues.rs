@@ -12,6 +12,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties, arguments};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -71,7 +72,7 @@ impl Vhost {
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
-        let mut topology = self.topology();
+        let mut topology = self.topology(Some(actor));
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
             return Ok((current, Durable::already()));
@@ -93,6 +94,7 @@ impl Vhost {
         }
         let durable = Durable::append(&*self.store, batch);
         self.queues.insert(queue.name().clone(), Arc::clone(&queue));
+        self.note_event(&mut topology, || Event::queue("queue.created", &queue));
         Ok((queue, durable))
     }
 
@@ -200,6 +202,8 @@ impl Vhost {
         let queue = self.readable_queue(name, actor)?;
         let mut batch = Changes::default();
         let count = queue.purge(&mut batch);
+        let purged = || Event::queue("queue.purged", &queue).number("message_count", count);
+        self.events.tell(Some(actor), purged);
         Ok((count, Durable::append(&*self.store, batch)))
     }
 
@@ -215,12 +219,12 @@ impl Vhost {
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
         let Some(queue) = self.queue(&name) else { return Ok(Deleted::already()) };
         queue.check_exclusive(actor.connection)?;
-        self.remove_queue(&queue, if_unused, if_empty)
+        self.remove_queue(&queue, if_unused, if_empty, Some(actor))
     }
 
     /// Deletes a queue that has lost its last consumer, unless it has got another one since.
     pub fn delete_unused_queue(&self, queue: &Arc<Queue>) -> Durable {
-        match self.remove_queue(queue, true, false) {
+        match self.remove_queue(queue, true, false, None) {
             Ok(deleted) => deleted.durable,
             Err(_) => Durable::already(),
         }
@@ -228,11 +232,11 @@ impl Vhost {
 
     /// Deletes the exclusive queues of a connection that ends.
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
-        let owned = self.topology().exclusive.remove(&owner).unwrap_or_default();
+        let owned = self.topology(None).exclusive.remove(&owner).unwrap_or_default();
         for queue in owned {
             // Exclusive queues are not durable: there is nothing to wait for. Their consumers are
             // the owner's, and it is gone.
-            drop(self.remove_queue(&queue, false, false));
+            drop(self.remove_queue(&queue, false, false, None));
         }
     }
 
@@ -241,8 +245,9 @@ impl Vhost {
         queue: &Arc<Queue>,
         if_unused: bool,
         if_empty: bool,
+        actor: Option<&Actor>,
     ) -> Result<Deleted, Error> {
-        let mut topology = self.topology();
+        let mut topology = self.topology(actor);
         if queue.is_deleted() {
             return Ok(Deleted::already());
         }
@@ -252,6 +257,10 @@ impl Vhost {
         let mut batch = Changes::default();
         let key = (DestinationKind::Queue, queue.name().clone());
         self.remove_bindings_to(&mut topology, &key, &mut batch);
+        for consumer in &consumers {
+            self.note_event(&mut topology, || Event::consumer("consumer.deleted", consumer));
+        }
+        self.note_event(&mut topology, || Event::queue("queue.deleted", queue));
         if queue.properties.durable {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };

@@ -8,6 +8,7 @@ use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::queue::{Consumer, Lane, Queue};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::connection::close::{Failure, MethodId};
@@ -94,9 +95,11 @@ impl Channel {
                 outbox.put_method(number, BasicConsumeOk { consumer_tag: tag.clone() });
             }
         };
-        let added = queue.add_consumer(consumer, announce, peer.publishes.records());
+        let added = queue.add_consumer(Arc::clone(&consumer), announce, peer.publishes.records());
         if added.is_err() {
             self.shared.consumers.lock().remove(&tag);
+        } else {
+            peer.tell(|| Event::consumer("consumer.created", &consumer));
         }
         Ok(added?)
     }
@@ -126,7 +129,7 @@ impl Channel {
         }
         let consumer = self.shared.consumers.lock().remove(&cancel.consumer_tag);
         if let Some(consumer) = consumer
-            && consumer.queue.remove_consumer(consumer.id)
+            && remove_consumer(&consumer, peer)
         {
             let durable = peer.vhost.delete_unused_queue(&consumer.queue);
             peer.finish(durable, cancel.no_wait).await?;
@@ -220,6 +223,13 @@ impl Channel {
         peer.reply(self.number, !answer, BasicRecoverOk);
         Ok(())
     }
+}
+
+/// Takes a consumer out of its queue. Answers whether the queue has to go with it.
+pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
+    let is_unused = consumer.queue.remove_consumer(consumer.id);
+    peer.tell(|| Event::consumer("consumer.deleted", consumer));
+    is_unused
 }
 
 /// The consumer's place among others; higher ones are served first.

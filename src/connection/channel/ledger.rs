@@ -78,8 +78,8 @@ impl Ledger {
         Some(self.last_tag)
     }
 
-    /// Gives the next tag to a delivery and remembers it. When channel or consumer have ended, gives
-    /// it back.
+    /// Gives the next tag to a delivery and remembers it. When channel or consumer have ended,
+    /// gives it back.
     pub(super) fn record(&mut self, held: Held) -> Result<u64, Held> {
         let has_ended = |consumer: &Arc<Consumer>| consumer.is_ended.load(Ordering::Relaxed);
         if held.recipient.consumer().is_some_and(has_ended) {

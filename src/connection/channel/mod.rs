@@ -18,6 +18,7 @@ mod tx;
 
 use std::sync::Arc;
 
+use self::basic::remove_consumer;
 use self::content::ContentAssembler;
 use self::reply::ReplyConsumer;
 use self::settlement::by_queue;
@@ -26,6 +27,7 @@ use self::tx::Transaction;
 use super::close::Failure;
 use super::peer::Peer;
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::queue::Queue;
 use crate::protocol::frame::{ContentHead, Frame};
 use crate::protocol::generated::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method};
@@ -58,6 +60,7 @@ impl Channel {
     pub(super) fn open(number: u16, peer: &Peer) -> Self {
         let outbox = Arc::clone(&peer.outbox);
         peer.outbox.put_method(number, ChannelOpenOk);
+        peer.tell(|| Event::channel("channel.created", number, &peer.vhost.name));
         Self {
             number,
             shared: ChannelShared::new(number, outbox, peer.tell_cancelled),
@@ -173,7 +176,7 @@ impl Channel {
         let consumers = std::mem::take(&mut *self.shared.consumers.lock());
         let mut unused: Vec<Arc<Queue>> = Vec::new();
         for consumer in consumers.into_values() {
-            if consumer.queue.remove_consumer(consumer.id) {
+            if remove_consumer(&consumer, peer) {
                 unused.push(Arc::clone(&consumer.queue));
             }
         }
@@ -189,5 +192,6 @@ impl Channel {
             // The client doesn't wait for it, and neither does the broker.
             drop(peer.vhost.delete_unused_queue(&queue));
         }
+        peer.tell(|| Event::channel("channel.closed", self.number, &peer.vhost.name));
     }
 }

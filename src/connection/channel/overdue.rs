@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Channel;
+use super::basic::remove_consumer;
 use super::settlement::by_queue;
 use super::shared::requeue;
 use crate::broker::queue::{Consumer, Lane};
@@ -32,9 +33,9 @@ impl Channel {
                 return Err(Failure::new(
                     ReplyCode::PreconditionFailed,
                     format!(
-                        "delivery acknowledgement on channel {} timed out. Timeout value used: {ms} \
-                         ms. This timeout value can be configured, see consumers doc guide to learn \
-                         more",
+                        "delivery acknowledgement on channel {} timed out. Timeout value used: \
+                         {ms} ms. This timeout value can be configured, see consumers doc guide to \
+                         learn more",
                         self.number
                     ),
                 ));
@@ -52,7 +53,7 @@ impl Channel {
     fn end_consumer(&self, consumer: &Arc<Consumer>, peer: &Peer) {
         let is_there = |other: &Arc<Consumer>| other.id == consumer.id;
         let was_there = self.shared.consumers.lock().get(&consumer.tag).is_some_and(is_there);
-        let is_unused = was_there && consumer.queue.remove_consumer(consumer.id);
+        let is_unused = was_there && remove_consumer(consumer, peer);
         if was_there {
             self.shared.cancelled(consumer);
         }

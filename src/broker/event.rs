@@ -1,0 +1,223 @@
+//! The event exchange: what happens in the broker, as messages for whoever binds to it.
+//!
+//! `amq.rabbitmq.event` is a topic exchange of the vhost `/`. An event has no body; its routing key
+//! says what happened, its headers to what, by whom, from where and when, with RabbitMQ's names.
+//!
+//! While nothing is bound, nothing is built. An event is told when it is done and no lock is held
+//! any more: it goes into queues as any other message does, and nobody waits for it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::auth::Actor;
+use super::binding::Binding;
+use super::exchange::Exchange;
+use super::queue::{Consumer, Queue};
+use super::registry::{ConnectionInfo, Registry};
+use super::vhost::Vhost;
+use crate::protocol::message::Body;
+use crate::protocol::properties::{BasicProperties, Properties};
+use crate::protocol::table::{FieldTable, FieldValue};
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::DestinationKind;
+
+pub const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
+
+/// The vhost whose exchange it is.
+pub const EVENT_VHOST: &str = "/";
+
+/// Something that happened.
+#[derive(Debug)]
+pub struct Event {
+    /// Such as `queue.created`.
+    key: &'static str,
+    headers: FieldTable,
+}
+
+/// Where events go.
+pub struct Events {
+    registry: Arc<Registry>,
+    home: RwLock<Option<Home>>,
+}
+
+#[derive(Clone)]
+struct Home {
+    vhost: Weak<Vhost>,
+    exchange: Arc<Exchange>,
+}
+
+impl Events {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, home: RwLock::new(None) }
+    }
+
+    /// The vhost has come whose exchange it is.
+    pub fn set_home(&self, vhost: &Arc<Vhost>, exchange: Arc<Exchange>) {
+        *self.home.write() = Some(Home { vhost: Arc::downgrade(vhost), exchange });
+    }
+
+    /// Whether anything is bound.
+    pub fn are_heard(&self) -> bool {
+        self.home.read().as_ref().is_some_and(|home| home.exchange.binding_count() > 0)
+    }
+
+    /// Tells of something that a client did, or that nobody did. Not to be called under a lock.
+    pub fn tell(&self, actor: Option<&Actor>, event: impl FnOnce() -> Event) {
+        if self.are_heard() {
+            self.tell_all(actor, vec![event()]);
+        }
+    }
+
+    /// The same for what was done together.
+    pub fn tell_all(&self, actor: Option<&Actor>, events: Vec<Event>) {
+        let Some(Home { vhost, exchange }) = self.home.read().clone() else { return };
+        let Some(vhost) = vhost.upgrade() else { return };
+        for event in events {
+            let event = match actor {
+                Some(actor) => event.by(actor, &self.registry),
+                None => event,
+            };
+            let key = ShortStr::from_static(event.key);
+            vhost.publish_own(&exchange, &key, &event.properties(), Body::default());
+        }
+    }
+}
+
+impl Event {
+    pub fn new(key: &'static str) -> Self {
+        Self { key, headers: FieldTable::default() }
+    }
+
+    fn with(mut self, name: &'static str, value: FieldValue) -> Self {
+        self.headers.insert(ShortStr::from_static(name), value);
+        self
+    }
+
+    pub fn text(self, name: &'static str, text: &str) -> Self {
+        self.with(name, FieldValue::LongStr(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    pub fn flag(self, name: &'static str, flag: bool) -> Self {
+        self.with(name, FieldValue::Bool(flag))
+    }
+
+    /// A number; one that is too large is the largest.
+    pub fn number(self, name: &'static str, number: impl TryInto<i64>) -> Self {
+        self.with(name, FieldValue::I64(number.try_into().unwrap_or(i64::MAX)))
+    }
+
+    pub fn table(self, name: &'static str, table: &FieldTable) -> Self {
+        self.with(name, FieldValue::Table(table.clone()))
+    }
+
+    /// Who did it, and from where.
+    fn by(self, actor: &Actor, registry: &Registry) -> Self {
+        let event = self.text("user_who_performed_action", &actor.user.name);
+        match registry.get(actor.connection) {
+            Some(info) => event.text("connection", &info.name()).at_peer(info.peer),
+            None => event,
+        }
+    }
+
+    fn at_peer(self, peer: SocketAddr) -> Self {
+        self.text("peer_host", &peer.ip().to_string()).number("peer_port", peer.port())
+    }
+
+    /// The properties of the event as a message.
+    fn properties(self) -> Properties {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let event = self.number("timestamp_in_ms", since.as_millis());
+        Properties::from(&BasicProperties {
+            headers: Some(event.headers),
+            delivery_mode: Some(2),
+            timestamp: Some(since.as_secs()),
+            ..BasicProperties::default()
+        })
+    }
+
+    pub fn queue(key: &'static str, queue: &Queue) -> Self {
+        let properties = &queue.properties;
+        Self::new(key)
+            .text("name", &properties.name)
+            .text("vhost", &properties.vhost)
+            .flag("durable", properties.durable)
+            .flag("auto_delete", properties.auto_delete)
+            .flag("exclusive", properties.exclusive_to.is_some())
+            .table("arguments", &properties.arguments)
+    }
+
+    pub fn exchange(key: &'static str, exchange: &Exchange, vhost: &str) -> Self {
+        Self::new(key)
+            .text("name", &exchange.name)
+            .text("vhost", vhost)
+            .text("type", exchange.kind.name())
+            .flag("durable", exchange.durable)
+            .flag("auto_delete", exchange.auto_delete)
+            .flag("internal", exchange.internal)
+            .table("arguments", &exchange.arguments)
+    }
+
+    pub fn binding(key: &'static str, binding: &Binding, vhost: &str) -> Self {
+        let (kind, destination) = binding.destination.key();
+        let kind = match kind {
+            DestinationKind::Queue => "queue",
+            DestinationKind::Exchange => "exchange",
+        };
+        Self::new(key)
+            .text("vhost", vhost)
+            .text("source_name", &binding.source)
+            .text("source_kind", "exchange")
+            .text("destination_name", &destination)
+            .text("destination_kind", kind)
+            .text("routing_key", &binding.key)
+            .table("arguments", &binding.arguments)
+    }
+
+    pub fn consumer(key: &'static str, consumer: &Consumer) -> Self {
+        Self::new(key)
+            .text("consumer_tag", &consumer.tag)
+            .text("queue", consumer.queue.name())
+            .text("vhost", &consumer.queue.properties.vhost)
+            .flag("exclusive", consumer.exclusive)
+            .flag("ack_required", !consumer.no_ack)
+            .number("prefetch_count", consumer.prefetch_count())
+            .table("arguments", &consumer.arguments)
+    }
+
+    pub fn connection(key: &'static str, info: &ConnectionInfo) -> Self {
+        Self::new(key)
+            .text("name", &info.name())
+            .text("user", &info.user)
+            .text("vhost", &info.vhost)
+            .text("protocol", "AMQP 0-9-1")
+            .at_peer(info.peer)
+            .text("host", &info.local.ip().to_string())
+            .number("port", info.local.port())
+            .number("channel_max", info.channel_max)
+            .number("frame_max", info.frame_max)
+            .number("timeout", info.heartbeat_seconds)
+            .table("client_properties", &info.client_properties)
+    }
+
+    pub fn channel(key: &'static str, number: u16, vhost: &str) -> Self {
+        Self::new(key).number("number", number).text("vhost", vhost)
+    }
+
+    /// A login, and why it was refused, if it was.
+    pub fn login(name: &str, mechanism: &str, peer: SocketAddr, error: Option<&str>) -> Self {
+        let key = match error {
+            None => "user.authentication.success",
+            Some(_) => "user.authentication.failure",
+        };
+        let event =
+            Self::new(key).text("name", name).text("auth_mechanism", mechanism).at_peer(peer);
+        match error {
+            Some(error) => event.text("error", error),
+            None => event,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Messages that the broker publishes itself: events and traces.
+
+use std::sync::Arc;
+
+use super::Vhost;
+use crate::broker::exchange::Exchange;
+use crate::broker::publish::PublishBatch;
+use crate::protocol::message::{Body, Message};
+use crate::protocol::properties::Properties;
+use crate::protocol::wire::ShortStr;
+
+impl Vhost {
+    /// Publishes a message, if it finds a queue. Nobody waits for it to be on disk. Not to be
+    /// called under a lock of a queue or of the topology.
+    pub(in crate::broker) fn publish_own(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_key: &ShortStr,
+        properties: &Properties,
+        body: Body,
+    ) {
+        let route = self.route(exchange, routing_key, properties).queues;
+        if route.is_empty() {
+            return;
+        }
+        let message = Message::new(&exchange.name, routing_key, properties, body, false);
+        let mut batch = PublishBatch::default();
+        batch.publish(Arc::new(message), &route);
+        batch.take().append(&*self.store, None);
+    }
+}
