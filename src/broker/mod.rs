@@ -17,6 +17,7 @@ pub mod publish;
 pub mod queue;
 pub mod registry;
 pub mod reply;
+pub mod trace;
 pub mod vhost;
 
 use std::collections::HashMap;
@@ -40,6 +41,9 @@ use crate::store::definition::{
 };
 use crate::store::record::{QueueId, Record};
 use crate::store::{Opened, RecoveredQueue, Store, StoreState};
+
+/// What a broker that is alone is called.
+pub const NODE_NAME: &str = "ferrymq@localhost";
 
 /// The vhost and the user that a new data directory begins with, as RabbitMQ's does.
 const DEFAULT_VHOST: &str = "/";

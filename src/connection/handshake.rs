@@ -26,7 +26,7 @@ use super::reader::Reader;
 use crate::broker::auth::User;
 use crate::broker::event::Event;
 use crate::broker::vhost::Vhost;
-use crate::broker::{Broker, LoginRefused};
+use crate::broker::{Broker, LoginRefused, NODE_NAME};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
@@ -344,7 +344,7 @@ fn server_properties() -> FieldTable {
     let text = |text: &'static str| FieldValue::LongStr(Bytes::from_static(text.as_bytes()));
     FieldTable::from_iter([
         (ShortStr::from_static("capabilities"), FieldValue::Table(capabilities)),
-        (ShortStr::from_static("cluster_name"), text("ferrymq@localhost")),
+        (ShortStr::from_static("cluster_name"), text(NODE_NAME)),
         (ShortStr::from_static("copyright"), text("The FerryMQ authors")),
         (ShortStr::from_static("information"), text("Licensed under the Apache License 2.0")),
         (ShortStr::from_static("platform"), text(concat!("FerryMQ ", env!("CARGO_PKG_VERSION")))),

@@ -251,6 +251,7 @@ impl Connection {
     async fn handle_frames(&mut self) -> Option<Ended> {
         // Once a read: the few messages that come after it are what the reserve is for.
         let is_low = self.blocking.is_low();
+        self.session.peer.is_tracing = self.session.peer.tracer.is_on();
         loop {
             if is_low && let Some(ended) = self.hold_publishes().await {
                 return Some(ended);

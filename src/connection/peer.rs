@@ -17,6 +17,7 @@ use crate::broker::auth::Actor;
 use crate::broker::durable::Durable;
 use crate::broker::event::Event;
 use crate::broker::publish::PublishBatch;
+use crate::broker::trace::Tracer;
 use crate::broker::vhost::Vhost;
 use crate::protocol::generated::Method;
 use crate::protocol::message::Message;
@@ -40,6 +41,9 @@ pub(super) struct Peer {
     /// For consumers and queues that say nothing else; 0 is none.
     pub(super) consumer_timeout_ms: u64,
     pub(super) timeouts: Timeouts,
+    pub(super) tracer: Arc<Tracer>,
+    /// What is published is traced; looked at once a read.
+    pub(super) is_tracing: bool,
     /// The client wants to hear of consumers that the broker cancels.
     pub(super) tell_cancelled: bool,
 }
@@ -63,6 +67,9 @@ impl Peer {
         settings: &ConnectionSettings,
         tell_cancelled: bool,
     ) -> Self {
+        let info = broker.registry.get(actor.connection);
+        let name = info.map(|info| info.name()).unwrap_or_default();
+        let tracer = Tracer::new(Arc::clone(&vhost), name, actor.user.name.clone());
         Self {
             broker,
             vhost,
@@ -76,6 +83,8 @@ impl Peer {
             consumers_per_channel_max: settings.consumers_per_channel_max,
             consumer_timeout_ms: settings.consumer_timeout_ms,
             timeouts: Timeouts::new(),
+            tracer: Arc::new(tracer),
+            is_tracing: false,
             tell_cancelled,
         }
     }

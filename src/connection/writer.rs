@@ -182,6 +182,7 @@ impl Pen {
                 let recipient = Recipient::Get(queue);
                 channel.record(&recipient, std::slice::from_ref(&entry), no_ack, &mut tags);
                 if let Some(delivery_tag) = tags.first() {
+                    channel.trace(recipient.queue(), std::slice::from_ref(&entry));
                     let method = Method::from(BasicGetOk {
                         delivery_tag: *delivery_tag,
                         redelivered: entry.redelivered,
@@ -226,6 +227,7 @@ impl Pen {
         let mut tags = std::mem::take(&mut self.tags);
         let recipient = Recipient::Consumer(Arc::clone(consumer));
         channel.record(&recipient, entries, consumer.no_ack, &mut tags);
+        channel.trace(&consumer.queue, entries.get(..tags.len()).unwrap_or_default());
         let mut cost: usize = 0;
         for (index, Entry { message, redelivered, .. }) in entries.iter().enumerate() {
             cost = cost.saturating_add(delivery_cost(message.body_len()));

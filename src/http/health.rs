@@ -20,12 +20,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::broker::NODE_NAME;
+
 pub(super) const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
 
 pub(super) const LOCAL_ALARMS_PATH: &str = "/api/health/checks/local-alarms";
-
-/// The name of this node. There is only one.
-const NODE: &str = "ferrymq@localhost";
 
 /// How long the broker may take to answer when it is asked.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -62,7 +61,7 @@ pub(super) async fn local_alarms(State(checked): State<Checked>) -> (StatusCode,
     let reason = format!(
         "publishers are held back: the disk had {free_bytes} bytes left, the limit is {limit_bytes}"
     );
-    let body = json!({ "status": "failed", "reason": reason, "alarms": [{ "node": NODE, "resource": "disk" }] });
+    let body = json!({ "status": "failed", "reason": reason, "alarms": [{ "node": NODE_NAME, "resource": "disk" }] });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body))
 }
 

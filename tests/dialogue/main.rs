@@ -11,6 +11,7 @@
 //! * `prefetch`: limits on what is out, and changing them
 //! * `reply_to`: replies without a queue for them
 //! * `single_active`: queues with one active consumer at a time
+//! * `tracing`: copies of what is published and delivered
 //! * `tx`: transactions
 //! * `full_disk`: publishers held back
 //! * `long_queues`: queues that are longer than what is kept of them in memory
@@ -36,4 +37,5 @@ mod queues;
 mod reply_to;
 mod single_active;
 mod support;
+mod tracing;
 mod tx;

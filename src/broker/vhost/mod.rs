@@ -12,7 +12,7 @@ mod routing;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
@@ -31,6 +31,7 @@ use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::queue::memory::QueueMemory;
 use super::queue::{Queue, QueueOptions, QueueProperties};
 use super::reply::Replies;
+use super::trace::TRACE_EXCHANGE;
 use crate::broker::changes::Changes;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -45,7 +46,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.topic", ExchangeKind::Topic, false),
     ("amq.headers", ExchangeKind::Headers, false),
     ("amq.match", ExchangeKind::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    (TRACE_EXCHANGE, ExchangeKind::Topic, true),
 ];
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
@@ -78,6 +79,7 @@ pub struct Vhost {
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
+    tracing: AtomicBool,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
@@ -159,6 +161,7 @@ impl Vhost {
             store,
             factory,
             events,
+            tracing: AtomicBool::new(false),
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
@@ -173,6 +176,16 @@ impl Vhost {
 
     fn topology<'a>(&'a self, actor: Option<&'a Actor>) -> TopologyGuard<'a> {
         TopologyGuard { topology: self.topology.lock(), vhost: self, actor }
+    }
+
+    /// Has copies of all messages go to the trace exchange, until it is called again or the broker
+    /// stops.
+    pub fn set_tracing(&self, tracing: bool) {
+        self.tracing.store(tracing, Ordering::Relaxed);
+    }
+
+    pub fn is_tracing(&self) -> bool {
+        self.tracing.load(Ordering::Relaxed)
     }
 
     /// Notes what has to be told of a change, if anybody listens.

@@ -43,6 +43,9 @@ impl Channel {
             return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
         }
         let route = found.route(routing_key, properties, &peer.vhost);
+        if peer.is_tracing {
+            peer.tracer.published(self.number, &message, route);
+        }
         let is_stored = route.iter().any(|queue| queue.stores(&message));
         if !route.is_empty() {
             peer.publishes.publish(message, route);

@@ -63,7 +63,12 @@ impl Channel {
         peer.tell(|| Event::channel("channel.created", number, &peer.vhost.name));
         Self {
             number,
-            shared: ChannelShared::new(number, outbox, peer.tell_cancelled),
+            shared: ChannelShared::new(
+                number,
+                outbox,
+                Arc::clone(&peer.tracer),
+                peer.tell_cancelled,
+            ),
             mode: Mode::Plain,
             content: ContentAssembler::default(),
             last_queue: ShortStr::default(),

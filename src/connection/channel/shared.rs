@@ -15,6 +15,7 @@ use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Queue};
 use crate::broker::reply::Requester;
+use crate::broker::trace::Tracer;
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
@@ -25,6 +26,7 @@ use crate::store::Seq;
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
     pub(super) outbox: Arc<Outbox>,
+    tracer: Arc<Tracer>,
     ledger: Mutex<Ledger>,
     confirms: Mutex<Confirms>,
     /// By tag. A queue that goes away takes its consumers out.
@@ -40,10 +42,16 @@ pub(crate) struct ChannelShared {
 }
 
 impl ChannelShared {
-    pub(super) fn new(number: u16, outbox: Arc<Outbox>, tell_cancelled: bool) -> Arc<Self> {
+    pub(super) fn new(
+        number: u16,
+        outbox: Arc<Outbox>,
+        tracer: Arc<Tracer>,
+        tell_cancelled: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number,
             outbox,
+            tracer,
             ledger: Mutex::default(),
             confirms: Mutex::default(),
             consumers: Mutex::default(),
@@ -83,6 +91,13 @@ impl ChannelShared {
             self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
         }
         requeue(recipient.queue(), refused);
+    }
+
+    /// Copies deliveries that are about to be written, if the vhost is traced.
+    pub(crate) fn trace(&self, queue: &Queue, entries: &[Entry]) {
+        if self.tracer.is_on() {
+            self.tracer.delivered(self.number, queue, entries);
+        }
     }
 
     /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.

@@ -119,6 +119,9 @@ impl Channel {
         for HeldBack { exchange, message, mandatory } in transaction.publishes {
             let properties = message.properties();
             let route = peer.vhost.route(&exchange, message.routing_key(), &properties).queues;
+            if peer.is_tracing {
+                peer.tracer.published(self.number, &message, &route);
+            }
             if !route.is_empty() {
                 publishes.publish(message, &route);
             } else {
