@@ -290,7 +290,7 @@ impl Connection {
         // What came before it takes effect, and is confirmed.
         self.session.peer.flush();
         self.blocking.tell(true);
-        let begin = Instant::now();
+        let since = self.session.peer.timeouts.stand_still();
         let ended = tokio::select! {
             biased;
             () = stopped(&mut self.stop) => Some(forced()),
@@ -298,7 +298,7 @@ impl Connection {
             () = self.reader.hung_up() => Some(Ended::Gone),
             () = self.blocking.over() => None,
         };
-        self.session.peer.timeouts.stand_still(begin.elapsed());
+        self.session.peer.timeouts.go_on(since);
         self.blocking.tell(true);
         ended
     }
@@ -312,12 +312,15 @@ impl Connection {
             // The store going away is told by its answers.
             let _ = self.store_state.wait_for(is_open).await;
         };
-        tokio::select! {
+        let since = self.session.peer.timeouts.stand_still();
+        let ended = tokio::select! {
             biased;
             () = room => None,
             _ = &mut self.writer => Some(Ended::Gone),
             () = stopped(&mut self.stop) => Some(forced()),
-        }
+        };
+        self.session.peer.timeouts.go_on(since);
+        ended
     }
 
     async fn wait_for_bytes(&mut self) -> Option<Ended> {

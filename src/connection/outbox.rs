@@ -229,3 +229,19 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn direct_replies_have_more_room_than_deliveries_and_not_without_end() {
+        const LEN: u64 = 1024 * 1024;
+        let outbox = Outbox::default();
+        let taken = (0..1000).take_while(|_| outbox.reserve_reply(LEN)).count();
+        assert_eq!(taken, 64);
+        assert!(!outbox.try_reserve(1), "deliveries wait for the replies to be written");
+        outbox.made_room(taken * delivery_cost(LEN));
+        assert!(outbox.try_reserve(1) && outbox.reserve_reply(LEN));
+    }
+}

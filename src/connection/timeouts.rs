@@ -63,9 +63,14 @@ impl Timeouts {
         self.begin.elapsed()
     }
 
-    /// The client wasn't heard for so long.
-    pub(super) fn stand_still(&mut self, rested: Duration) {
-        self.begin = self.begin.checked_add(rested).unwrap_or(self.begin);
+    /// From now on the client isn't heard. Answers what [`Timeouts::go_on`] needs.
+    pub(super) fn stand_still(&self) -> Option<Instant> {
+        self.next.as_ref().map(|_| Instant::now())
+    }
+
+    pub(super) fn go_on(&mut self, since: Option<Instant>) {
+        let moved = since.and_then(|since| self.begin.checked_add(since.elapsed()));
+        self.begin = moved.unwrap_or(self.begin);
     }
 
     pub(super) fn due(&self) -> Option<Instant> {

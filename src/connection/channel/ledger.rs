@@ -2,21 +2,15 @@
 //!
 //! Tags are given in the order in which deliveries are written. Shared by the writer, who records,
 //! and the reader, who settles.
-//!
-//! How old a delivery is follows from its tag: now and then it is noted which tag was the last, and
-//! when. So the age of all of them costs nothing when one is recorded.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::ages::Ages;
 use crate::broker::outstanding::Outstanding;
 use crate::broker::queue::{Consumer, Queue};
 use crate::store::Seq;
-
-/// Notes of tags and times; above it every second one goes, and ages are known less exactly.
-const MARKS_MAX: usize = 128;
 
 /// Who a delivery went to.
 #[derive(Clone)]
@@ -50,18 +44,11 @@ pub(crate) struct Held {
     pub(crate) seq: Seq,
 }
 
-/// Tags up to `tag` were given before `at`.
-#[derive(Debug)]
-struct Mark {
-    tag: u64,
-    at: Duration,
-}
-
 #[derive(Default)]
 pub(super) struct Ledger {
     last_tag: u64,
     held: Outstanding<Held>,
-    marks: VecDeque<Mark>,
+    ages: Ages,
     /// Up to here the client may settle what it doesn't hold any more: it was taken back.
     excused_through: u64,
     /// The channel is gone: nothing is recorded any more.
@@ -127,16 +114,11 @@ impl Ledger {
     /// The consumers that have had something for longer than their timeout, each once. To be asked
     /// now and then: what came since the last time counts from `now`.
     pub(super) fn overdue(&mut self, now: Duration) -> Vec<Arc<Consumer>> {
-        self.mark(now);
+        let oldest = self.held.iter().next().map_or(u64::MAX, |(tag, _)| tag);
+        self.ages.note(oldest, self.last_tag, now);
         let mut overdue: Vec<Arc<Consumer>> = Vec::new();
-        let mut marks = self.marks.iter().peekable();
         for (tag, held) in self.held.iter() {
-            while marks.next_if(|mark| mark.tag < tag).is_some() {}
-            let Some(mark) = marks.peek() else { break };
-            let age = now.saturating_sub(mark.at);
-            if age.is_zero() {
-                break;
-            }
+            let Some(age) = self.ages.age(tag, now).filter(|age| !age.is_zero()) else { break };
             if let Some(consumer) = held.recipient.consumer()
                 && consumer.timeout.is_some_and(|timeout| age >= timeout)
                 && !overdue.iter().any(|other| other.id == consumer.id)
@@ -145,24 +127,6 @@ impl Ledger {
             }
         }
         overdue
-    }
-
-    fn mark(&mut self, now: Duration) {
-        let oldest = self.held.iter().next().map_or(u64::MAX, |(tag, _)| tag);
-        while self.marks.front().is_some_and(|mark| mark.tag < oldest) {
-            self.marks.pop_front();
-        }
-        let marked = self.marks.back().map_or(0, |mark| mark.tag);
-        if oldest <= self.last_tag && marked < self.last_tag {
-            self.marks.push_back(Mark { tag: self.last_tag, at: now });
-        }
-        if self.marks.len() > MARKS_MAX {
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
     }
 
     /// Takes out all that a consumer has. What the client says about it later means nothing.

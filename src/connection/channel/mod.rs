@@ -2,6 +2,7 @@
 //!
 //! Owned by the connection's reader; what others hold of it is in `shared.rs`.
 
+mod ages;
 mod basic;
 mod confirm;
 pub(super) mod confirms;
