@@ -7,6 +7,7 @@ pub mod auth;
 pub mod binding;
 pub mod changes;
 mod dead_letter;
+mod delayed;
 pub mod durable;
 mod equivalence;
 pub mod error;
@@ -15,6 +16,8 @@ pub mod outstanding;
 pub mod publish;
 pub mod queue;
 pub mod registry;
+pub mod timers;
+mod transfer;
 pub mod vhost;
 
 use std::collections::HashMap;
@@ -29,7 +32,10 @@ use self::auth::{PasswordHash, User};
 use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
+use self::queue::memory::QueueMemory;
+use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
+use self::timers::Timers;
 use self::vhost::{QueueFactory, Vhost};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -110,11 +116,19 @@ impl Broker {
     /// are on disk.
     pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
         let is_new = opened.catalog.is_empty();
-        let (store, memory) = (Arc::clone(&opened.store), settings.queue_memory_bytes_max);
+        let timers = Timers::start().map_err(|error| {
+            OpenError(format!("the thread of the timers cannot start: {error}"))
+        })?;
+        let around = Surroundings {
+            epoch: opened.epoch,
+            store: Arc::clone(&opened.store),
+            memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
+            timers: Arc::new(timers),
+        };
         let broker = Arc::new(Self {
             settings,
             store: opened.store,
-            factory: Arc::new(QueueFactory::new(opened.epoch, store, memory)),
+            factory: Arc::new(QueueFactory::new(around)),
             vhosts: DashMap::new(),
             users: DashMap::new(),
             next_id: AtomicU64::new(1),
@@ -125,6 +139,9 @@ impl Broker {
             broker.bootstrap().map_err(|error| {
                 OpenError(format!("the default vhost and user cannot be stored: {error}"))
             })?;
+        }
+        for vhost in broker.vhosts() {
+            vhost.queues().iter().for_each(Queue::begin);
         }
         Ok(broker)
     }
@@ -177,7 +194,9 @@ impl Broker {
                 self.existing_vhost(&stored.vhost)?.restore_exchange(stored)
             }
             Definition::Queue(stored) => {
-                let content = contents.remove(&stored.id);
+                let levels = (0..=stored.levels).zip(stored.ids());
+                let content = levels.filter_map(|(level, id)| Some((level, contents.remove(&id)?)));
+                let content = content.collect();
                 self.existing_vhost(&stored.vhost)?.restore_queue(stored, content)
             }
             Definition::Binding(stored) => {

@@ -118,6 +118,10 @@ impl Facts {
     pub(super) fn is_persistent(&self) -> bool {
         is_persistent(self.delivery_mode)
     }
+
+    pub(super) fn priority(&self) -> u8 {
+        self.priority.unwrap_or(0)
+    }
 }
 
 fn is_persistent(delivery_mode: Option<u8>) -> bool {
@@ -158,6 +162,20 @@ impl Properties {
 
     pub fn headers(&self) -> Option<FieldTable> {
         FieldTable::decode(&mut self.value(FLAG_HEADERS)?).ok()
+    }
+
+    /// Whether there is an expiration.
+    pub fn has_expiration(&self) -> bool {
+        self.has(FLAG_EXPIRATION)
+    }
+
+    /// Whether there are headers.
+    pub fn has_headers(&self) -> bool {
+        self.has(FLAG_HEADERS)
+    }
+
+    fn has(&self, flag: u16) -> bool {
+        Fields::new(&self.bytes).short().is_ok_and(|flags| flags & flag != 0)
     }
 
     /// Milliseconds as decimal text, if the publisher kept to the rule.

@@ -5,7 +5,7 @@ use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 
 /// Ten years in milliseconds, RabbitMQ's bound for every time.
-const TIME_MS_MAX: i64 = 315_360_000_000;
+pub const TIME_MS_MAX: u64 = 315_360_000_000;
 
 /// What a queue does differently because of its arguments and the policies that match it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -97,11 +97,11 @@ const KNOWN: &[(&str, Shape)] = &[
     ("x-dead-letter-exchange", Shape::Text),
     ("x-dead-letter-routing-key", Shape::Text),
     ("x-delivery-limit", Shape::Integer(-1, i64::MAX)),
-    ("x-expires", Shape::Integer(1, TIME_MS_MAX)),
+    ("x-expires", Shape::Integer(1, TIME_MS_MAX as i64)),
     ("x-max-length", Shape::Integer(0, i64::MAX)),
     ("x-max-length-bytes", Shape::Integer(0, i64::MAX)),
     ("x-max-priority", Shape::Integer(0, 255)),
-    ("x-message-ttl", Shape::Integer(0, TIME_MS_MAX)),
+    ("x-message-ttl", Shape::Integer(0, TIME_MS_MAX as i64)),
     ("x-overflow", Shape::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
     ("x-queue-mode", Shape::OneOf(&["default", "lazy"])),
     ("x-queue-type", Shape::OneOf(&["classic", "quorum"])),

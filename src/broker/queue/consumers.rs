@@ -8,8 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::Queue;
-use super::state::Entry;
+use super::{Entry, Queue};
 use crate::broker::ConnectionId;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;

@@ -10,9 +10,8 @@ mod routing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
@@ -23,15 +22,12 @@ pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
-use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
-use super::queue::memory::QueueMemory;
-use super::queue::{Queue, QueueOptions, QueueProperties};
-use crate::broker::changes::Changes;
+use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Seq};
-use crate::store::{Epoch, Store};
+use crate::store::Store;
+use crate::store::record::QueueId;
 
 /// Every vhost has these; they are not stored and can't be deleted.
 const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
@@ -46,31 +42,35 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
 pub struct QueueFactory {
-    epoch: Epoch,
+    around: Arc<Surroundings>,
     next: AtomicU32,
-    store: Arc<dyn Store>,
-    memory: Arc<QueueMemory>,
 }
 
 impl QueueFactory {
-    pub fn new(epoch: Epoch, store: Arc<dyn Store>, memory_bytes_max: u64) -> Self {
-        let memory = Arc::new(QueueMemory::new(memory_bytes_max));
-        Self { epoch, next: AtomicU32::new(1), store, memory }
+    pub fn new(around: Surroundings) -> Self {
+        Self { around: Arc::new(around), next: AtomicU32::new(1) }
     }
 
-    fn next_id(&self) -> QueueId {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        QueueId(u64::from(self.epoch.0) << 32 | u64::from(number))
+    /// An id for each level, of which the first is answered.
+    fn next_id(&self, levels: u8) -> QueueId {
+        let number = self.next.fetch_add(u32::from(levels) + 1, Ordering::Relaxed);
+        QueueId(u64::from(self.around.epoch.0) << 32 | u64::from(number))
     }
 
-    fn make(&self, properties: QueueProperties, options: QueueOptions) -> Arc<Queue> {
-        let (store, memory) = (Arc::clone(&self.store), Arc::clone(&self.memory));
-        Queue::new(properties, options, self.epoch, store, memory)
+    fn make(
+        &self,
+        properties: QueueProperties,
+        options: QueueOptions,
+        vhost: &Weak<Vhost>,
+    ) -> Arc<Queue> {
+        Queue::new(properties, options, Arc::clone(&self.around), Weak::clone(vhost))
     }
 }
 
 pub struct Vhost {
     pub name: ShortStr,
+    /// For its queues.
+    me: Weak<Self>,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
@@ -132,8 +132,9 @@ impl Vhost {
                 exchanges.insert(ShortStr::from_static(name), exchange);
             }
         }
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             name,
+            me: Weak::clone(me),
             store,
             factory,
             exchanges,
@@ -169,21 +170,6 @@ impl Vhost {
     /// The exchanges of the moment, in no order.
     pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
         self.exchanges.iter().map(|entry| Arc::clone(&entry)).collect()
-    }
-
-    /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has
-    /// one.
-    pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Changes) {
-        if queue.options().dead_letter_exchange.is_none() {
-            queue.ack(seqs, batch);
-            return;
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        for seq in seqs {
-            if let Some(entry) = queue.take_back(*seq, batch) {
-                dead_letter(self, queue, &entry, Reason::Rejected, now, batch);
-            }
-        }
     }
 }
 

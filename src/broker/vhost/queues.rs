@@ -74,6 +74,7 @@ impl Vhost {
         let mut topology = self.topology();
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
+            current.touch();
             return Ok((current, Durable::already()));
         }
         if name.starts_with("amq.") && !request.name.is_empty() {
@@ -87,7 +88,7 @@ impl Vhost {
             let definition = Definition::Queue(definition_of(&properties));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        let queue = self.factory.make(properties, options);
+        let queue = self.factory.make(properties, options, &self.me);
         if let Some(owner) = queue.properties.exclusive_to {
             topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
@@ -109,14 +110,17 @@ impl Vhost {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
+        let levels = options.max_priority;
         let properties = QueueProperties {
-            id: self.factory.next_id(),
+            id: self.factory.next_id(levels),
             name,
             vhost: self.name.clone(),
             durable: request.durable && !request.exclusive,
             auto_delete: request.auto_delete,
             exclusive_to: request.exclusive.then_some(actor.connection),
             arguments: request.arguments,
+            levels,
+            delays_for: None,
         };
         Ok((properties, options))
     }
@@ -145,7 +149,7 @@ impl Vhost {
     pub(in crate::broker) fn restore_queue(
         &self,
         stored: QueueDefinition,
-        content: Option<RecoveredQueue>,
+        content: Vec<(u8, RecoveredQueue)>,
     ) -> Result<(), Error> {
         let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
         let described = format!("queue '{name}' in vhost '{}'", self.name);
@@ -157,11 +161,13 @@ impl Vhost {
             auto_delete: stored.auto_delete,
             exclusive_to: None,
             arguments: stored.arguments,
+            levels: stored.levels,
+            delays_for: None,
         };
         let options = arguments::parse(&properties.arguments, &described)?;
-        let queue = self.factory.make(properties, options);
-        if let Some(content) = content {
-            queue.restore(&content);
+        let queue = self.factory.make(properties, options, &self.me);
+        for (level, content) in content {
+            queue.restore(level, &content);
         }
         self.queues.insert(name, queue);
         Ok(())
@@ -226,6 +232,12 @@ impl Vhost {
         }
     }
 
+    /// Deletes a queue that nobody has used for so long as it is kept then, and that nobody uses
+    /// now.
+    pub(in crate::broker) fn delete_expired_queue(&self, queue: &Arc<Queue>) {
+        drop(self.delete_unused_queue(queue));
+    }
+
     /// Deletes the exclusive queues of a connection that ends.
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
         let owned = self.topology().exclusive.remove(&owner).unwrap_or_default();
@@ -256,7 +268,9 @@ impl Vhost {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };
             batch.push(Record::Catalog(CatalogChange::Delete(key)));
-            batch.push(Record::DeleteQueue { queue: queue.properties.id });
+            for level in 0..=queue.properties.levels {
+                batch.push(Record::DeleteQueue { queue: queue.id_of(level) });
+            }
         }
         let durable = Durable::append(&*self.store, batch);
         Ok(Deleted { message_count, durable, consumers })
@@ -282,6 +296,7 @@ fn definition_of(properties: &QueueProperties) -> QueueDefinition {
         name: properties.name.to_string(),
         id: properties.id,
         auto_delete: properties.auto_delete,
+        levels: properties.levels,
         arguments: properties.arguments.clone(),
     }
 }

@@ -6,10 +6,11 @@ use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
 use super::{Channel, Mode};
 use crate::broker::error::Error;
-use crate::broker::queue::{Consumer, Lane};
+use crate::broker::publish::{check_expiration, timed};
+use crate::broker::queue::{Consumer, Lane, Return};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
-use crate::connection::peer::Peer;
+use crate::connection::peer::{Peer, When};
 use crate::protocol::generated::{
     BasicAck, BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty,
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
@@ -30,13 +31,19 @@ impl Channel {
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
-        let message = Arc::new(message);
+        if properties.has_expiration() {
+            check_expiration(properties).map_err(|error| Failure::from(error).by(by))?;
+        }
         if let Mode::Transaction(transaction) = &mut self.mode {
             return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
         }
         let route = found.route(routing_key, properties, &peer.vhost);
+        let message = Arc::new(timed(message, properties, route));
         let is_stored = route.iter().any(|queue| queue.stores(&message));
-        if !route.is_empty() {
+        let mut is_refused = false;
+        if route.iter().any(|queue| queue.may_refuse()) {
+            is_refused = peer.publishes.publish_asking(message, route);
+        } else if !route.is_empty() {
             peer.publishes.publish(message, route);
         } else if *mandatory {
             let (channel, code) = (self.number, ReplyCode::NoRoute);
@@ -44,7 +51,12 @@ impl Channel {
         }
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
-            peer.owe_confirm(&self.shared, self.published, is_stored);
+            let when = match (is_refused, is_stored) {
+                (true, _) => When::Refused,
+                (false, true) => When::Stored,
+                (false, false) => When::Queued,
+            };
+            peer.owe_confirm(&self.shared, self.published, when);
         }
         self.content.forget_long();
         Ok(())
@@ -156,7 +168,10 @@ impl Channel {
     }
 
     pub(super) fn basic_nack(&mut self, nack: &BasicNack, peer: &mut Peer) -> Result<(), Failure> {
-        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Reject };
+        let settlement = match nack.requeue {
+            true => Settlement::Requeue(Return::Returned),
+            false => Settlement::Reject,
+        };
         self.settle(nack.delivery_tag, nack.multiple, settlement, peer)
     }
 
@@ -165,7 +180,10 @@ impl Channel {
         reject: &BasicReject,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
-        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Reject };
+        let settlement = match reject.requeue {
+            true => Settlement::Requeue(Return::Failed),
+            false => Settlement::Reject,
+        };
         self.settle(reject.delivery_tag, false, settlement, peer)
     }
 
@@ -182,7 +200,7 @@ impl Channel {
         match &mut self.mode {
             Mode::Transaction(transaction) => transaction.settle(settlement, held),
             Mode::Plain | Mode::Confirm => {
-                settle(held, settlement, &peer.vhost, peer.publishes.records());
+                settle(held, settlement, peer.publishes.records());
                 Ok(())
             }
         }
@@ -198,7 +216,8 @@ impl Channel {
             return Err(Failure::new(ReplyCode::NotImplemented, "requeue=false"));
         }
         let held = self.shared.settle(0, true).unwrap_or_default();
-        settle(held, Settlement::Requeue, &peer.vhost, peer.publishes.records());
+        let settlement = Settlement::Requeue(Return::Returned);
+        settle(held, settlement, peer.publishes.records());
         peer.reply(self.number, !answer, BasicRecoverOk);
         Ok(())
     }

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use crate::broker::outstanding::Outstanding;
-use crate::broker::queue::Queue;
-use crate::store::Seq;
+use crate::broker::queue::{Place, Queue};
 
 /// One delivery that the client has to settle.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) queue: Arc<Queue>,
-    pub(crate) seq: Seq,
+    pub(crate) place: Place,
     /// Delivered to a consumer, and so counted by the channel's prefetch limit; not basic.get.
     pub(crate) from_consumer: bool,
 }

@@ -23,7 +23,7 @@ use self::tx::Transaction;
 use super::close::Failure;
 use super::peer::Peer;
 use crate::broker::error::Error;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, Return};
 use crate::protocol::frame::{ContentHead, Frame};
 use crate::protocol::generated::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method};
 use crate::protocol::reply::ReplyCode;
@@ -175,8 +175,8 @@ impl Channel {
             held.extend(transaction.take_settled());
             held.sort_by_key(|(tag, _)| *tag);
         }
-        for (queue, seqs) in by_queue(held) {
-            requeue(&queue, seqs);
+        for (queue, places) in by_queue(held) {
+            requeue(&queue, places, Return::Failed);
         }
         for queue in unused {
             // The client doesn't wait for it, and neither does the broker.

@@ -12,12 +12,11 @@ use parking_lot::Mutex;
 use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger};
 use crate::broker::changes::Changes;
-use crate::broker::queue::{Consumer, Entry, Lane, Queue};
+use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
 use crate::protocol::wire::ShortStr;
-use crate::store::Seq;
 
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
@@ -70,14 +69,14 @@ impl ChannelShared {
                     tags.extend(ledger.pass());
                     continue;
                 }
-                let held = Held { queue: Arc::clone(queue), seq: entry.seq, from_consumer };
+                let held = Held { queue: Arc::clone(queue), place: entry.place(), from_consumer };
                 match ledger.record(held) {
                     Ok(tag) => tags.push(tag),
-                    Err(held) => refused.push(held.seq),
+                    Err(held) => refused.push(held.place),
                 }
             }
         }
-        requeue(queue, refused);
+        requeue(queue, refused, Return::Unsent);
     }
 
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
@@ -154,10 +153,10 @@ impl ChannelShared {
 }
 
 /// Gives deliveries back to their queue, oldest first.
-pub(crate) fn requeue(queue: &Arc<Queue>, seqs: Vec<Seq>) {
-    if !seqs.is_empty() {
+pub(crate) fn requeue(queue: &Arc<Queue>, places: Vec<Place>, why: Return) {
+    if !places.is_empty() {
         let mut batch = Changes::default();
-        queue.requeue(seqs, &mut batch);
+        queue.requeue(places, why, &mut batch);
         queue.append(batch);
     }
 }

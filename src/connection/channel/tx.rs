@@ -13,7 +13,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::PublishBatch;
+use crate::broker::publish::{PublishBatch, timed};
 use crate::connection::close::Failure;
 use crate::connection::outbox::Outgoing;
 use crate::connection::peer::Peer;
@@ -30,7 +30,7 @@ const OPERATIONS_MAX: usize = 1_000_000;
 
 struct HeldBack {
     exchange: Arc<Exchange>,
-    message: Arc<Message>,
+    message: Message,
     mandatory: bool,
 }
 
@@ -45,7 +45,7 @@ impl Transaction {
     pub(super) fn publish(
         &mut self,
         exchange: Arc<Exchange>,
-        message: Arc<Message>,
+        message: Message,
         mandatory: bool,
     ) -> Result<(), Failure> {
         let properties = message.properties_bytes().len() as u64;
@@ -108,19 +108,28 @@ impl Channel {
             return Err(not_transactional());
         };
         let transaction = std::mem::take(transaction);
-        let batch = self.apply(transaction, peer);
+        let (batch, is_whole) = self.apply(transaction, peer);
         Durable::append(&**peer.broker.store(), batch).wait().await?;
+        if !is_whole {
+            // A queue was full and has refused what it was to get.
+            return Err(Error::precondition_failed("partial tx completion").into());
+        }
         peer.outbox.put_method(self.number, TxCommitOk);
         Ok(())
     }
 
-    /// Brings a transaction into the queues; answers what has to be on disk before the commit is.
-    fn apply(&self, transaction: Transaction, peer: &Peer) -> Changes {
+    /// Brings a transaction into the queues; answers what has to be on disk before the commit is,
+    /// and whether the queues have taken all of it.
+    fn apply(&self, transaction: Transaction, peer: &Peer) -> (Changes, bool) {
         let mut publishes = PublishBatch::default();
+        let mut is_whole = true;
         for HeldBack { exchange, message, mandatory } in transaction.publishes {
             let properties = message.properties();
             let route = peer.vhost.route(&exchange, message.routing_key(), &properties).queues;
-            if !route.is_empty() {
+            let message = Arc::new(timed(message, &properties, &route));
+            if route.iter().any(|queue| queue.may_refuse()) {
+                is_whole &= !publishes.publish_asking(message, &route);
+            } else if !route.is_empty() {
                 publishes.publish(message, &route);
             } else if mandatory {
                 let (channel, code) = (self.number, ReplyCode::NoRoute);
@@ -128,9 +137,9 @@ impl Channel {
             }
         }
         for (settlement, held) in transaction.settled {
-            settle(held, settlement, &peer.vhost, publishes.records());
+            settle(held, settlement, publishes.records());
         }
-        publishes.take()
+        (publishes.take(), is_whole)
     }
 
     pub(super) fn tx_rollback(&mut self, peer: &Peer) -> Result<(), Failure> {
