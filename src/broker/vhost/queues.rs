@@ -12,7 +12,11 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
-use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties, arguments};
+use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
+use crate::broker::policy::settings::Settings;
+use crate::broker::policy::value::Value;
+use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
+use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::RecoveredQueue;
@@ -63,11 +67,13 @@ impl Vhost {
     /// Declares a queue, or checks that the one that is there is what the client means.
     pub fn declare_queue(
         &self,
-        request: QueueDeclare,
+        mut request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(Arc<Queue>, Durable), Error> {
+        let described = describe(&request.name, &self.name);
+        let prefix = arguments::take_name_prefix(&mut request.arguments, &described)?;
         let name = match clean_name(&request.name) {
-            name if name.is_empty() => generated_name(),
+            name if name.is_empty() => generated_name(prefix.as_ref()),
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
@@ -76,7 +82,7 @@ impl Vhost {
             self.check_same_queue(&current, &request, actor)?;
             return Ok((current, Durable::already()));
         }
-        if name.starts_with("amq.") && !request.name.is_empty() {
+        if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
             return Err(Error::access_refused(format!(
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
@@ -103,9 +109,15 @@ impl Vhost {
         request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(QueueProperties, QueueOptions), Error> {
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
-        let options = arguments::parse(&request.arguments, &described)?;
-        if let Some(exchange) = &options.dead_letter_exchange {
+        let QueueDeclare { durable, exclusive, auto_delete, .. } = request;
+        let described = describe(&name, &self.name);
+        let queue_type = QueueType::asked(&request.arguments, &described)?.unwrap_or_default();
+        if request.name.is_empty() {
+            queue_type.check_server_named()?;
+        }
+        let declared = arguments::check(&request.arguments, queue_type, &described)?;
+        queue_type.check_properties(durable, exclusive, auto_delete, &described)?;
+        if let Some(exchange) = declared.get(DEAD_LETTER_EXCHANGE).and_then(Value::text) {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
@@ -113,12 +125,12 @@ impl Vhost {
             id: self.factory.next_id(),
             name,
             vhost: self.name.clone(),
-            durable: request.durable && !request.exclusive,
-            auto_delete: request.auto_delete,
-            exclusive_to: request.exclusive.then_some(actor.connection),
+            durable: durable && !exclusive,
+            auto_delete,
+            exclusive_to: exclusive.then_some(actor.connection),
             arguments: request.arguments,
         };
-        Ok((properties, options))
+        Ok((properties, declared.in_force(&Settings::default(), queue_type)))
     }
 
     fn check_same_queue(
@@ -138,7 +150,11 @@ impl Vhost {
         same_property("durable", &described, &durable, &properties.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &properties.auto_delete)?;
         let (new, old) = (&request.arguments, &properties.arguments);
-        same_arguments(arguments::COMPARED, &described, new, old)
+        let queue_type = QueueType::of(old);
+        if let Some(asked) = QueueType::asked(new, &described)? {
+            same_property(QUEUE_TYPE, &described, &asked.name(), &queue_type.name())?;
+        }
+        same_arguments(compared(Subject::Queue(queue_type)), &described, new, old)
     }
 
     /// Puts in a queue that the last run left, with its messages. Only while nobody is connected.
@@ -148,7 +164,6 @@ impl Vhost {
         content: Option<RecoveredQueue>,
     ) -> Result<(), Error> {
         let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
         let properties = QueueProperties {
             id: stored.id,
             name: name.clone(),
@@ -158,7 +173,9 @@ impl Vhost {
             exclusive_to: None,
             arguments: stored.arguments,
         };
-        let options = arguments::parse(&properties.arguments, &described)?;
+        let queue_type = QueueType::of(&properties.arguments);
+        let declared = Settings::of_arguments(&properties.arguments, Subject::Queue(queue_type));
+        let options = declared.in_force(&Settings::default(), queue_type);
         let queue = self.factory.make(properties, options);
         if let Some(content) = content {
             queue.restore(&content);
@@ -286,9 +303,15 @@ fn definition_of(properties: &QueueProperties) -> QueueDefinition {
     }
 }
 
+/// `queue 'name' in vhost 'vhost'`, the way errors name it.
+fn describe(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
 /// A name that nobody has: 128 random bits.
-fn generated_name() -> ShortStr {
+fn generated_name(prefix: Option<&ShortStr>) -> ShortStr {
     let bytes: [u8; 16] = rand::random();
-    let name = format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(bytes));
+    let prefix = prefix.map_or("amq.gen-", ShortStr::as_str);
+    let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes));
     ShortStr::try_from(name.as_str()).unwrap_or_default()
 }
