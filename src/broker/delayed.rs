@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::queue::arguments::TIME_MS_MAX;
 use super::queue::{Entry, Queue};
+use super::timers::TIME_MS_MAX;
 use super::transfer::Arriving;
 use super::vhost::Vhost;
 use crate::protocol::message::Message;

@@ -13,6 +13,7 @@ mod equivalence;
 pub mod error;
 pub mod exchange;
 pub mod outstanding;
+pub mod policy;
 pub mod publish;
 pub mod queue;
 pub mod registry;

@@ -13,6 +13,9 @@ use parking_lot::{Condvar, Mutex};
 use super::queue::Queue;
 use crate::store::record::QueueId;
 
+/// Ten years in milliseconds, RabbitMQ's bound for every time that somebody asks for.
+pub const TIME_MS_MAX: u64 = 315_360_000_000;
+
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -12,7 +12,11 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
-use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties, arguments};
+use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
+use crate::broker::policy::settings::Settings;
+use crate::broker::policy::value::Value;
+use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
+use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::RecoveredQueue;
@@ -63,11 +67,13 @@ impl Vhost {
     /// Declares a queue, or checks that the one that is there is what the client means.
     pub fn declare_queue(
         &self,
-        request: QueueDeclare,
+        mut request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(Arc<Queue>, Durable), Error> {
+        let described = describe(&request.name, &self.name);
+        let prefix = arguments::take_name_prefix(&mut request.arguments, &described)?;
         let name = match clean_name(&request.name) {
-            name if name.is_empty() => generated_name(),
+            name if name.is_empty() => generated_name(prefix.as_ref()),
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
@@ -77,7 +83,7 @@ impl Vhost {
             current.touch();
             return Ok((current, Durable::already()));
         }
-        if name.starts_with("amq.") && !request.name.is_empty() {
+        if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
             return Err(Error::access_refused(format!(
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
@@ -104,20 +110,27 @@ impl Vhost {
         request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(QueueProperties, QueueOptions), Error> {
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
-        let options = arguments::parse(&request.arguments, &described)?;
-        if let Some(exchange) = &options.dead_letter_exchange {
+        let QueueDeclare { durable, exclusive, auto_delete, .. } = request;
+        let described = describe(&name, &self.name);
+        let queue_type = QueueType::asked(&request.arguments, &described)?.unwrap_or_default();
+        if request.name.is_empty() {
+            queue_type.check_server_named()?;
+        }
+        let declared = arguments::check(&request.arguments, queue_type, &described)?;
+        queue_type.check_properties(durable, exclusive, auto_delete, &described)?;
+        if let Some(exchange) = declared.get(DEAD_LETTER_EXCHANGE).and_then(Value::text) {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
+        let options = declared.in_force(&Settings::default(), queue_type);
         let levels = options.max_priority;
         let properties = QueueProperties {
             id: self.factory.next_id(levels),
             name,
             vhost: self.name.clone(),
-            durable: request.durable && !request.exclusive,
-            auto_delete: request.auto_delete,
-            exclusive_to: request.exclusive.then_some(actor.connection),
+            durable: durable && !exclusive,
+            auto_delete,
+            exclusive_to: exclusive.then_some(actor.connection),
             arguments: request.arguments,
             levels,
             delays_for: None,
@@ -142,7 +155,11 @@ impl Vhost {
         same_property("durable", &described, &durable, &properties.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &properties.auto_delete)?;
         let (new, old) = (&request.arguments, &properties.arguments);
-        same_arguments(arguments::COMPARED, &described, new, old)
+        let queue_type = QueueType::of(old);
+        if let Some(asked) = QueueType::asked(new, &described)? {
+            same_property(QUEUE_TYPE, &described, &asked.name(), &queue_type.name())?;
+        }
+        same_arguments(compared(Subject::Queue(queue_type)), &described, new, old)
     }
 
     /// Puts in a queue that the last run left, with its messages. Only while nobody is connected.
@@ -152,7 +169,6 @@ impl Vhost {
         content: Vec<(u8, RecoveredQueue)>,
     ) -> Result<(), Error> {
         let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
         let properties = QueueProperties {
             id: stored.id,
             name: name.clone(),
@@ -164,7 +180,9 @@ impl Vhost {
             levels: stored.levels,
             delays_for: None,
         };
-        let options = arguments::parse(&properties.arguments, &described)?;
+        let queue_type = QueueType::of(&properties.arguments);
+        let declared = Settings::of_arguments(&properties.arguments, Subject::Queue(queue_type));
+        let options = declared.in_force(&Settings::default(), queue_type);
         let queue = self.factory.make(properties, options, &self.me);
         for (level, content) in content {
             queue.restore(level, &content);
@@ -301,9 +319,15 @@ fn definition_of(properties: &QueueProperties) -> QueueDefinition {
     }
 }
 
+/// `queue 'name' in vhost 'vhost'`, the way errors name it.
+fn describe(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
 /// A name that nobody has: 128 random bits.
-fn generated_name() -> ShortStr {
+fn generated_name(prefix: Option<&ShortStr>) -> ShortStr {
     let bytes: [u8; 16] = rand::random();
-    let name = format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(bytes));
+    let prefix = prefix.map_or("amq.gen-", ShortStr::as_str);
+    let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes));
     ShortStr::try_from(name.as_str()).unwrap_or_default()
 }
