@@ -17,6 +17,7 @@ pub mod policy;
 pub mod publish;
 pub mod queue;
 pub mod registry;
+pub mod reply;
 pub mod timers;
 mod transfer;
 pub mod vhost;

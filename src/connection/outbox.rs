@@ -17,10 +17,15 @@ use crate::broker::queue::{Consumer, Entry, Got, Queue};
 use crate::protocol::generated::Method;
 use crate::protocol::message::Message;
 use crate::protocol::reply::ReplyCode;
+use crate::protocol::wire::ShortStr;
 
 /// Bytes of deliveries on their way to one client, beyond which its consumers rest. Large enough
 /// for a full write, small enough that a slow client holds little.
 const DELIVERY_BYTES_MAX: usize = 512 * 1024;
+
+/// Beyond this direct replies, which can't rest, are dropped. Large enough for those that come in
+/// one burst to a client that reads.
+const DIRECT_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Resting consumers are rung when no more than this is left.
 const DELIVERY_BYTES_LOW: usize = DELIVERY_BYTES_MAX / 2;
@@ -33,10 +38,32 @@ const DELIVERY_OVERHEAD: usize = 256;
 
 /// One thing to be written.
 pub(super) enum Outgoing {
-    Method { channel: u16, method: Method },
-    Deliveries { channel: Arc<ChannelShared>, consumer: Arc<Consumer>, entries: Vec<Entry> },
-    GetOk { channel: Arc<ChannelShared>, queue: Arc<Queue>, got: Got, no_ack: bool },
-    Return { channel: u16, code: ReplyCode, message: Arc<Message> },
+    Method {
+        channel: u16,
+        method: Method,
+    },
+    Deliveries {
+        channel: Arc<ChannelShared>,
+        consumer: Arc<Consumer>,
+        entries: Vec<Entry>,
+    },
+    GetOk {
+        channel: Arc<ChannelShared>,
+        queue: Arc<Queue>,
+        got: Got,
+        no_ack: bool,
+    },
+    /// A direct reply, which comes from no queue.
+    Reply {
+        channel: Arc<ChannelShared>,
+        consumer_tag: ShortStr,
+        message: Arc<Message>,
+    },
+    Return {
+        channel: u16,
+        code: ReplyCode,
+        message: Arc<Message>,
+    },
 }
 
 #[derive(Default)]
@@ -75,7 +102,7 @@ impl Outgoing {
         match self {
             Self::GetOk { got, .. } => delivery_cost(got.entry.message.body_len()),
             Self::Return { message, .. } => delivery_cost(message.body_len()),
-            Self::Method { .. } | Self::Deliveries { .. } => DELIVERY_OVERHEAD,
+            Self::Method { .. } | Self::Deliveries { .. } | Self::Reply { .. } => DELIVERY_OVERHEAD,
         }
     }
 }
@@ -115,6 +142,11 @@ impl Outbox {
         self.try_reserve(body_len) || self.resting.rest(consumer, || self.try_reserve(body_len))
     }
 
+    /// Reserves room for a direct reply, if there is some.
+    pub(super) fn reserve_reply(&self, body_len: u64) -> bool {
+        self.try_reserve_below(DIRECT_REPLY_BYTES_MAX, body_len)
+    }
+
     /// Has consumers rest until there is room that rested for something else. The writer looks
     /// after them if some was made meanwhile.
     pub(super) fn take_over(&self, resting: &Resting) {
@@ -128,7 +160,11 @@ impl Outbox {
     }
 
     fn try_reserve(&self, body_len: u64) -> bool {
-        if !self.has_room() {
+        self.try_reserve_below(DELIVERY_BYTES_MAX, body_len)
+    }
+
+    fn try_reserve_below(&self, max: usize, body_len: u64) -> bool {
+        if self.delivery_bytes.load(Ordering::SeqCst) >= max {
             return false;
         }
         self.delivery_bytes.fetch_add(delivery_cost(body_len), Ordering::SeqCst);
@@ -183,7 +219,7 @@ impl Outbox {
                 Outgoing::GetOk { channel, queue, got, no_ack } => {
                     channel.record(&queue, &[got.entry], false, no_ack, &mut Vec::new());
                 }
-                Outgoing::Method { .. } | Outgoing::Return { .. } => {}
+                Outgoing::Method { .. } | Outgoing::Reply { .. } | Outgoing::Return { .. } => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use super::ConnectionSettings;
 use super::channel::confirms::{Numbers, add};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Outgoing};
 use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
@@ -17,6 +17,8 @@ use crate::broker::durable::Durable;
 use crate::broker::publish::PublishBatch;
 use crate::broker::vhost::Vhost;
 use crate::protocol::generated::Method;
+use crate::protocol::message::Message;
+use crate::protocol::reply::ReplyCode;
 use crate::store::{Committed, OnCommit};
 
 /// What all channels of a connection share, and what a handler needs beside its channel.
@@ -81,6 +83,20 @@ impl Peer {
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,
             tell_cancelled,
+        }
+    }
+
+    /// What becomes of a message that no queue takes: it is a reply, or its publisher may want it
+    /// back.
+    pub(super) fn publish_without_queue(
+        &self,
+        channel: u16,
+        message: Arc<Message>,
+        mandatory: bool,
+    ) {
+        if !self.vhost.replies.deliver(&message) && mandatory {
+            let code = ReplyCode::NoRoute;
+            self.outbox.put(Outgoing::Return { channel, code, message });
         }
     }
 

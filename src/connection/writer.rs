@@ -197,6 +197,14 @@ impl Pen {
                 self.tags = tags;
                 0
             }
+            Outgoing::Reply { channel, consumer_tag, message } => {
+                if let Some(tag) = channel.pass() {
+                    let (address, out) = (message.address(), self.gather.buffer());
+                    encode_deliver(channel.number, &consumer_tag, tag, false, address, out);
+                    self.encode_content(channel.number, &message, message.properties_bytes());
+                }
+                delivery_cost(message.body_len())
+            }
             Outgoing::Return { channel, code, message } => {
                 let method = Method::from(BasicReturn {
                     reply_code: code.code(),

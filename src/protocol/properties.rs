@@ -11,11 +11,12 @@ pub use super::generated::BasicProperties;
 
 use super::error::DecodeError;
 use super::table::FieldTable;
-use super::wire::{Fields, ShortStr};
+use super::wire::{Fields, ShortStr, put_shortstr};
 
 const FLAG_HEADERS: u16 = 1 << 13;
 const FLAG_DELIVERY_MODE: u16 = 1 << 12;
 const FLAG_PRIORITY: u16 = 1 << 11;
+const FLAG_REPLY_TO: u16 = 1 << 9;
 const FLAG_EXPIRATION: u16 = 1 << 8;
 const FLAG_USER_ID: u16 = 1 << 4;
 
@@ -30,7 +31,7 @@ const LAYOUT: [(u16, Kind); 14] = [
     (FLAG_DELIVERY_MODE, Kind::Octet),
     (FLAG_PRIORITY, Kind::Octet),
     (1 << 10, Kind::Carried),
-    (1 << 9, Kind::Carried),
+    (FLAG_REPLY_TO, Kind::Carried),
     (FLAG_EXPIRATION, Kind::Text),
     (1 << 7, Kind::Carried),
     (1 << 6, Kind::Timestamp),
@@ -183,6 +184,11 @@ impl Properties {
         self.value(FLAG_EXPIRATION)?.shortstr().ok()
     }
 
+    /// Where replies go, as the bytes that came: other than a queue's name it may be anything.
+    pub fn reply_to(&self) -> Option<&[u8]> {
+        self.value(FLAG_REPLY_TO)?.short_bytes().ok()
+    }
+
     pub fn user_id(&self) -> Option<ShortStr> {
         self.value(FLAG_USER_ID)?.shortstr().ok()
     }
@@ -199,6 +205,13 @@ impl Properties {
         self.changed(FLAG_HEADERS, Some(&value))
     }
 
+    /// The same properties with replies going there.
+    pub fn with_reply_to(&self, reply_to: &ShortStr) -> Self {
+        let mut value = BytesMut::new();
+        put_shortstr(&mut value, reply_to);
+        self.changed(FLAG_REPLY_TO, Some(&value))
+    }
+
     /// The same properties without an expiration.
     pub fn without_expiration(&self) -> Self {
         self.changed(FLAG_EXPIRATION, None)
@@ -208,6 +221,9 @@ impl Properties {
     fn value(&self, wanted: u16) -> Option<Fields<'_>> {
         let mut fields = Fields::new(&self.bytes);
         let flags = fields.short().ok()?;
+        if flags & wanted == 0 {
+            return None;
+        }
         for (flag, kind) in present(flags) {
             if flag == wanted {
                 return Some(fields);
@@ -302,6 +318,16 @@ mod tests {
         let expected = BasicProperties { headers: Some(headers), expiration: None, ..all() };
         assert_eq!(changed.decode().expect("own bytes"), expected);
         assert_eq!(changed, Properties::from(&expected));
+    }
+
+    #[test]
+    fn replies_can_be_sent_elsewhere() {
+        let there = ShortStr::from_static("there");
+        let changed = Properties::from(&all()).with_reply_to(&there);
+        assert_eq!(changed.reply_to(), Some(b"there".as_slice()));
+        let expected = BasicProperties { reply_to: Some(there), ..all() };
+        assert_eq!(changed, Properties::from(&expected));
+        assert_eq!(Properties::default().reply_to(), None);
     }
 
     #[test]

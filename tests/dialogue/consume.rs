@@ -1,4 +1,4 @@
-//! Consuming: delivery, prefetch, settling, getting, cancelling.
+//! Consuming: delivery, settling, getting, cancelling.
 
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::table::FieldValue;
@@ -26,53 +26,6 @@ fn consume_ok_comes_before_the_first_delivery_and_order_is_kept() {
         let (tag, redelivered, body) = peer.delivery(1);
         assert_eq!((tag, redelivered, body), (number + 1, false, number.to_string()));
     }
-}
-
-#[test]
-fn prefetch_is_per_consumer_and_for_those_that_come_after() {
-    let broker = TestBroker::start();
-    let mut peer = broker.channel();
-    queue_of(&mut peer, "q", 10);
-    let qos = |prefetch_count, global| BasicQos { prefetch_size: 0, prefetch_count, global };
-    assert_eq!(peer.call(1, qos(3, false)), Method::from(BasicQosOk));
-    peer.consume(1, "q", "c");
-    (0..3).for_each(|_| drop(peer.delivery(1)));
-    assert_eq!(peer.ready(1, "q"), 7);
-    peer.send(1, ack(2, false));
-    assert_eq!(peer.delivery(1).2, "3");
-    peer.send(1, ack(0, true));
-    (0..3).for_each(|_| drop(peer.delivery(1)));
-    assert_eq!(peer.ready(1, "q"), 3);
-}
-
-#[test]
-fn a_global_prefetch_is_shared_by_the_channel_and_can_be_changed() {
-    let broker = TestBroker::start();
-    let mut peer = broker.channel();
-    queue_of(&mut peer, "a", 5);
-    queue_of(&mut peer, "b", 5);
-    let qos = |prefetch_count| BasicQos { prefetch_size: 0, prefetch_count, global: true };
-    peer.call(1, qos(4));
-    peer.consume(1, "a", "a");
-    (0..4).for_each(|_| drop(peer.delivery(1)));
-    peer.consume(1, "b", "b");
-    assert_eq!((peer.ready(1, "a"), peer.ready(1, "b")), (1, 5));
-    // A higher limit holds at once; what it lets through may come before its answer.
-    peer.send(1, qos(6));
-    let mut answers = 0;
-    let mut deliveries = 0;
-    while answers + deliveries < 3 {
-        let frame = peer.next_frame().expect("open");
-        let method = Method::decode(&frame.payload).expect("a method");
-        if matches!(method, Method::BasicQosOk(_)) {
-            answers += 1;
-        } else {
-            peer.waiting.push_front(frame);
-            peer.delivery(1);
-            deliveries += 1;
-        }
-    }
-    assert_eq!((answers, deliveries), (1, 2));
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `publish`: confirms, returns, limits
-//! * `consume`: delivery, prefetch, settling, cancelling
+//! * `consume`: delivery, settling, cancelling
+//! * `prefetch`: limits on what is out, and changing them
+//! * `reply_to`: replies without a queue for them
+//! * `single_active`: queues with one active consumer at a time
 //! * `tx`: transactions
 //! * `full_disk`: publishers held back
 //! * `long_queues`: queues that are longer than what is kept of them in memory
@@ -23,7 +26,10 @@ mod full_disk;
 mod handshake;
 mod long_queues;
 mod permissions;
+mod prefetch;
 mod publish;
 mod queues;
+mod reply_to;
+mod single_active;
 mod support;
 mod tx;

@@ -3,6 +3,7 @@
 use ferrymq::broker::auth::PasswordHash;
 use ferrymq::broker::durable::Durable;
 use ferrymq::protocol::generated::*;
+use ferrymq::protocol::properties::{BasicProperties, Properties};
 use ferrymq::store::definition::PermissionDefinition;
 
 use crate::support::*;
@@ -19,10 +20,15 @@ fn set(broker: &TestBroker, configure: &str, write: &str, read: &str) {
     set.and_then(Durable::wait_blocking).expect("stored");
 }
 
+fn put_user(broker: &TestBroker, tags: &[&str]) {
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    let stored = broker.broker().put_user("limited", PasswordHash::of("secret"), tags);
+    stored.wait_blocking().expect("stored");
+}
+
 fn with_limited_user() -> TestBroker {
     let broker = TestBroker::start();
-    let stored = broker.broker().put_user("limited", PasswordHash::of("secret"), Vec::new());
-    stored.wait_blocking().expect("stored");
+    put_user(&broker, &[]);
     broker
 }
 
@@ -122,4 +128,37 @@ fn users_and_permissions_survive_a_restart() {
     broker.broker().clear_permissions("limited", "/").wait_blocking().expect("stored");
     peer.send(1, BasicGet { queue: short("q"), no_ack: true });
     assert_eq!(peer.expect_channel_close(1).0, 403);
+}
+
+fn published_by(user: &str) -> Properties {
+    let user_id = Some(short(user));
+    (&BasicProperties { user_id, ..BasicProperties::default() }).into()
+}
+
+#[test]
+fn a_publisher_may_say_who_it_is_and_not_that_it_is_somebody_else() {
+    let broker = with_limited_user();
+    set(&broker, ".*", ".*", ".*");
+    let mut peer = limited(&broker);
+    peer.declare_queue(1, "q");
+    peer.publish_with(1, "", "q", b"mine", &published_by("limited"));
+    let got = peer.get(1, "q", true).expect("it is there");
+    assert_eq!(got.properties, published_by("limited"));
+    peer.publish_with(1, "", "q", b"not mine", &published_by("guest"));
+    let (code, text) = peer.expect_channel_close(1);
+    let expected = "PRECONDITION_FAILED - user_id property set to 'guest' but authenticated user was \
+                    'limited'";
+    assert_eq!((code, text.as_str()), (406, expected));
+}
+
+#[test]
+fn an_impersonator_publishes_in_the_name_of_others() {
+    let broker = TestBroker::start();
+    put_user(&broker, &["impersonator"]);
+    set(&broker, ".*", ".*", ".*");
+    let mut peer = limited(&broker);
+    peer.declare_queue(1, "q");
+    peer.publish_with(1, "", "q", b"in your name", &published_by("guest"));
+    let got = peer.get(1, "q", true).expect("it is there");
+    assert_eq!(got.properties, published_by("guest"));
 }

@@ -445,8 +445,8 @@ impl Peer {
 
     /// A round trip: everything that was sent before has been looked at.
     pub fn sync(&mut self, channel: u16) {
-        let answer = self.call(channel, BasicQos::default());
-        assert!(matches!(answer, Method::BasicQosOk(_)), "{answer:?}");
+        let answer = self.call(channel, ChannelFlow { active: true });
+        assert!(matches!(answer, Method::ChannelFlowOk(_)), "{answer:?}");
     }
 }
 

@@ -17,7 +17,11 @@ pub use permission::{Access, Permissions};
 
 use super::ConnectionId;
 use super::error::Error;
+use crate::protocol::properties::Properties;
 use crate::store::definition::{PermissionDefinition, UserDefinition};
+
+/// Users with this tag may publish in the name of others.
+const IMPERSONATOR: &str = "impersonator";
 
 /// A user as connections see it.
 #[derive(Debug)]
@@ -137,6 +141,18 @@ pub enum Resource<'a> {
 }
 
 impl Actor {
+    /// Rule: a publisher says who it is, or nothing.
+    pub fn check_user_id(&self, properties: &Properties) -> Result<(), Error> {
+        let Some(claimed) = properties.user_id() else { return Ok(()) };
+        let actual = &self.user.name;
+        if claimed == actual.as_str() || self.user.has_tag(IMPERSONATOR) {
+            return Ok(());
+        }
+        Err(Error::precondition_failed(format!(
+            "user_id property set to '{claimed}' but authenticated user was '{actual}'"
+        )))
+    }
+
     /// Refuses with 403 what the user's permissions in the vhost don't allow.
     pub fn check(&self, access: Access, vhost: &str, resource: Resource<'_>) -> Result<(), Error> {
         let (kind, name) = match resource {

@@ -2,11 +2,13 @@
 //!
 //! A consumer that can take nothing leaves the ring of the willing and comes back when its credit
 //! or its connection's outbox says so; choosing the next one therefore never walks over the
-//! unwilling. Owned by the queue, under its lock.
+//! unwilling. In a queue with a single active consumer nobody but that one is ever willing. Owned
+//! by the queue, under its lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{Entry, Queue};
 use crate::broker::ConnectionId;
@@ -38,8 +40,8 @@ pub struct Consumer {
     pub exclusive: bool,
     /// Higher ones are served first.
     pub priority: i64,
-    /// Most unacked messages; 0 is no limit.
-    pub prefetch_count: u16,
+    /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
+    pub prefetch_count: AtomicU16,
     pub arguments: FieldTable,
     pub lane: Arc<dyn Lane>,
 }
@@ -53,10 +55,46 @@ struct Slot {
 
 impl Slot {
     fn has_credit(&self) -> bool {
-        let consumer = &self.consumer;
-        consumer.no_ack
-            || consumer.prefetch_count == 0
-            || self.unacked < u32::from(consumer.prefetch_count)
+        self.consumer.no_ack || self.credit() > 0
+    }
+
+    /// How many more may be out. For one that acks nothing: how many more it may get at a time.
+    fn credit(&self) -> u64 {
+        match self.consumer.prefetch_count.load(Ordering::Relaxed) {
+            0 => u64::from(u16::MAX),
+            limit => u64::from(limit).saturating_sub(u64::from(self.unacked)),
+        }
+    }
+}
+
+/// Which of the consumers is the single active one.
+///
+/// ```text
+///   the first by rank ──▶ active ──one of a higher rank comes──▶ gets nothing more
+///                           ▲                                            │ what it has is settled,
+///                           └──────────────── the other one ◀────────────┘ or it is gone
+/// ```
+#[derive(Default)]
+struct SingleActive {
+    /// All consumers: higher priorities first, among equals in the order in which they came.
+    ranked: BTreeSet<Rank>,
+    active: Option<u64>,
+}
+
+type Rank = (Reverse<i64>, u64);
+
+fn rank_of(consumer: &Consumer) -> Rank {
+    (Reverse(consumer.priority), consumer.id)
+}
+
+impl SingleActive {
+    fn first(&self) -> Option<u64> {
+        self.ranked.first().map(|(_, id)| *id)
+    }
+
+    /// Who may take messages now; nobody while the active one has to settle what it has.
+    fn in_turn(&self) -> Option<u64> {
+        self.active.filter(|active| self.first() == Some(*active))
     }
 }
 
@@ -64,6 +102,8 @@ impl Slot {
 pub struct Consumers {
     slots: BTreeMap<u64, Slot>,
     willing: BTreeMap<Reverse<i64>, VecDeque<u64>>,
+    /// For a queue that has one active consumer at a time.
+    single_active: Option<SingleActive>,
 }
 
 impl Consumers {
@@ -84,9 +124,38 @@ impl Consumers {
         self.slots.values().map(|slot| &slot.consumer)
     }
 
+    /// Whether one consumer at a time gets messages, and the others wait to take its place.
+    pub fn set_single_active(&mut self, single_active: bool) {
+        if self.single_active.is_some() == single_active {
+            return;
+        }
+        self.clear_ring();
+        let ids: Vec<u64> = self.slots.keys().copied().collect();
+        self.single_active = single_active.then(|| SingleActive {
+            ranked: self.slots.values().map(|slot| rank_of(&slot.consumer)).collect(),
+            active: None,
+        });
+        self.elect();
+        ids.into_iter().for_each(|id| self.wake(id));
+    }
+
+    pub fn is_single_active(&self) -> bool {
+        self.single_active.is_some()
+    }
+
+    /// The single active consumer, if the queue is one with, and there is any.
+    pub fn active(&self) -> Option<&Arc<Consumer>> {
+        let active = self.single_active.as_ref()?.active?;
+        self.slots.get(&active).map(|slot| &slot.consumer)
+    }
+
     pub fn add(&mut self, consumer: Arc<Consumer>) {
         let id = consumer.id;
+        if let Some(single) = &mut self.single_active {
+            single.ranked.insert(rank_of(&consumer));
+        }
         self.slots.insert(id, Slot { consumer, unacked: 0, willing: false });
+        self.elect();
         self.wake(id);
     }
 
@@ -95,17 +164,27 @@ impl Consumers {
         if slot.willing {
             self.leave_ring(slot.consumer.priority, id);
         }
+        if let Some(single) = &mut self.single_active {
+            single.ranked.remove(&rank_of(&slot.consumer));
+        }
+        self.elect();
         Some(slot.consumer)
     }
 
     /// Takes all of them out, for a queue that goes away.
     pub fn drain(&mut self) -> Vec<Arc<Consumer>> {
         self.willing.clear();
+        self.single_active = self.single_active.as_ref().map(|_| SingleActive::default());
         std::mem::take(&mut self.slots).into_values().map(|slot| slot.consumer).collect()
     }
 
     /// The consumer may be able to take messages again.
     pub fn wake(&mut self, id: u64) {
+        if let Some(single) = &self.single_active
+            && single.in_turn() != Some(id)
+        {
+            return;
+        }
         if let Some(slot) = self.slots.get_mut(&id)
             && !slot.willing
             && slot.has_credit()
@@ -119,7 +198,27 @@ impl Consumers {
     pub fn give_back_credit(&mut self, id: u64) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.unacked = slot.unacked.saturating_sub(1);
+            if slot.unacked == 0 {
+                self.elect();
+            }
             self.wake(id);
+        }
+    }
+
+    /// Makes the first by rank the active one, unless the one that is has still something to
+    /// settle: then nobody gets anything until it has.
+    fn elect(&mut self) {
+        let Some(single) = &mut self.single_active else { return };
+        let first = single.first();
+        if single.active != first {
+            let active = single.active.and_then(|id| self.slots.get(&id));
+            if active.is_none_or(|slot| slot.unacked == 0) {
+                single.active = first;
+            }
+            self.clear_ring();
+        }
+        if let Some(first) = first {
+            self.wake(first);
         }
     }
 
@@ -132,7 +231,8 @@ impl Consumers {
                 continue;
             };
             let Some(slot) = self.slots.get_mut(&id) else { continue };
-            if !slot.consumer.lane.reserve(bytes, &slot.consumer) {
+            // It may have been given a lower limit since it came into the ring.
+            if !slot.has_credit() || !slot.consumer.lane.reserve(bytes, &slot.consumer) {
                 slot.willing = false;
                 continue;
             }
@@ -151,13 +251,7 @@ impl Consumers {
     /// mark.
     pub fn credit(&self) -> u64 {
         let willing = self.willing.values().flatten().filter_map(|id| self.slots.get(id));
-        willing.take(64).fold(0, |sum: u64, slot| {
-            let limit = match slot.consumer.prefetch_count {
-                0 => u64::from(u16::MAX),
-                limit => u64::from(limit).saturating_sub(u64::from(slot.unacked)),
-            };
-            sum.saturating_add(limit)
-        })
+        willing.take(64).fold(0, |sum: u64, slot| sum.saturating_add(slot.credit()))
     }
 
     fn leave_ring(&mut self, priority: i64, id: u64) {
@@ -165,6 +259,14 @@ impl Consumers {
             level.retain(|other| *other != id);
             if level.is_empty() {
                 self.willing.remove(&Reverse(priority));
+            }
+        }
+    }
+
+    fn clear_ring(&mut self) {
+        for id in std::mem::take(&mut self.willing).into_values().flatten() {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.willing = false;
             }
         }
     }

@@ -101,6 +101,13 @@ impl Queue {
         no_ack: bool,
         batch: &mut Changes,
     ) -> Result<Option<Got>, Error> {
+        if self.options().single_active_consumer {
+            return Err(Error::resource_locked(format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
+                 queues with single active consumer",
+                self.described()
+            )));
+        }
         loop {
             let mut came_nearer = std::pin::pin!(self.came_nearer.notified());
             came_nearer.as_mut().enable();

@@ -185,9 +185,10 @@ impl Queue {
         let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
+            inner.consumers.set_single_active(options.single_active_consumer);
             inner.options = Arc::new(options);
             inner.used_ms = now_ms();
-            self.tidy(&mut inner, &mut batch);
+            self.deliver_ready(&mut inner, &mut batch);
         }
         self.append(batch);
     }
@@ -273,8 +274,8 @@ impl Queue {
         if inner.deleted {
             return Err(Error::not_found(format!("no {}", self.described())));
         }
-        let taken = !inner.consumers.is_empty() && consumer.exclusive;
-        if taken || inner.consumers.is_exclusive() {
+        let taken = !inner.consumers.is_empty() || inner.consumers.is_single_active();
+        if (taken && consumer.exclusive) || inner.consumers.is_exclusive() {
             return Err(Error::access_refused(format!("{} in exclusive use", self.described())));
         }
         announce();
@@ -285,13 +286,17 @@ impl Queue {
 
     /// Takes a consumer out; what it has stays out. Answers whether the queue has to go with it.
     pub fn remove_consumer(self: &Arc<Self>, id: u64) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.consumers.remove(id).is_none() {
-            return false;
-        }
-        inner.used_ms = now_ms();
-        self.set_alarm(&mut inner);
-        inner.consumers.is_empty() && self.properties.auto_delete && !inner.deleted
+        let mut batch = Changes::default();
+        let is_unused = {
+            let mut inner = self.inner.lock();
+            let was_there = inner.consumers.remove(id).is_some();
+            inner.used_ms = now_ms();
+            // Another one may have become the single active consumer.
+            self.deliver_ready(&mut inner, &mut batch);
+            was_there && inner.consumers.is_empty() && self.properties.auto_delete && !inner.deleted
+        };
+        self.append(batch);
+        is_unused
     }
 
     /// A consumer has room or credit again.

@@ -24,6 +24,7 @@ use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
+use super::reply::Replies;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::Store;
@@ -75,6 +76,7 @@ pub struct Vhost {
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
+    pub replies: Replies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
     version: AtomicU64,
@@ -139,6 +141,7 @@ impl Vhost {
             factory,
             exchanges,
             queues: DashMap::new(),
+            replies: Replies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
         })

@@ -1,6 +1,7 @@
 //! Class basic: publish, consume, get, and what is said about deliveries.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
@@ -8,6 +9,7 @@ use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::publish::{check_expiration, timed};
 use crate::broker::queue::{Consumer, Lane, Return};
+use crate::broker::reply::PSEUDO_QUEUE;
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
 use crate::connection::peer::{Peer, When};
@@ -34,6 +36,7 @@ impl Channel {
         if properties.has_expiration() {
             check_expiration(properties).map_err(|error| Failure::from(error).by(by))?;
         }
+        peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         if let Mode::Transaction(transaction) = &mut self.mode {
             return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
         }
@@ -45,9 +48,8 @@ impl Channel {
             is_refused = peer.publishes.publish_asking(message, route);
         } else if !route.is_empty() {
             peer.publishes.publish(message, route);
-        } else if *mandatory {
-            let (channel, code) = (self.number, ReplyCode::NoRoute);
-            peer.outbox.put(Outgoing::Return { channel, code, message });
+        } else {
+            peer.publish_without_queue(self.number, message, *mandatory);
         }
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
@@ -67,12 +69,16 @@ impl Channel {
         consume: BasicConsume,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
-        let name = self.queue_name(&consume.queue)?;
-        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
         let tag = match consume.consumer_tag.is_empty() {
             true => generated_tag(),
             false => consume.consumer_tag.detached(),
         };
+        if consume.queue == PSEUDO_QUEUE {
+            self.check_new_consumer(&tag, peer)?;
+            return Ok(self.consume_replies(tag, &consume, peer)?);
+        }
+        let name = self.queue_name(&consume.queue)?;
+        let queue = peer.vhost.readable_queue(&name, &peer.actor)?;
         self.check_new_consumer(&tag, peer)?;
         let consumer = Arc::new(Consumer {
             id: peer.broker.next_id(),
@@ -82,7 +88,7 @@ impl Channel {
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
-            prefetch_count: self.prefetch_count,
+            prefetch_count: AtomicU16::new(self.prefetch_count),
             arguments: consume.arguments,
             lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
         });
@@ -102,7 +108,8 @@ impl Channel {
 
     fn check_new_consumer(&self, tag: &ShortStr, peer: &Peer) -> Result<(), Error> {
         let consumers = self.shared.consumers.lock();
-        if consumers.contains_key(tag) {
+        let is_reply_tag = self.reply.as_ref().is_some_and(|reply| reply.tag == *tag);
+        if is_reply_tag || consumers.contains_key(tag) {
             return Err(Error::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
         }
         if consumers.len() >= peer.consumers_per_channel_max {
@@ -119,6 +126,9 @@ impl Channel {
         cancel: BasicCancel,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
+        if self.reply.as_ref().is_some_and(|reply| reply.tag == cancel.consumer_tag) {
+            self.cancel_replies(peer);
+        }
         let consumer = self.shared.consumers.lock().remove(&cancel.consumer_tag);
         if let Some(consumer) = consumer
             && consumer.queue.remove_consumer(consumer.id)
@@ -158,6 +168,7 @@ impl Channel {
             self.shared.set_shared_prefetch(qos.prefetch_count);
         } else {
             self.prefetch_count = qos.prefetch_count;
+            self.shared.set_prefetch(qos.prefetch_count);
         }
         peer.outbox.put_method(self.number, BasicQosOk);
         Ok(())

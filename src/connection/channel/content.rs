@@ -10,6 +10,8 @@
 use bytes::Bytes;
 
 use super::target::Target;
+use crate::broker::error::Error;
+use crate::broker::reply::PSEUDO_QUEUE;
 use crate::connection::close::Failure;
 use crate::protocol::error::DecodeError;
 use crate::protocol::frame::{ContentHead, Frame};
@@ -17,6 +19,7 @@ use crate::protocol::generated::BasicPublish;
 use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
+use crate::protocol::wire::ShortStr;
 
 /// A body's length field may claim more, but no broker of this protocol takes it.
 const BODY_LEN_MAX: u64 = 512 * 1024 * 1024;
@@ -47,6 +50,19 @@ fn unexpected(text: &str) -> Failure {
     Failure::new(ReplyCode::UnexpectedFrame, text)
 }
 
+/// Rule: a request for direct replies carries the address of its channel, and is refused on a
+/// channel that doesn't wait for any.
+fn with_reply_address(
+    properties: Properties,
+    address: Option<&ShortStr>,
+) -> Result<Properties, Error> {
+    if properties.reply_to() != Some(PSEUDO_QUEUE.as_bytes()) {
+        return Ok(properties);
+    }
+    let none = || Error::precondition_failed("fast reply consumer does not exist");
+    address.map(|address| properties.with_reply_to(address)).ok_or_else(none)
+}
+
 impl ContentAssembler {
     /// Refuses a method in the middle of a content.
     pub(super) fn check_method(&self) -> Result<(), Failure> {
@@ -68,11 +84,13 @@ impl ContentAssembler {
         Ok(())
     }
 
-    /// Takes the content header; answers the message when it has no body.
+    /// Takes the content header; answers the message when it has no body. `reply_address` is what
+    /// the pseudo-queue for replies means on this channel.
     pub(super) fn header(
         &mut self,
         head: &ContentHead<'_>,
         message_size_max: u64,
+        reply_address: Option<&ShortStr>,
     ) -> Result<Option<Message>, Failure> {
         match std::mem::take(&mut self.stage) {
             Stage::Header => {}
@@ -105,8 +123,9 @@ impl ContentAssembler {
         }
         if head.properties != self.properties.as_bytes() {
             // A copy: these stay longer than what they were read into.
-            self.properties = Properties::parse(Bytes::copy_from_slice(head.properties))
+            let properties = Properties::parse(Bytes::copy_from_slice(head.properties))
                 .map_err(Failure::from)?;
+            self.properties = with_reply_address(properties, reply_address)?;
         }
         if body_size == 0 {
             return Ok(Some(self.complete_small(&[])));

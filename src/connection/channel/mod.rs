@@ -9,6 +9,7 @@ mod content;
 mod exchange;
 mod ledger;
 mod queue;
+mod reply;
 mod settlement;
 pub(super) mod shared;
 mod target;
@@ -17,6 +18,7 @@ mod tx;
 use std::sync::Arc;
 
 use self::content::ContentAssembler;
+use self::reply::ReplyConsumer;
 use self::settlement::by_queue;
 use self::shared::{ChannelShared, requeue};
 use self::tx::Transaction;
@@ -43,10 +45,11 @@ pub(super) struct Channel {
     content: ContentAssembler,
     /// The queue declared last, which an empty queue name means.
     last_queue: ShortStr,
-    /// For consumers that come; 0 is no limit.
+    /// Of its consumers, and for those that come; 0 is no limit.
     prefetch_count: u16,
     /// Publishes so far, in confirm mode.
     published: u64,
+    reply: Option<ReplyConsumer>,
 }
 
 impl Channel {
@@ -62,6 +65,7 @@ impl Channel {
             last_queue: ShortStr::default(),
             prefetch_count: 0,
             published: 0,
+            reply: None,
         }
     }
 
@@ -128,7 +132,8 @@ impl Channel {
     /// Handles a content header frame.
     pub(super) fn header(&mut self, frame: &Frame<'_>, peer: &mut Peer) -> Result<(), Failure> {
         let head = ContentHead::decode(frame.payload)?;
-        match self.content.header(&head, peer.message_size_max)? {
+        let reply_address = self.reply.as_ref().map(|reply| &reply.address);
+        match self.content.header(&head, peer.message_size_max, reply_address)? {
             Some(message) => self.published(message, peer),
             None => Ok(()),
         }
@@ -163,6 +168,7 @@ impl Channel {
     /// Ends the channel: its consumers go, what its client holds goes back. Auto-delete queues go
     /// with their last consumer.
     pub(super) fn close(&mut self, peer: &mut Peer) {
+        self.cancel_replies(peer);
         let consumers = std::mem::take(&mut *self.shared.consumers.lock());
         let mut unused: Vec<Arc<Queue>> = Vec::new();
         for consumer in consumers.into_values() {

@@ -2,6 +2,7 @@
 
 use super::Channel;
 use crate::broker::error::Error;
+use crate::broker::reply::is_reply_queue;
 use crate::broker::vhost::{BindRequest, Deleted, QueueDeclare as Declare};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -19,6 +20,9 @@ impl Channel {
         declare: QueueDeclare,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
+        if is_reply_queue(&declare.queue) {
+            return Ok(self.declare_reply_queue(&declare, peer)?);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(&declare.queue)?;
             peer.vhost.find_queue(&name, &peer.actor)?
@@ -45,6 +49,21 @@ impl Channel {
         Ok(())
     }
 
+    /// Rule: the queues of direct replies can be asked for, but not made.
+    fn declare_reply_queue(&mut self, declare: &QueueDeclare, peer: &Peer) -> Result<(), Error> {
+        let queue = declare.queue.detached();
+        if !peer.vhost.replies.is_there(&queue) {
+            return Err(Error::not_found(format!(
+                "no queue '{queue}' in vhost '{}'",
+                peer.vhost.name
+            )));
+        }
+        self.last_queue = queue.clone();
+        let declare_ok = QueueDeclareOk { queue, message_count: 0, consumer_count: 1 };
+        peer.reply(self.number, declare.no_wait, declare_ok);
+        Ok(())
+    }
+
     pub(super) async fn queue_bind(
         &mut self,
         bind: QueueBind,
@@ -52,6 +71,13 @@ impl Channel {
     ) -> Result<(), Failure> {
         let QueueBind { queue, exchange, routing_key, no_wait, arguments } = bind;
         let request = self.bind_request(&queue, exchange, routing_key, arguments)?;
+        if is_reply_queue(&request.destination) {
+            return Err(Error::access_refused(format!(
+                "cannot bind queue '{}' in vhost '{}': replies come through the default exchange only",
+                request.destination, peer.vhost.name
+            ))
+            .into());
+        }
         let durable = peer.vhost.bind(request, &peer.actor)?;
         peer.finish(durable, no_wait).await?;
         peer.reply(self.number, no_wait, QueueBindOk);

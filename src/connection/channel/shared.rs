@@ -13,9 +13,11 @@ use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger};
 use crate::broker::changes::Changes;
 use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
+use crate::broker::reply::Requester;
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
+use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
 pub(crate) struct ChannelShared {
@@ -79,6 +81,11 @@ impl ChannelShared {
         requeue(queue, refused, Return::Unsent);
     }
 
+    /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.
+    pub(crate) fn pass(&self) -> Option<u64> {
+        self.ledger.lock().pass()
+    }
+
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
     pub(super) fn settle(&self, tag: u64, multiple: bool) -> Option<Vec<(u64, Held)>> {
         let settled = self.ledger.lock().settle(tag, multiple)?;
@@ -97,6 +104,17 @@ impl ChannelShared {
     /// Closes the ledger; what the client held has to go back to its queues.
     pub(super) fn close(&self) -> Vec<(u64, Held)> {
         self.ledger.lock().close()
+    }
+
+    /// Sets the limit of each consumer that there is. What a lower one forbids and is out already
+    /// stays out.
+    pub(super) fn set_prefetch(&self, limit: u16) {
+        let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
+        for consumer in consumers {
+            if consumer.prefetch_count.swap(limit, Ordering::Relaxed) != limit {
+                consumer.queue.wake(consumer.id);
+            }
+        }
     }
 
     pub(super) fn set_shared_prefetch(&self, limit: u16) {
@@ -158,6 +176,18 @@ pub(crate) fn requeue(queue: &Arc<Queue>, places: Vec<Place>, why: Return) {
         let mut batch = Changes::default();
         queue.requeue(places, why, &mut batch);
         queue.append(batch);
+    }
+}
+
+impl Requester for ChannelShared {
+    fn reply(self: Arc<Self>, consumer_tag: &ShortStr, message: &Arc<Message>) {
+        let outbox = Arc::clone(&self.outbox);
+        if outbox.reserve_reply(message.body_len()) {
+            let (consumer_tag, message) = (consumer_tag.clone(), Arc::clone(message));
+            outbox.put_deliveries(Outgoing::Reply { channel: self, consumer_tag, message });
+        } else {
+            tracing::debug!(channel = self.number, "a reply is dropped: the client is too slow");
+        }
     }
 }
 

@@ -15,7 +15,6 @@ use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::{PublishBatch, timed};
 use crate::connection::close::Failure;
-use crate::connection::outbox::Outgoing;
 use crate::connection::peer::Peer;
 use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::protocol::message::Message;
@@ -131,9 +130,8 @@ impl Channel {
                 is_whole &= !publishes.publish_asking(message, &route);
             } else if !route.is_empty() {
                 publishes.publish(message, &route);
-            } else if mandatory {
-                let (channel, code) = (self.number, ReplyCode::NoRoute);
-                peer.outbox.put(Outgoing::Return { channel, code, message });
+            } else {
+                peer.publish_without_queue(self.number, message, mandatory);
             }
         }
         for (settlement, held) in transaction.settled {
