@@ -90,6 +90,7 @@ fn open(directory: &Path) -> Opened {
             id: QUEUE,
             auto_delete: false,
             arguments: FieldTable::default(),
+            levels: 0,
         });
         let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
         let window = Window::new(1);

@@ -42,6 +42,10 @@ pub struct ExchangeDefinition {
     pub internal: bool,
     #[serde(with = "table_as_wire_bytes")]
     pub arguments: FieldTable,
+    /// Under which the log keeps what belongs to the exchange itself, if anything does: messages
+    /// that it holds back, and what its deduplication has seen. It goes as a queue's id does.
+    #[serde(default)]
+    pub queue: Option<QueueId>,
 }
 
 /// A durable queue.
@@ -53,6 +57,18 @@ pub struct QueueDefinition {
     pub auto_delete: bool,
     #[serde(with = "table_as_wire_bytes")]
     pub arguments: FieldTable,
+    /// The highest priority. Each level from 0 on is a queue of its own in the log, with the ids
+    /// from `id` on.
+    #[serde(default)]
+    pub levels: u8,
+}
+
+impl QueueDefinition {
+    /// The ids under which the log keeps the queue, from level 0 on.
+    pub fn ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let last = self.id.0.saturating_add(u64::from(self.levels));
+        (self.id.0..=last).map(QueueId)
+    }
 }
 
 /// What a binding leads to.
@@ -100,6 +116,16 @@ pub enum DefinitionKey {
 }
 
 impl Definition {
+    /// The ids under which the log keeps what is in it.
+    pub fn queue_ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let (of_queue, of_exchange) = match self {
+            Self::Queue(queue) => (Some(queue.ids()), None),
+            Self::Exchange(exchange) => (None, exchange.queue),
+            _ => (None, None),
+        };
+        of_queue.into_iter().flatten().chain(of_exchange)
+    }
+
     pub fn key(&self) -> DefinitionKey {
         match self {
             Self::Vhost(vhost) => DefinitionKey::Vhost(vhost.name.clone()),

@@ -140,11 +140,7 @@ impl LogState {
     }
 
     pub(super) fn defined_queues(&self) -> HashSet<QueueId> {
-        let id = |definition: &Definition| match definition {
-            Definition::Queue(queue) => Some(queue.id),
-            _ => None,
-        };
-        self.catalog.values().filter_map(id).collect()
+        self.catalog.values().flat_map(Definition::queue_ids).collect()
     }
 
     /// Ends the reading of the whole log: only queues that are still defined stay.
@@ -284,11 +280,11 @@ impl LogState {
         }
     }
 
-    /// Adds a definition; a queue's begins its ledger.
+    /// Adds a definition; one with queues begins their ledgers.
     pub(super) fn put_definition(&mut self, definition: Definition) {
-        if let Definition::Queue(queue) = &definition {
-            self.ledgers.entry(queue.id).or_default();
-            self.changed_queues.insert(queue.id);
+        for queue in definition.queue_ids() {
+            self.ledgers.entry(queue).or_default();
+            self.changed_queues.insert(queue);
         }
         let key = definition.key().digest();
         self.catalog.insert(key, definition);

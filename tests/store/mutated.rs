@@ -57,6 +57,7 @@ fn declare(queue: u64) -> Record {
         id: QueueId(queue),
         auto_delete: false,
         arguments: FieldTable::default(),
+        levels: 0,
     })))
 }
 

@@ -197,6 +197,7 @@ fn queue_definition(queue: u64) -> Definition {
         id: QueueId(queue),
         auto_delete: false,
         arguments: FieldTable::default(),
+        levels: 0,
     })
 }
 

@@ -173,6 +173,7 @@ impl Exchange {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.clone(),
+            queue: None,
         }
     }
 

@@ -283,6 +283,7 @@ fn definition_of(properties: &QueueProperties) -> QueueDefinition {
         id: properties.id,
         auto_delete: properties.auto_delete,
         arguments: properties.arguments.clone(),
+        levels: 0,
     }
 }
 

@@ -93,6 +93,7 @@ fn define(state: &mut LogState, recovered: &[QueueId]) {
             id: *id,
             auto_delete: false,
             arguments: FieldTable::new(),
+            levels: 0,
         }));
     }
 }
