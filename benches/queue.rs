@@ -100,6 +100,8 @@ fn on_disk(bencher: Bencher<'_, '_>, len: usize) {
         count,
         bytes: count * body_len,
         delivered_upto: Seq(u64::MAX),
+        notes: Vec::new(),
+        seen: Vec::new(),
     });
     let mut taken = Vec::with_capacity(RUN);
     bencher.counter(ItemsCount::new(RUN)).bench_local(|| {

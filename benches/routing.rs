@@ -50,6 +50,10 @@ impl Store for NoStore {
         on_read(Page::default());
     }
 
+    fn read_each(&self, _: QueueId, _: Vec<Seq>, on_read: OnRead) {
+        on_read(Page::default());
+    }
+
     fn state(&self) -> watch::Receiver<StoreState> {
         self.0.subscribe()
     }

@@ -271,6 +271,8 @@ fn left(count: u64, delivered: u64) -> RecoveredQueue {
         count,
         bytes: count,
         delivered_upto: Seq(delivered),
+        notes: Vec::new(),
+        seen: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::encoding::LogRecord;
 use super::inbox::Pending;
-use super::ledger::RangeSet;
+use super::ranges::RangeSet;
 use super::record::{QueueId, Ranges, Record, Seq, SeqRange};
 
 /// Of one queue in one window: the numbers that are settled, and what of them need not be written,

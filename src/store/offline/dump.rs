@@ -11,7 +11,7 @@ use super::fold::Fold;
 use crate::protocol::message::Message;
 use crate::store::definition::{Definition, QueueDefinition};
 use crate::store::files::Files;
-use crate::store::reader::{LogReader, ReadRequests};
+use crate::store::reader::{LogReader, ReadRequests, Wanted};
 use crate::store::record::{QueueId, Seq};
 use crate::store::{OpenError, Page, ReadLimit};
 
@@ -141,7 +141,8 @@ fn messages(
 
 fn read(reads: &ReadRequests, queue: QueueId, from: Seq) -> io::Result<Page> {
     let (sender, page) = sync_channel(1);
-    reads.ask(queue, from, READ_AT_ONCE, Box::new(move |page| drop(sender.send(page))));
+    let wanted = Wanted::From(from, READ_AT_ONCE);
+    reads.ask(queue, wanted, Box::new(move |page| drop(sender.send(page))));
     let failed = || io::Error::other(format!("messages of queue {} can't be read back", queue.0));
     // A page that ends before it begins is the answer to a failure.
     page.recv().ok().filter(|page| page.through >= from && page.through > Seq(0)).ok_or_else(failed)
