@@ -2,7 +2,8 @@
 //!
 //! A message that was enqueued and settled before its window is on its way to the disk needs no
 //! place there, nor does what was noted of it meanwhile: whoever waits for its confirm is told at
-//! once. Only settles count; a message that was moved is in another queue.
+//! once. Only settles count; a message that was moved is in another queue. A note that reached an
+//! earlier window than its message stays, until a settle says that all up to it are gone.
 
 use std::collections::{BTreeMap, HashMap};
 
