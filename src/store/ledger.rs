@@ -384,12 +384,18 @@ mod tests {
         SeqRange { first: Seq(first), last: Seq(last) }
     }
 
+    fn put_all(ledger: &mut QueueLedger, first: u64, last: u64, segment: SegmentNumber) {
+        for seq in first..=last {
+            assert_eq!(ledger.put(Seq(seq), segment), Put::New);
+        }
+    }
+
     #[test]
     fn a_note_stays_until_its_message_is_settled_and_may_come_before_it() {
         let note = Note { failed: 1, returned: 0, due_ms: 7 };
         let mut ledger = QueueLedger::default();
         (1..=9).for_each(|seq| ledger.note(Seq(seq), note));
-        (1..=9).for_each(|seq| drop(ledger.put(Seq(seq), 1)));
+        put_all(&mut ledger, 1, 9, 1);
         ledger.settle_named(all(3, 4), |_, _| {});
         ledger.settle(all(0, 6), |_, _| {});
         ledger.note(Seq(5), note);
@@ -400,8 +406,8 @@ mod tests {
     #[test]
     fn messages_that_live_are_found_by_their_numbers() {
         let mut ledger = QueueLedger::default();
-        (1..=4).for_each(|seq| drop(ledger.put(Seq(seq), 1)));
-        (5..=9).for_each(|seq| drop(ledger.put(Seq(seq), 2)));
+        put_all(&mut ledger, 1, 4, 1);
+        put_all(&mut ledger, 5, 9, 2);
         ledger.settle(all(3, 3), |_, _| {});
         let found = ledger.runs_of(&[1, 2, 3, 4, 5, 5, 6, 9, 12].map(Seq));
         let run = |first, last, segment| Run { first: Seq(first), last: Seq(last), segment };
