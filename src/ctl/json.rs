@@ -6,12 +6,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::protocol::message::Message;
 use crate::protocol::properties::{BasicProperties, Properties};
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
-use crate::store::definition::{Definition, DestinationKind, QueueDefinition};
-use crate::store::record::Seq;
+use crate::store::definition::{Definition, DestinationKind};
+use crate::store::offline::DumpedMessage;
 
 /// A definition, without what is secret in it.
 pub(super) fn definition(definition: &Definition) -> Value {
@@ -26,10 +25,12 @@ pub(super) fn definition(definition: &Definition) -> Value {
             "kind": "exchange", "vhost": exchange.vhost, "name": exchange.name,
             "type": exchange.kind, "auto_delete": exchange.auto_delete,
             "internal": exchange.internal, "arguments": table(&exchange.arguments),
+            "id": exchange.queue.map(|queue| queue.0),
         }),
         Definition::Queue(queue) => json!({
             "kind": "queue", "vhost": queue.vhost, "name": queue.name, "id": queue.id.0,
             "auto_delete": queue.auto_delete, "arguments": table(&queue.arguments),
+            "levels": queue.levels,
         }),
         Definition::Binding(binding) => json!({
             "kind": "binding", "vhost": binding.vhost, "source": binding.source,
@@ -43,21 +44,39 @@ pub(super) fn definition(definition: &Definition) -> Value {
     }
 }
 
-pub(super) fn message(
-    queue: &QueueDefinition,
-    seq: Seq,
-    redelivered: bool,
-    message: &Message,
-    with_body: bool,
-) -> Value {
+pub(super) fn message(dumped: &DumpedMessage<'_>, with_body: bool) -> Value {
+    let DumpedMessage { owner, level, seq, redelivered, note, message } = *dumped;
     let mut line = json!({
-        "kind": "message", "vhost": queue.vhost, "queue": queue.name, "seq": seq.0,
-        "redelivered": redelivered, "exchange": message.exchange(),
-        "routing_key": message.routing_key(),
+        "kind": "message", "seq": seq.0, "redelivered": redelivered,
+        "exchange": message.exchange(), "routing_key": message.routing_key(),
         "properties": properties(&message.properties()), "body_bytes": message.body_len(),
     });
-    if let Some(line) = line.as_object_mut().filter(|_| with_body) {
-        line.insert("body".to_owned(), STANDARD.encode(message.to_body().to_bytes()).into());
+    let owner: Vec<(&str, Value)> = match owner {
+        Definition::Exchange(exchange) => {
+            vec![
+                ("vhost", exchange.vhost.as_str().into()),
+                ("held_by", exchange.name.as_str().into()),
+            ]
+        }
+        Definition::Queue(queue) => {
+            let level = (queue.levels > 0).then(|| ("level", level.into()));
+            let name =
+                [("vhost", queue.vhost.as_str().into()), ("queue", queue.name.as_str().into())];
+            name.into_iter().chain(level).collect()
+        }
+        // Nothing else has messages.
+        _ => Vec::new(),
+    };
+    let notes = [
+        ("failed", u64::from(note.failed)),
+        ("returned", u64::from(note.returned)),
+        ("due_ms", note.due_ms),
+    ];
+    let notes = notes.into_iter().filter(|(_, value)| *value > 0);
+    let body = with_body.then(|| ("body", STANDARD.encode(message.to_body().to_bytes()).into()));
+    if let Some(line) = line.as_object_mut() {
+        let more = owner.into_iter().chain(notes.map(|(name, value)| (name, value.into())));
+        line.extend(more.chain(body).map(|(name, value)| (name.to_owned(), value)));
     }
     line
 }

@@ -379,4 +379,51 @@ mod tests {
             }
         }
     }
+
+    fn all(first: u64, last: u64) -> SeqRange {
+        SeqRange { first: Seq(first), last: Seq(last) }
+    }
+
+    fn put_all(ledger: &mut QueueLedger, first: u64, last: u64, segment: SegmentNumber) {
+        for seq in first..=last {
+            assert_eq!(ledger.put(Seq(seq), segment), Put::New);
+        }
+    }
+
+    #[test]
+    fn a_note_stays_until_its_message_is_settled_and_may_come_before_it() {
+        let note = Note { failed: 1, returned: 0, due_ms: 7 };
+        let mut ledger = QueueLedger::default();
+        (1..=9).for_each(|seq| ledger.note(Seq(seq), note));
+        put_all(&mut ledger, 1, 9, 1);
+        ledger.settle_named(all(3, 4), |_, _| {});
+        ledger.settle(all(0, 6), |_, _| {});
+        ledger.note(Seq(5), note);
+        let noted: Vec<u64> = ledger.notes().iter().map(|(seq, _)| seq.0).collect();
+        assert_eq!(noted, [7, 8, 9]);
+    }
+
+    #[test]
+    fn messages_that_live_are_found_by_their_numbers() {
+        let mut ledger = QueueLedger::default();
+        put_all(&mut ledger, 1, 4, 1);
+        put_all(&mut ledger, 5, 9, 2);
+        ledger.settle(all(3, 3), |_, _| {});
+        let found = ledger.runs_of(&[1, 2, 3, 4, 5, 5, 6, 9, 12].map(Seq));
+        let run = |first, last, segment| Run { first: Seq(first), last: Seq(last), segment };
+        assert_eq!(found, [run(1, 2, 1), run(4, 4, 1), run(5, 6, 2), run(9, 9, 2)]);
+    }
+
+    #[test]
+    fn a_checkpoint_has_notes_and_what_was_seen_since_the_last_one() {
+        let mut ledger = QueueLedger::default();
+        ledger.note(Seq(1), Note::default());
+        (1..=3).for_each(|digest| ledger.see((digest, 9), 2));
+        let change = ledger.take_change();
+        assert_eq!(change.ledger.notes(), ledger.notes());
+        assert_eq!(change.ledger.seen().count(), 0, "it is told apart");
+        let written = change.seen.expect("it has changed").written;
+        assert_eq!(written, [(0, vec![(2, 9), (3, 9)])]);
+        assert!(ledger.seen().eq([(2, 9), (3, 9)]), "and stays");
+    }
 }

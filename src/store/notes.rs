@@ -32,6 +32,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn of(&self, seq: Seq) -> Note {
+        self.0.get(&seq.0).copied().unwrap_or_default()
+    }
+
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (Seq, Note)> {
         self.0.iter().map(|(seq, note)| (Seq(*seq), *note))
     }

@@ -209,19 +209,38 @@ pub fn vhost(name: &str) -> Record {
     Record::Catalog(CatalogChange::Put(Definition::Vhost(vhost)))
 }
 
-fn queue_definition(queue: u64) -> Definition {
+fn queue_definition(queue: u64, levels: u8) -> Definition {
     Definition::Queue(QueueDefinition {
         vhost: "/".to_owned(),
         name: format!("q{queue}"),
         id: QueueId(queue),
         auto_delete: false,
         arguments: FieldTable::default(),
-        levels: 0,
+        levels,
     })
 }
 
-/// An exchange under whose name the log keeps something.
-pub fn exchange_definition(id: u64) -> Definition {
+pub fn declare(queue: u64) -> Record {
+    declare_with_levels(queue, 0)
+}
+
+/// A queue with priorities: `levels` more ids are its own.
+pub fn declare_with_levels(queue: u64, levels: u8) -> Record {
+    Record::Catalog(CatalogChange::Put(queue_definition(queue, levels)))
+}
+
+pub fn delete(queue: u64) -> Batch {
+    delete_with_levels(queue, 0)
+}
+
+/// A queue that was declared with so many levels.
+pub fn delete_with_levels(queue: u64, levels: u8) -> Batch {
+    let definition = queue_definition(queue, levels);
+    let gone = definition.queue_ids().map(|queue| Record::DeleteQueue { queue });
+    gone.chain([Record::Catalog(CatalogChange::Delete(definition.key()))]).collect()
+}
+
+fn exchange_definition(id: u64) -> Definition {
     Definition::Exchange(ExchangeDefinition {
         vhost: "/".to_owned(),
         name: format!("x{id}"),
@@ -233,13 +252,14 @@ pub fn exchange_definition(id: u64) -> Definition {
     })
 }
 
-pub fn declare(queue: u64) -> Record {
-    Record::Catalog(CatalogChange::Put(queue_definition(queue)))
+/// An exchange under whose id the log keeps something.
+pub fn declare_exchange(id: u64) -> Record {
+    Record::Catalog(CatalogChange::Put(exchange_definition(id)))
 }
 
-pub fn delete(queue: u64) -> Batch {
-    let key = queue_definition(queue).key();
-    vec![Record::DeleteQueue { queue: QueueId(queue) }, Record::Catalog(CatalogChange::Delete(key))]
+pub fn delete_exchange(id: u64) -> Batch {
+    let gone = CatalogChange::Delete(exchange_definition(id).key());
+    vec![Record::DeleteQueue { queue: QueueId(id) }, Record::Catalog(gone)]
 }
 
 pub fn message(body: impl Into<Vec<u8>>) -> Arc<Message> {

@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DataDirectory;
-use super::check::{Held, Report};
+use super::check::{Held, report};
 use super::fold::Fold;
+use super::report::Report;
 use crate::protocol::gather::Gather;
 use crate::store::carry::each_batch;
 use crate::store::definition::Definition;
@@ -47,7 +48,7 @@ pub fn repair(directory: &Path, to: &Path) -> Result<Repaired, OpenError> {
     let held = Held::of(&directory, &kept);
     let kept_epoch = kept.epoch;
     let fold = Fold::of(&directory, kept)?;
-    let report = Report::of(&directory, &fold, &held);
+    let report = report(&directory, &fold, &held);
     let epoch = epoch(&fold, directory.found.last_epoch.max(kept_epoch));
     write(&directory, &fold, epoch, to).map_err(|error| {
         OpenError::new(format!(
