@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::changes::Changes;
 use super::queue::{Entry, Queue};
+use super::routing_keys::{CC, ExtraKeys, RoutingKeys, Stored};
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
@@ -54,11 +55,11 @@ pub fn dead_letter(
         Some(key) => key.clone(),
         None => ShortStr::try_from(entry.message.routing_key()).unwrap_or_default(),
     };
-    let mut route = vhost.route(&exchange, &routing_key, &entry.message.properties()).queues;
-    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
-    let properties = deaths.with(source, &entry.message, reason, now_seconds);
+    let properties = deaths.clone().with(source, &entry.message, reason, now_seconds);
     let body = entry.message.to_body();
     let message = Arc::new(Message::new(&exchange.name, &routing_key, &properties, body, true));
+    let mut route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
+    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
     let mut to: SmallVec<[(QueueId, Seq); 1]> = SmallVec::new();
     for target in &route {
         let seq = target.enqueue(std::slice::from_ref(&message), batch);
@@ -89,6 +90,7 @@ fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Changes) {
 }
 
 /// A message's account of its deaths, most recent first.
+#[derive(Clone)]
 struct Deaths(Vec<FieldTable>);
 
 impl Deaths {
@@ -141,6 +143,10 @@ impl Deaths {
         let mut headers = properties.headers().unwrap_or_default();
         let entries = self.0.into_iter().map(FieldValue::Table).collect();
         set(&mut headers, X_DEATH, FieldValue::Array(entries));
+        if source.options().dead_letter_routing_key.is_some() {
+            // Rule: it takes the place of all keys.
+            headers.remove(CC);
+        }
         let origin = [
             ("reason", text(reason.name())),
             ("queue", text(source.name())),
@@ -164,8 +170,11 @@ fn first_death(source: &Queue, message: &Message, reason: Reason, now_seconds: u
     set(&mut death, "queue", text(source.name()));
     set(&mut death, "time", FieldValue::Timestamp(now_seconds));
     set(&mut death, "exchange", text(message.exchange()));
-    set(&mut death, "routing-keys", FieldValue::Array(vec![text(message.routing_key())]));
-    if let Some(expiration) = message.properties().expiration() {
+    let properties = message.properties();
+    let extra = ExtraKeys::of(&properties).unwrap_or_default();
+    let keys = RoutingKeys::new(message.routing_key(), &extra).iter().map(text).collect();
+    set(&mut death, "routing-keys", FieldValue::Array(keys));
+    if let Some(expiration) = properties.expiration() {
         set(&mut death, "original-expiration", text(&expiration));
     }
     death

@@ -15,6 +15,7 @@ pub mod outstanding;
 pub mod publish;
 pub mod queue;
 pub mod registry;
+pub mod routing_keys;
 pub mod vhost;
 
 use std::collections::HashMap;

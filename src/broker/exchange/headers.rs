@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
 use crate::broker::error::Error;
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 
@@ -174,9 +174,13 @@ impl Router for Headers {
         }
     }
 
-    fn route(&self, _: &str, properties: &Properties, visit: &mut dyn FnMut(&Destination)) {
+    fn routes_by_keys_only(&self) -> bool {
+        false
+    }
+
+    fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
         self.always.iter().for_each(|binding| visit(&binding.destination));
-        let Some(table) = properties.headers() else { return };
+        let Some(table) = message.properties.headers() else { return };
         let headers: HashMap<ShortStr, Comparable> =
             table.iter().map(|(name, value)| (name.clone(), Comparable::of(value))).collect();
         for (name, value) in &headers {
@@ -194,8 +198,8 @@ impl Router for Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::exchange::tests::binding_of;
-    use crate::protocol::properties::BasicProperties;
+    use crate::broker::exchange::tests::{binding_of, routed_to};
+    use crate::protocol::properties::{BasicProperties, Properties};
 
     fn table(pairs: &[(&'static str, FieldValue)]) -> FieldTable {
         pairs.iter().map(|(name, value)| (ShortStr::from_static(name), value.clone())).collect()
@@ -217,9 +221,7 @@ mod tests {
         router.add(&binding(table(arguments)));
         let headers = Some(table(headers));
         let properties = Properties::from(&BasicProperties { headers, ..Default::default() });
-        let mut found = false;
-        router.route("", &properties, &mut |_| found = true);
-        found
+        !routed_to(&router, "", &properties).is_empty()
     }
 
     #[test]

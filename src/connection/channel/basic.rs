@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
+use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::queue::{Consumer, Lane};
+use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
 use crate::connection::peer::Peer;
@@ -24,17 +26,23 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
-        let ContentAssembler { target, properties, .. } = &mut self.content;
+        let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
+        let extra =
+            came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
-            return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
+            let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
+            let exchange = Arc::clone(exchange);
+            return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let route = found.route(routing_key, properties, &peer.vhost);
+        let keys = RoutingKeys::new(routing_key, extra);
+        let properties = &came.properties;
+        let route = found.route(&Routable { keys, properties, message: &message }, &peer.vhost);
         let is_stored = route.iter().any(|queue| queue.stores(&message));
         if !route.is_empty() {
             peer.publishes.publish(message, route);
