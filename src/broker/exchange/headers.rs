@@ -24,7 +24,7 @@ enum Wanted {
 }
 
 /// A value as it is compared: by meaning, not by its width on the wire. 1 is 1 in every integer
-/// type, but neither 1.0 nor "1".
+/// type, but neither 1.0 nor "1". Strings are equal by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Comparable {
     Integer(i64),
@@ -42,7 +42,7 @@ impl Comparable {
         match value {
             FieldValue::F32(float) => Self::Float(f64::from(*float).to_bits()),
             FieldValue::F64(float) => Self::Float(float.to_bits()),
-            FieldValue::LongStr(text) => Self::Text(text.clone()),
+            FieldValue::LongStr(text) | FieldValue::ByteArray(text) => Self::Text(text.clone()),
             other => {
                 let mut encoded = BytesMut::new();
                 FieldTable::from_iter([(ShortStr::default(), other.clone())]).encode(&mut encoded);
@@ -73,7 +73,7 @@ impl Condition {
                 Some("any") => (Mode::Any, false),
                 Some("all-with-x") => (Mode::All, true),
                 Some("any-with-x") => (Mode::Any, true),
-                other => return Err(Self::bad_mode(other, value)),
+                _ => return Err(Self::bad_mode(value)),
             },
         };
         let pairs = arguments
@@ -90,14 +90,20 @@ impl Condition {
         Ok(Self { mode, pairs })
     }
 
-    fn bad_mode(text: Option<&str>, value: &FieldValue) -> Error {
-        let received = match text {
-            Some(text) => format!("'{text}'"),
-            None => format!("a {}", value.type_name()),
-        };
-        Error::precondition_failed(format!(
-            "Invalid x-match field value {received}; expected all, any, all-with-x or any-with-x"
-        ))
+    /// RabbitMQ's words.
+    fn bad_mode(value: &FieldValue) -> Error {
+        Error::precondition_failed(match value {
+            FieldValue::LongStr(text) => format!(
+                "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or \
+                 any-with-x",
+                String::from_utf8_lossy(text)
+            ),
+            other => format!(
+                "Invalid x-match field type {} (value {}); expected longstr",
+                other.type_name(),
+                other.plain_text()
+            ),
+        })
     }
 
     fn holds(&self, headers: &HashMap<ShortStr, Comparable>) -> bool {
