@@ -12,8 +12,10 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ferrymq::broker::auth::Actor;
 use ferrymq::broker::exchange::Exchange;
+use ferrymq::broker::routing_keys::{Routable, RoutingKeys};
 use ferrymq::broker::vhost::{BindRequest, ExchangeDeclare, QueueDeclare, Vhost};
 use ferrymq::broker::{Broker, BrokerSettings};
+use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::{BasicProperties, Properties};
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
@@ -194,14 +196,20 @@ fn route(bencher: Bencher<'_, '_>, kind: Kind, bindings: usize) {
     let topology = Topology::new(kind, bindings);
     let Topology { vhost, exchange, .. } = &topology;
     let many = bindings.min(MESSAGES_MAX);
-    let messages: Vec<_> =
-        (0..many).map(|number| (kind.message)(number * bindings / many)).collect();
+    let messages: Vec<_> = (0..many)
+        .map(|number| {
+            let (key, properties) = (kind.message)(number * bindings / many);
+            let message = Message::small(&exchange.name, &key, &properties, &[], false);
+            (key, properties, Arc::new(message))
+        })
+        .collect();
     let matches = if kind.is_a_queue_each { bindings } else { 1 };
     let mut next = 0;
     bencher.counter(ItemsCount::new(matches)).bench_local(|| {
-        let (key, properties) = &messages[next % many];
+        let (key, properties, message) = &messages[next % many];
         next += 1;
-        let routed = vhost.route(exchange, key, properties);
+        let keys = RoutingKeys::only(key);
+        let routed = vhost.route(exchange, &Routable { keys, properties, message });
         assert_eq!(routed.queues.len(), matches);
         routed
     });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::queue::{Entry, Queue};
+use super::routing_keys::{CC, ExtraKeys, RoutingKeys, Stored};
 use super::transfer::Arriving;
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
@@ -51,15 +52,17 @@ pub(super) fn arriving(
         Some(key) => key.clone(),
         None => ShortStr::try_from(entry.message.routing_key()).unwrap_or_default(),
     };
-    let mut route = vhost.route(&exchange, &routing_key, &entry.message.properties()).queues;
-    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
-    let properties = deaths.with(source, &entry.message, reason, now_ms / 1000);
+    let properties = deaths.clone().with(source, &entry.message, reason, now_ms / 1000);
     let body = entry.message.to_body();
     let message = Message::new(&exchange.name, &routing_key, &properties, body, true);
+    let message = Arc::new(message);
+    let mut route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
+    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
     Some(Arriving { message, route })
 }
 
 /// A message's account of its deaths, most recent first.
+#[derive(Clone)]
 struct Deaths(Vec<FieldTable>);
 
 impl Deaths {
@@ -112,6 +115,10 @@ impl Deaths {
         let mut headers = properties.headers().unwrap_or_default();
         let entries = self.0.into_iter().map(FieldValue::Table).collect();
         set(&mut headers, X_DEATH, FieldValue::Array(entries));
+        if source.options().dead_letter_routing_key.is_some() {
+            // Rule: it takes the place of all keys.
+            headers.remove(CC);
+        }
         let origin = [
             ("reason", text(reason.name())),
             ("queue", text(source.name())),
@@ -135,8 +142,11 @@ fn first_death(source: &Queue, message: &Message, reason: Reason, now_seconds: u
     set(&mut death, "queue", text(source.name()));
     set(&mut death, "time", FieldValue::Timestamp(now_seconds));
     set(&mut death, "exchange", text(message.exchange()));
-    set(&mut death, "routing-keys", FieldValue::Array(vec![text(message.routing_key())]));
-    if let Some(expiration) = message.properties().expiration() {
+    let properties = message.properties();
+    let extra = ExtraKeys::of(&properties).unwrap_or_default();
+    let keys = RoutingKeys::new(message.routing_key(), &extra).iter().map(text).collect();
+    set(&mut death, "routing-keys", FieldValue::Array(keys));
+    if let Some(expiration) = properties.expiration() {
         set(&mut death, "original-expiration", text(&expiration));
     }
     death

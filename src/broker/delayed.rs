@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::queue::{Entry, Queue};
+use super::routing_keys::Stored;
 use super::timers::TIME_MS_MAX;
 use super::transfer::Arriving;
 use super::vhost::Vhost;
@@ -58,9 +59,10 @@ pub(super) fn arriving(vhost: &Vhost, queue: &Arc<Queue>, entry: &Entry) -> Opti
     let properties = message.properties().with_headers(&headers);
     let name = |text: &str| ShortStr::try_from(text).unwrap_or_default();
     let routing_key = name(message.routing_key());
-    let route = vhost.route(&exchange, &routing_key, &properties).queues;
     let (source, body) = (name(message.exchange()), message.to_body());
     let dead_lettered = message.is_dead_lettered();
     let message = Message::new(&source, &routing_key, &properties, body, dead_lettered);
+    let message = Arc::new(message);
+    let route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
     Some(Arriving { message, route })
 }

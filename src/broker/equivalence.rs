@@ -56,13 +56,7 @@ fn same_value(a: Option<&FieldValue>, b: Option<&FieldValue>) -> bool {
 
 fn words(value: Option<&FieldValue>) -> String {
     let Some(value) = value else { return "none".to_owned() };
-    let text = match (value.as_str(), value.as_i64(), value.as_bool()) {
-        (Some(text), _, _) => text.to_owned(),
-        (_, Some(number), _) => number.to_string(),
-        (_, _, Some(truth)) => truth.to_string(),
-        _ => format!("{value:?}"),
-    };
-    format!("the value '{text}' of type '{}'", value.type_name())
+    format!("the value '{}' of type '{}'", value.plain_text(), value.type_name())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod publish;
 pub mod queue;
 pub mod registry;
 pub mod reply;
+pub mod routing_keys;
 pub mod timers;
 mod transfer;
 pub mod vhost;

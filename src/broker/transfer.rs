@@ -25,7 +25,7 @@ pub enum Why {
 
 /// A message and the queues that it enters.
 pub(super) struct Arriving {
-    pub(super) message: Message,
+    pub(super) message: Arc<Message>,
     pub(super) route: Route,
 }
 
@@ -42,9 +42,15 @@ pub(super) fn transfer(leaving: Leaving, now_ms: u64, batch: &mut Changes) {
     }
 }
 
-fn enter(source: &Arc<Queue>, entry: &Entry, message: Message, route: &Route, batch: &mut Changes) {
+fn enter(
+    source: &Arc<Queue>,
+    entry: &Entry,
+    message: Arc<Message>,
+    route: &Route,
+    batch: &mut Changes,
+) {
     let properties = message.properties();
-    let message = Arc::new(timed(message, &properties, route));
+    let message = timed(message, &properties, route);
     let mut to: [Places; 1] = [Places::new()];
     for target in route {
         target.enqueue(std::slice::from_ref(&message), &mut to, batch);

@@ -4,6 +4,8 @@
 //! * `frames`: broken, misplaced and oversized frames
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `exchange_types`: whom a message reaches through each type of exchange
+//! * `extra_keys`: routing keys in CC and BCC
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `prefetch`: limits on what is out, and changing them
@@ -19,7 +21,9 @@
 mod channels;
 mod consume;
 mod durability;
+mod exchange_types;
 mod exchanges;
+mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;

@@ -5,11 +5,13 @@ use std::sync::atomic::AtomicU16;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
+use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::publish::{check_expiration, timed};
 use crate::broker::queue::{Consumer, Lane, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
+use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
 use crate::connection::peer::{Peer, When};
@@ -27,21 +29,28 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
-        let ContentAssembler { target, properties, .. } = &mut self.content;
+        let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
+        let properties = &came.properties;
         if properties.has_expiration() {
             check_expiration(properties).map_err(|error| Failure::from(error).by(by))?;
         }
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
+        let extra =
+            came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
+        let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
-            return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
+            let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
+            let exchange = Arc::clone(exchange);
+            return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let route = found.route(routing_key, properties, &peer.vhost);
-        let message = Arc::new(timed(message, properties, route));
+        let keys = RoutingKeys::new(routing_key, extra);
+        let route = found.route(&Routable { keys, properties, message: &message }, &peer.vhost);
+        let message = timed(message, properties, route);
         let is_stored = route.iter().any(|queue| queue.stores(&message));
         let mut is_refused = false;
         if route.iter().any(|queue| queue.may_refuse()) {
