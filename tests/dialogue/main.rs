@@ -4,6 +4,7 @@
 //! * `frames`: broken, misplaced and oversized frames
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `policies`: options by policy
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, prefetch, settling, cancelling
 //! * `tx`: transactions
@@ -23,6 +24,7 @@ mod full_disk;
 mod handshake;
 mod long_queues;
 mod permissions;
+mod policies;
 mod publish;
 mod queues;
 mod support;

@@ -107,8 +107,9 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that find no way out of this exchange.
-    pub alternate: Option<ShortStr>,
+    /// Where messages go that find no way out of this exchange. By its argument, or by a policy:
+    /// only those messages ask.
+    alternate: RwLock<Option<ShortStr>>,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
 }
@@ -154,7 +155,7 @@ impl Exchange {
             auto_delete,
             internal,
             arguments,
-            alternate,
+            alternate: RwLock::new(alternate),
             deleted: AtomicBool::new(false),
             bindings: RwLock::new(bindings),
         }))
@@ -174,6 +175,17 @@ impl Exchange {
             internal: self.internal,
             arguments: self.arguments.clone(),
         }
+    }
+
+    /// Where messages go that find no way out of this exchange.
+    pub fn alternate(&self) -> Option<ShortStr> {
+        self.alternate.read().clone()
+    }
+
+    /// Another alternate from now on. What was routed by the old one is stale: the vhost's version
+    /// has to grow.
+    pub(super) fn set_alternate(&self, alternate: Option<ShortStr>) {
+        *self.alternate.write() = alternate;
     }
 
     pub fn is_deleted(&self) -> bool {

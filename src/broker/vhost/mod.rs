@@ -5,6 +5,7 @@
 
 mod bindings;
 mod exchanges;
+mod policies;
 mod queues;
 mod routing;
 
@@ -25,6 +26,7 @@ use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use super::policy::matching::CurrentPolicies;
 use super::queue::memory::QueueMemory;
 use super::queue::{Queue, QueueOptions, QueueProperties};
 use crate::broker::changes::Changes;
@@ -75,6 +77,7 @@ pub struct Vhost {
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
+    policies: CurrentPolicies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
     version: AtomicU64,
@@ -138,6 +141,7 @@ impl Vhost {
             factory,
             exchanges,
             queues: DashMap::new(),
+            policies: CurrentPolicies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
         })

@@ -13,7 +13,6 @@ use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
-use crate::broker::policy::settings::Settings;
 use crate::broker::policy::value::Value;
 use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
 use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
@@ -130,7 +129,8 @@ impl Vhost {
             exclusive_to: exclusive.then_some(actor.connection),
             arguments: request.arguments,
         };
-        Ok((properties, declared.in_force(&Settings::default(), queue_type)))
+        let options = self.queue_options(&properties.name, &properties.arguments);
+        Ok((properties, options))
     }
 
     fn check_same_queue(
@@ -173,9 +173,7 @@ impl Vhost {
             exclusive_to: None,
             arguments: stored.arguments,
         };
-        let queue_type = QueueType::of(&properties.arguments);
-        let declared = Settings::of_arguments(&properties.arguments, Subject::Queue(queue_type));
-        let options = declared.in_force(&Settings::default(), queue_type);
+        let options = self.queue_options(&properties.name, &properties.arguments);
         let queue = self.factory.make(properties, options);
         if let Some(content) = content {
             queue.restore(&content);
