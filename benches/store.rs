@@ -83,7 +83,8 @@ fn reopen(directory: &Path, count: usize, body_len: usize) {
 fn open(directory: &Path) -> Opened {
     let opened = store::open(directory, &StoreSettings::default()).expect("an empty directory");
     if opened.catalog.is_empty() {
-        let vhost = Definition::Vhost(VhostDefinition { name: "/".to_owned() });
+        let vhost =
+            Definition::Vhost(VhostDefinition { name: "/".to_owned(), ..Default::default() });
         let queue = Definition::Queue(QueueDefinition {
             vhost: "/".to_owned(),
             name: "q".to_owned(),

@@ -35,6 +35,7 @@ use self::auth::{PasswordHash, User};
 use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
+use self::policy::matching::PolicyKind;
 use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
@@ -179,7 +180,11 @@ impl Broker {
                 other => later.push(other),
             }
         }
-        later.sort_by_key(|definition| matches!(definition, Definition::Binding(_)));
+        later.sort_by_key(|definition| match definition {
+            Definition::Exchange(_) | Definition::Queue(_) => 1,
+            Definition::Binding(_) => 2,
+            _ => 0,
+        });
         for definition in later {
             if let Err(error) = self.restore_one(definition, &mut contents) {
                 tracing::error!(%error, "a stored definition cannot be taken up again");
@@ -206,6 +211,16 @@ impl Broker {
                 self.existing_vhost(&stored.vhost)?.restore_binding(stored)
             }
             Definition::Permission(stored) => self.grant(&stored),
+            Definition::Policy(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::User, stored)
+            }
+            Definition::OperatorPolicy(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::Operator, stored)
+            }
+            Definition::Parameter(_)
+            | Definition::GlobalParameter(_)
+            | Definition::VhostLimit(_)
+            | Definition::UserLimit(_) => Ok(()),
             Definition::Vhost(_) | Definition::User(_) => Ok(()),
         }
     }
@@ -287,7 +302,10 @@ impl Broker {
     /// Adds a vhost; one that is there stays as it is.
     pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
         self.add_vhost(name)?;
-        let definition = Definition::Vhost(VhostDefinition { name: name.to_owned() });
+        let definition = Definition::Vhost(VhostDefinition {
+            name: name.to_owned(),
+            ..VhostDefinition::default()
+        });
         Ok(self.store_change(CatalogChange::Put(definition)))
     }
 

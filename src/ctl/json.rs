@@ -9,13 +9,16 @@ use serde_json::{Map, Value, json};
 use crate::protocol::properties::{BasicProperties, Properties};
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
-use crate::store::definition::{Definition, DestinationKind};
+use crate::store::definition::{Definition, DestinationKind, PolicyDefinition};
 use crate::store::offline::DumpedMessage;
 
 /// A definition, without what is secret in it.
 pub(super) fn definition(definition: &Definition) -> Value {
     match definition {
-        Definition::Vhost(vhost) => json!({"kind": "vhost", "name": vhost.name}),
+        Definition::Vhost(vhost) => json!({
+            "kind": "vhost", "name": vhost.name, "description": vhost.description,
+            "tags": vhost.tags, "default_queue_type": vhost.default_queue_type,
+        }),
         Definition::User(user) => json!({"kind": "user", "name": user.name, "tags": user.tags}),
         Definition::Permission(permission) => json!({
             "kind": "permission", "user": permission.user, "vhost": permission.vhost,
@@ -41,7 +44,31 @@ pub(super) fn definition(definition: &Definition) -> Value {
             "destination": binding.destination, "routing_key": binding.binding_key,
             "arguments": table(&binding.arguments),
         }),
+        Definition::Policy(found) => policy("policy", found),
+        Definition::OperatorPolicy(found) => policy("operator_policy", found),
+        // Addresses with passwords may be in the values.
+        Definition::Parameter(parameter) => json!({
+            "kind": "parameter", "vhost": parameter.vhost, "component": parameter.component,
+            "name": parameter.name,
+        }),
+        Definition::GlobalParameter(parameter) => {
+            json!({"kind": "global_parameter", "name": parameter.name})
+        }
+        Definition::VhostLimit(limit) => json!({
+            "kind": "vhost_limit", "vhost": limit.owner, "name": limit.name, "value": limit.most,
+        }),
+        Definition::UserLimit(limit) => json!({
+            "kind": "user_limit", "user": limit.owner, "name": limit.name, "value": limit.most,
+        }),
     }
+}
+
+fn policy(kind: &str, policy: &PolicyDefinition) -> Value {
+    json!({
+        "kind": kind, "vhost": policy.vhost, "name": policy.name, "pattern": policy.pattern,
+        "apply_to": policy.apply_to, "priority": policy.priority,
+        "definition": policy.definition,
+    })
 }
 
 pub(super) fn message(dumped: &DumpedMessage<'_>, with_body: bool) -> Value {

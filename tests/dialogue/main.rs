@@ -6,6 +6,7 @@
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `exchange_types`: whom a message reaches through each type of exchange
 //! * `extra_keys`: routing keys in CC and BCC
+//! * `policies`: options by policy
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `prefetch`: limits on what is out, and changing them
@@ -30,6 +31,7 @@ mod full_disk;
 mod handshake;
 mod long_queues;
 mod permissions;
+mod policies;
 mod prefetch;
 mod publish;
 mod queues;

@@ -205,7 +205,7 @@ pub fn commit_all(opened: &Opened, batches: Vec<Batch>) {
 }
 
 pub fn vhost(name: &str) -> Record {
-    let vhost = VhostDefinition { name: name.to_owned() };
+    let vhost = VhostDefinition { name: name.to_owned(), ..VhostDefinition::default() };
     Record::Catalog(CatalogChange::Put(Definition::Vhost(vhost)))
 }
 

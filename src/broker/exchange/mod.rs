@@ -69,10 +69,11 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that find no way out of this exchange.
-    pub alternate: Option<ShortStr>,
     /// Whether messages with the same keys go the same way as long as the bindings stay.
     pub(super) routes_by_keys_only: bool,
+    /// Where messages go that find no way out of this exchange. By its argument, or by a policy:
+    /// only those messages ask.
+    alternate: RwLock<Option<ShortStr>>,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
 }
@@ -120,8 +121,8 @@ impl Exchange {
             auto_delete,
             internal,
             arguments,
-            alternate,
             routes_by_keys_only,
+            alternate: RwLock::new(alternate),
             deleted: AtomicBool::new(false),
             bindings: RwLock::new(bindings),
         }))
@@ -142,6 +143,17 @@ impl Exchange {
             arguments: self.arguments.clone(),
             queue: None,
         }
+    }
+
+    /// Where messages go that find no way out of this exchange.
+    pub fn alternate(&self) -> Option<ShortStr> {
+        self.alternate.read().clone()
+    }
+
+    /// Another alternate from now on. What was routed by the old one is stale: the vhost's version
+    /// has to grow.
+    pub(super) fn set_alternate(&self, alternate: Option<ShortStr>) {
+        *self.alternate.write() = alternate;
     }
 
     pub fn is_deleted(&self) -> bool {

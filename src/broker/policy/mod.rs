@@ -9,6 +9,7 @@
 //! All of it is driven by one table, [`options::OPTIONS`].
 
 mod draft;
+pub mod matching;
 pub mod options;
 pub mod settings;
 pub mod value;

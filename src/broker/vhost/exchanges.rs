@@ -64,10 +64,11 @@ impl Vhost {
             internal: request.internal,
             arguments: request.arguments,
         })?;
-        if let Some(alternate) = &exchange.alternate {
+        if let Some(alternate) = exchange.alternate() {
             actor.check(Access::Read, &self.name, Resource::Exchange(&name))?;
-            actor.check(Access::Write, &self.name, Resource::Exchange(alternate))?;
+            actor.check(Access::Write, &self.name, Resource::Exchange(&alternate))?;
         }
+        exchange.set_alternate(self.alternate(&name, &exchange.arguments));
         let mut batch = Changes::default();
         if exchange.durable {
             let definition = Definition::Exchange(exchange.definition(&self.name));
@@ -91,6 +92,7 @@ impl Vhost {
             internal: stored.internal,
             arguments: stored.arguments,
         })?;
+        exchange.set_alternate(self.alternate(&name, &exchange.arguments));
         self.exchanges.insert(name, exchange);
         Ok(())
     }

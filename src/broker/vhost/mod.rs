@@ -5,6 +5,7 @@
 
 mod bindings;
 mod exchanges;
+mod policies;
 mod queues;
 mod routing;
 
@@ -23,6 +24,7 @@ pub use queues::{Deleted, QueueDeclare};
 use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use super::policy::matching::CurrentPolicies;
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
 use super::reply::Replies;
 use crate::protocol::table::FieldTable;
@@ -77,6 +79,7 @@ pub struct Vhost {
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
+    policies: CurrentPolicies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
     version: AtomicU64,
@@ -142,6 +145,7 @@ impl Vhost {
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
+            policies: CurrentPolicies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
         })

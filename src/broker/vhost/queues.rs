@@ -13,7 +13,6 @@ use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
-use crate::broker::policy::settings::Settings;
 use crate::broker::policy::value::Value;
 use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
 use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
@@ -122,7 +121,7 @@ impl Vhost {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
-        let options = declared.in_force(&Settings::default(), queue_type);
+        let options = self.queue_options(&name, &request.arguments);
         let levels = options.max_priority;
         let properties = QueueProperties {
             id: self.factory.next_id(levels),
@@ -180,9 +179,7 @@ impl Vhost {
             levels: stored.levels,
             delays_for: None,
         };
-        let queue_type = QueueType::of(&properties.arguments);
-        let declared = Settings::of_arguments(&properties.arguments, Subject::Queue(queue_type));
-        let options = declared.in_force(&Settings::default(), queue_type);
+        let options = self.queue_options(&properties.name, &properties.arguments);
         let queue = self.factory.make(properties, options, &self.me);
         for (level, content) in content {
             queue.restore(level, &content);

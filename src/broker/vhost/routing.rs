@@ -96,8 +96,8 @@ impl Vhost {
                     Destination::Exchange(exchange) => exchanges.insert(exchange),
                 }
             });
-            let alternate = exchange.alternate.as_ref().filter(|_| !matched);
-            if let Some(alternate) = alternate.and_then(|name| self.exchange(name)) {
+            let alternate = if matched { None } else { exchange.alternate() };
+            if let Some(alternate) = alternate.and_then(|name| self.exchange(&name)) {
                 exchanges.insert(&alternate);
             }
         }

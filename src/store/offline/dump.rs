@@ -84,11 +84,16 @@ impl DumpFilter {
                 &queue.vhost
             }
             _ if self.queue.is_some() => return false,
-            Definition::User(_) => return self.vhost.is_none(),
+            Definition::User(_) | Definition::UserLimit(_) | Definition::GlobalParameter(_) => {
+                return self.vhost.is_none();
+            }
             Definition::Vhost(vhost) => &vhost.name,
             Definition::Permission(permission) => &permission.vhost,
             Definition::Exchange(exchange) => &exchange.vhost,
             Definition::Binding(binding) => &binding.vhost,
+            Definition::Policy(policy) | Definition::OperatorPolicy(policy) => &policy.vhost,
+            Definition::Parameter(parameter) => &parameter.vhost,
+            Definition::VhostLimit(limit) => &limit.owner,
         };
         self.vhost.as_ref().is_none_or(|wanted| wanted == vhost)
     }
@@ -103,6 +108,12 @@ fn order(definition: &Definition) -> (u8, String) {
         Definition::Exchange(_) => 3,
         Definition::Queue(_) => 4,
         Definition::Binding(_) => 5,
+        Definition::Policy(_) => 6,
+        Definition::OperatorPolicy(_) => 7,
+        Definition::Parameter(_) => 8,
+        Definition::GlobalParameter(_) => 9,
+        Definition::VhostLimit(_) => 10,
+        Definition::UserLimit(_) => 11,
     };
     (kind, serde_json::to_string(&definition.key()).unwrap_or_default())
 }

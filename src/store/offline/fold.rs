@@ -84,7 +84,8 @@ impl Fold {
 /// Gives queues whose definition is lost one of their own.
 fn define(state: &mut LogState, recovered: &[QueueId]) {
     if !recovered.is_empty() {
-        let vhost = VhostDefinition { name: RECOVERED_VHOST.to_owned() };
+        let name = RECOVERED_VHOST.to_owned();
+        let vhost = VhostDefinition { name, ..VhostDefinition::default() };
         state.put_definition(Definition::Vhost(vhost));
     }
     for id in recovered {
