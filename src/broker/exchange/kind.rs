@@ -1,11 +1,15 @@
-//! The kinds of exchange: their names, and how each finds a message's way.
+//! The kinds of exchange: their names, their arguments, and how each finds a message's way.
 
-use super::Router;
+use super::consistent_hash::{ConsistentHash, HASH_HEADER, HASH_PROPERTY};
 use super::direct::Direct;
 use super::fanout::Fanout;
 use super::headers::Headers;
+use super::modulus_hash::ModulusHash;
+use super::random::{LocalRandom, Random};
 use super::topic::Topic;
+use super::{ALTERNATE_EXCHANGE, Router};
 use crate::broker::error::Error;
+use crate::protocol::table::FieldTable;
 
 /// How an exchange chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +18,23 @@ pub enum ExchangeKind {
     Fanout,
     Topic,
     Headers,
+    ConsistentHash,
+    ModulusHash,
+    Random,
+    LocalRandom,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
+    const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::ModulusHash,
+        Self::Random,
+        Self::LocalRandom,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -25,6 +42,10 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
         }
     }
 
@@ -37,13 +58,31 @@ impl ExchangeKind {
         })
     }
 
-    /// A router without bindings.
-    pub(super) fn router(self) -> Box<dyn Router> {
+    /// The arguments in which an exchange declared again must agree: those that have an effect.
+    pub fn compared_arguments(self) -> &'static [&'static str] {
         match self {
+            Self::ConsistentHash => &[ALTERNATE_EXCHANGE, HASH_HEADER, HASH_PROPERTY],
+            Self::Direct
+            | Self::Fanout
+            | Self::Topic
+            | Self::Headers
+            | Self::ModulusHash
+            | Self::Random
+            | Self::LocalRandom => &[ALTERNATE_EXCHANGE],
+        }
+    }
+
+    /// A router without bindings, for an exchange with these arguments.
+    pub(super) fn router(self, arguments: &FieldTable) -> Result<Box<dyn Router>, Error> {
+        Ok(match self {
             Self::Direct => Box::<Direct>::default(),
             Self::Fanout => Box::<Fanout>::default(),
             Self::Topic => Box::<Topic>::default(),
             Self::Headers => Box::<Headers>::default(),
-        }
+            Self::ConsistentHash => Box::new(ConsistentHash::new(arguments)?),
+            Self::ModulusHash => Box::<ModulusHash>::default(),
+            Self::Random => Box::<Random>::default(),
+            Self::LocalRandom => Box::<LocalRandom>::default(),
+        })
     }
 }

@@ -3,11 +3,15 @@
 //! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one
 //! at a time.
 
+mod consistent_hash;
 mod direct;
 mod fanout;
 mod headers;
 mod kind;
 mod list;
+mod modulus_hash;
+mod random;
+mod stable_hash;
 mod topic;
 
 use std::collections::HashMap;
@@ -110,7 +114,7 @@ impl Exchange {
         let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments } =
             properties;
         let alternate = alternate_of(&name, &arguments)?;
-        let router = kind.router();
+        let router = kind.router(&arguments)?;
         let routes_by_keys_only = router.routes_by_keys_only();
         let bindings = Bindings { router, all: HashMap::new(), count: 0 };
         Ok(Arc::new(Self {

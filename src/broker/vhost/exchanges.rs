@@ -8,7 +8,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
-use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, ExchangeProperties};
+use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -105,7 +105,8 @@ impl Vhost {
         same_property("durable", &described, &request.durable, &current.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &current.auto_delete)?;
         same_property("internal", &described, &request.internal, &current.internal)?;
-        same_arguments(&[ALTERNATE_EXCHANGE], &described, &request.arguments, &current.arguments)
+        let compared = kind.compared_arguments();
+        same_arguments(compared, &described, &request.arguments, &current.arguments)
     }
 
     /// The exchange of that name, or 404.
