@@ -98,6 +98,7 @@ fn only_the_share_of_a_queue_that_goes_moves_and_a_restart_moves_nothing() {
     for (key, queues) in &before {
         assert!(*queues == ["q2"] || after[key] == *queues, "{key} moved without need");
     }
+    drop(peer);
     broker.restart();
     let mut peer = broker.channel();
     assert_eq!(reached(&mut peer, "x", &["q1", "q3"], 300), after);
@@ -205,6 +206,7 @@ fn a_modulus_hash_exchange_gives_each_key_to_one_queue_whatever_the_binding_keys
     assert_eq!(first.len(), 150);
     assert!(first.values().all(|queues| queues.len() == 1));
     assert!(queues.iter().all(|queue| count_of(&first, queue) > 0));
+    drop(peer);
     broker.restart();
     let mut peer = broker.channel();
     assert_eq!(reached(&mut peer, "x", &queues, 150), first);
@@ -248,6 +250,126 @@ fn a_local_random_exchange_takes_classic_queues_without_a_key_and_nothing_else()
     let (destination, source) = (short("other"), short("x"));
     let to_exchange = ExchangeBind { destination, source, ..ExchangeBind::default() };
     assert_eq!(peer.refused(to_exchange), refused("Destination not found"));
+}
+
+#[test]
+fn a_queue_that_is_bound_to_a_recent_history_exchange_gets_the_last_messages_first() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    let arguments = table([("x-recent-history-length", FieldValue::I32(3))]);
+    declared(&mut peer, "x", "x-recent-history", arguments);
+    for body in ["1", "2", "3"] {
+        peer.publish(1, "x", "any", body);
+    }
+    let no_store = headers(table([("x-recent-history-no-store", FieldValue::Bool(true))]));
+    peer.publish_with(1, "x", "any", b"not for later", &no_store);
+    peer.publish(1, "x", "any", "4");
+    peer.declare_queue(1, "q");
+    peer.bind(1, "q", "x", "");
+    peer.publish(1, "x", "other", "5");
+    peer.publish_with(1, "x", "other", b"only now", &no_store);
+    peer.sync(1);
+    assert_eq!(bodies(&mut peer, "q"), ["2", "3", "4", "5", "only now"]);
+    // Binding once more in the same words is no new binding; in others it is one.
+    peer.bind(1, "q", "x", "");
+    assert_eq!(peer.ready(1, "q"), 0);
+    peer.bind(1, "q", "x", "again");
+    assert_eq!(bodies(&mut peer, "q"), ["3", "4", "5"]);
+}
+
+#[test]
+fn without_an_argument_twenty_messages_are_remembered() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    declared(&mut peer, "x", "x-recent-history", FieldTable::default());
+    for number in 0..30 {
+        peer.publish(1, "x", "", &number.to_string());
+    }
+    peer.declare_queue(1, "q");
+    peer.bind(1, "q", "x", "");
+    let expected: Vec<String> = (10..30).map(|number| number.to_string()).collect();
+    assert_eq!(bodies(&mut peer, "q"), expected);
+}
+
+#[test]
+fn an_exchange_that_is_bound_to_a_recent_history_exchange_routes_the_last_messages() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    declared(&mut peer, "x", "x-recent-history", FieldTable::default());
+    peer.declare_queue(1, "a");
+    peer.declare_queue(1, "b");
+    peer.bind(1, "a", "amq.direct", "a");
+    peer.bind(1, "b", "amq.direct", "b");
+    let copied = headers(table([("CC", FieldValue::Array(vec![long("b")]))]));
+    for (key, properties) in [("a", Properties::default()), ("b", Properties::default())] {
+        peer.publish_with(1, "x", key, key.as_bytes(), &properties);
+    }
+    peer.publish_with(1, "x", "none", b"copied", &copied);
+    let (destination, source) = (short("amq.direct"), short("x"));
+    let bound = ExchangeBind { destination, source, ..ExchangeBind::default() };
+    assert_eq!(peer.call(1, bound), Method::from(ExchangeBindOk));
+    assert_eq!(bodies(&mut peer, "a"), ["a"]);
+    assert_eq!(bodies(&mut peer, "b"), ["b", "copied"]);
+}
+
+#[test]
+fn what_a_bound_queue_got_of_the_history_survives_a_restart_and_the_history_does_not() {
+    let mut broker = TestBroker::start();
+    let mut peer = broker.channel();
+    declared(&mut peer, "x", "x-recent-history", FieldTable::default());
+    peer.publish_with(1, "x", "", b"kept", &persistent());
+    durable_queue(&mut peer, "q");
+    peer.bind(1, "q", "x", "");
+    drop(peer);
+    broker.restart();
+    let mut peer = broker.channel();
+    assert_eq!(bodies(&mut peer, "q"), ["kept"]);
+    peer.bind(1, "q", "x", "again");
+    assert_eq!(peer.ready(1, "q"), 0);
+}
+
+#[test]
+fn what_is_published_while_a_queue_is_being_bound_reaches_it_once() {
+    const MESSAGES: u32 = 1000;
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    let arguments = table([("x-recent-history-length", FieldValue::I32(10_000))]);
+    declared(&mut peer, "x", "x-recent-history", arguments);
+    let mut publisher = broker.channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..MESSAGES {
+                publisher.publish(1, "x", "", &number.to_string());
+            }
+            publisher.sync(1);
+        });
+        for number in 0..3 {
+            peer.declare_queue(1, &format!("q{number}"));
+            peer.bind(1, &format!("q{number}"), "x", "");
+        }
+    });
+    for number in 0..3 {
+        let mut got: Vec<u32> = bodies(&mut peer, &format!("q{number}"))
+            .iter()
+            .map(|body| body.parse().expect("a number"))
+            .collect();
+        got.sort_unstable();
+        assert_eq!(got, (0..MESSAGES).collect::<Vec<_>>(), "q{number}");
+    }
+}
+
+#[test]
+fn the_length_of_a_history_is_a_positive_integer() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    for (value, said) in [(FieldValue::I32(0), "0"), (long("many"), "many")] {
+        let arguments = table([("x-recent-history-length", value)]);
+        let expected = format!(
+            "PRECONDITION_FAILED - Invalid argument {said}, 'x-recent-history-length' must be a \
+             positive integer"
+        );
+        assert_eq!(peer.refused(declare("x", "x-recent-history", arguments)), (406, expected));
+    }
 }
 
 /// One queue for each condition, all bound to amq.headers.

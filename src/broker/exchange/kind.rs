@@ -6,6 +6,7 @@ use super::fanout::Fanout;
 use super::headers::Headers;
 use super::modulus_hash::ModulusHash;
 use super::random::{LocalRandom, Random};
+use super::recent_history::{HISTORY_LENGTH, RecentHistory};
 use super::topic::Topic;
 use super::{ALTERNATE_EXCHANGE, Router};
 use crate::broker::error::Error;
@@ -22,10 +23,11 @@ pub enum ExchangeKind {
     ModulusHash,
     Random,
     LocalRandom,
+    RecentHistory,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -34,6 +36,7 @@ impl ExchangeKind {
         Self::ModulusHash,
         Self::Random,
         Self::LocalRandom,
+        Self::RecentHistory,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +49,7 @@ impl ExchangeKind {
             Self::ModulusHash => "x-modulus-hash",
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 
@@ -62,6 +66,7 @@ impl ExchangeKind {
     pub fn compared_arguments(self) -> &'static [&'static str] {
         match self {
             Self::ConsistentHash => &[ALTERNATE_EXCHANGE, HASH_HEADER, HASH_PROPERTY],
+            Self::RecentHistory => &[ALTERNATE_EXCHANGE, HISTORY_LENGTH],
             Self::Direct
             | Self::Fanout
             | Self::Topic
@@ -83,6 +88,7 @@ impl ExchangeKind {
             Self::ModulusHash => Box::<ModulusHash>::default(),
             Self::Random => Box::<Random>::default(),
             Self::LocalRandom => Box::<LocalRandom>::default(),
+            Self::RecentHistory => Box::new(RecentHistory::new(arguments)?),
         })
     }
 }

@@ -11,6 +11,7 @@ mod kind;
 mod list;
 mod modulus_hash;
 mod random;
+mod recent_history;
 mod stable_hash;
 mod topic;
 
@@ -28,6 +29,7 @@ use smallvec::SmallVec;
 use super::binding::{Binding, Destination, DestinationKey};
 use super::error::Error;
 use super::routing_keys::Routable;
+use crate::protocol::message::Message;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::ExchangeDefinition;
@@ -51,8 +53,20 @@ trait Router: Send + Sync {
 
     fn remove(&mut self, binding: &Arc<Binding>);
 
+    /// Earlier messages for a destination that was bound just now, the oldest first.
+    fn recent(&self) -> Vec<Arc<Message>> {
+        Vec::new()
+    }
+
     /// Calls `visit` for each binding that the message follows; for the same one perhaps twice.
     fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination));
+}
+
+/// A binding that wasn't there before.
+pub(super) struct Bound {
+    pub(super) binding: Arc<Binding>,
+    /// Messages from before, for its destination.
+    pub(super) recent: Vec<Arc<Message>>,
 }
 
 /// What an exchange is, as it was declared.
@@ -165,7 +179,7 @@ impl Exchange {
     }
 
     /// Adds a binding; answers it, or nothing when it was there already.
-    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Arc<Binding>>, Error> {
+    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Bound>, Error> {
         let mut bindings = self.bindings.write();
         bindings.router.check(&binding)?;
         let place = bindings.place(binding.destination.key(), &binding.key, &binding.arguments);
@@ -177,7 +191,8 @@ impl Exchange {
         here.push(Arc::clone(&binding));
         bindings.count += 1;
         bindings.router.add(&binding);
-        Ok(Some(binding))
+        let recent = bindings.router.recent();
+        Ok(Some(Bound { binding, recent }))
     }
 
     /// Removes a binding; answers it, or nothing when there was none.
@@ -223,7 +238,6 @@ fn alternate_of(name: &ShortStr, arguments: &FieldTable) -> Result<Option<ShortS
 mod tests {
     use super::*;
     use crate::broker::routing_keys::RoutingKeys;
-    use crate::protocol::message::Message;
     use crate::protocol::properties::Properties;
 
     /// A binding to an exchange that is called what its key says.
