@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench routing`, with a part of a name behind it for some of them. Whatever the
 //! number of bindings, a message has one queue to go to; only a fanout exchange has no bindings
-//! that don't match, and there a queue is what is counted. The figures of a row should be the same
+//! that don't match, and there a queue is what is counted. Where one of all queues is chosen, each
+//! binding has its own. The figures of a row should be the same
 //! from the first line to the last, but for what larger tables cost the processor's caches.
 
 use std::sync::Arc;
@@ -75,8 +76,10 @@ struct Kind {
     binding: fn(usize) -> (ShortStr, FieldTable),
     /// By the number of the binding that matches: a message's key and properties.
     message: fn(usize) -> (ShortStr, Properties),
-    /// As many as there are bindings, or one.
+    /// As many queues as there are bindings, or one.
     is_a_queue_each: bool,
+    /// A message goes to all of them, not to one.
+    is_for_all: bool,
 }
 
 const DIRECT: Kind = Kind {
@@ -84,6 +87,7 @@ const DIRECT: Kind = Kind {
     binding: |number| (name(&format!("key.{number}")), FieldTable::default()),
     message: |number| (name(&format!("key.{number}")), Properties::default()),
     is_a_queue_each: false,
+    is_for_all: false,
 };
 
 /// All of them match, so that each has a queue of its own.
@@ -92,6 +96,7 @@ const FANOUT: Kind = Kind {
     binding: |_| Default::default(),
     message: |_| Default::default(),
     is_a_queue_each: true,
+    is_for_all: true,
 };
 
 const TOPIC: Kind = Kind {
@@ -99,6 +104,7 @@ const TOPIC: Kind = Kind {
     binding: |number| (name(&format!("stock.{number}.*")), FieldTable::default()),
     message: |number| (name(&format!("stock.{number}.usd")), Properties::default()),
     is_a_queue_each: false,
+    is_for_all: false,
 };
 
 /// Each needs two headers, one of which all have in common.
@@ -111,7 +117,21 @@ const HEADERS: Kind = Kind {
         (ShortStr::default(), Properties::from(&properties))
     },
     is_a_queue_each: false,
+    is_for_all: false,
 };
+
+/// Each with a weight of 1.
+const CONSISTENT_HASH: Kind = Kind {
+    name: "x-consistent-hash",
+    binding: |_| (name("1"), FieldTable::default()),
+    message: |number| (name(&format!("key.{number}")), Properties::default()),
+    is_a_queue_each: true,
+    is_for_all: false,
+};
+
+const MODULUS_HASH: Kind = Kind { name: "x-modulus-hash", ..CONSISTENT_HASH };
+
+const RANDOM: Kind = Kind { name: "x-random", ..CONSISTENT_HASH };
 
 fn name(text: &str) -> ShortStr {
     ShortStr::try_from(text).expect("short")
@@ -203,7 +223,7 @@ fn route(bencher: Bencher<'_, '_>, kind: Kind, bindings: usize) {
             (key, properties, Arc::new(message))
         })
         .collect();
-    let matches = if kind.is_a_queue_each { bindings } else { 1 };
+    let matches = if kind.is_for_all { bindings } else { 1 };
     let mut next = 0;
     bencher.counter(ItemsCount::new(matches)).bench_local(|| {
         let (key, properties, message) = &messages[next % many];
@@ -261,6 +281,21 @@ mod message {
     fn headers(bencher: Bencher<'_, '_>, bindings: usize) {
         route(bencher, HEADERS, bindings);
     }
+
+    #[divan::bench(args = BINDINGS)]
+    fn consistent_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, CONSISTENT_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn modulus_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, MODULUS_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn random(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, RANDOM, bindings);
+    }
 }
 
 mod binding {
@@ -284,6 +319,21 @@ mod binding {
     #[divan::bench(args = BINDINGS)]
     fn headers(bencher: Bencher<'_, '_>, bindings: usize) {
         bind_and_unbind(bencher, HEADERS, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn consistent_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, CONSISTENT_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn modulus_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, MODULUS_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn random(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, RANDOM, bindings);
     }
 }
 

@@ -122,6 +122,7 @@ fn bcc_is_not_in_what_is_stored() {
     };
     peer.publish_with(1, "", "nowhere", b"m", &Properties::from(&properties));
     assert!(matches!(peer.receive(1), Method::BasicAck(_)));
+    drop(peer);
     broker.restart();
     let mut peer = broker.channel();
     let got = peer.get(1, "q", true).expect("it was confirmed");

@@ -1,11 +1,16 @@
-//! The kinds of exchange: their names, and how each finds a message's way.
+//! The kinds of exchange: their names, their arguments, and how each finds a message's way.
 
 use super::Router;
+use super::consistent_hash::{ConsistentHash, HASH_HEADER, HASH_PROPERTY};
 use super::direct::Direct;
 use super::fanout::Fanout;
 use super::headers::Headers;
+use super::modulus_hash::ModulusHash;
+use super::random::{LocalRandom, Random};
+use super::recent_history::{HISTORY_LENGTH, RecentHistory};
 use super::topic::Topic;
 use crate::broker::error::Error;
+use crate::protocol::table::FieldTable;
 
 /// How an exchange chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +19,25 @@ pub enum ExchangeKind {
     Fanout,
     Topic,
     Headers,
+    ConsistentHash,
+    ModulusHash,
+    Random,
+    LocalRandom,
+    RecentHistory,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
+    const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::ModulusHash,
+        Self::Random,
+        Self::LocalRandom,
+        Self::RecentHistory,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -25,6 +45,11 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 
@@ -37,13 +62,28 @@ impl ExchangeKind {
         })
     }
 
-    /// A router without bindings.
-    pub(super) fn router(self) -> Box<dyn Router> {
+    /// The arguments of this kind in which an exchange declared again must agree: those that have
+    /// an effect.
+    pub fn compared_arguments(self) -> &'static [&'static str] {
         match self {
+            Self::ConsistentHash => &[HASH_HEADER, HASH_PROPERTY],
+            Self::RecentHistory => &[HISTORY_LENGTH],
+            _ => &[],
+        }
+    }
+
+    /// A router without bindings, for an exchange with these arguments.
+    pub(super) fn router(self, arguments: &FieldTable) -> Result<Box<dyn Router>, Error> {
+        Ok(match self {
             Self::Direct => Box::<Direct>::default(),
             Self::Fanout => Box::<Fanout>::default(),
             Self::Topic => Box::<Topic>::default(),
             Self::Headers => Box::<Headers>::default(),
-        }
+            Self::ConsistentHash => Box::new(ConsistentHash::new(arguments)?),
+            Self::ModulusHash => Box::<ModulusHash>::default(),
+            Self::Random => Box::<Random>::default(),
+            Self::LocalRandom => Box::<LocalRandom>::default(),
+            Self::RecentHistory => Box::new(RecentHistory::new(arguments)?),
+        })
     }
 }

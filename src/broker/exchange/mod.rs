@@ -3,11 +3,16 @@
 //! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one
 //! at a time.
 
+mod consistent_hash;
 mod direct;
 mod fanout;
 mod headers;
 mod kind;
 mod list;
+mod modulus_hash;
+mod random;
+mod recent_history;
+mod stable_hash;
 mod topic;
 
 use std::collections::HashMap;
@@ -24,6 +29,7 @@ use smallvec::SmallVec;
 use super::binding::{Binding, Destination, DestinationKey};
 use super::error::Error;
 use super::routing_keys::Routable;
+use crate::protocol::message::Message;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::ExchangeDefinition;
@@ -47,8 +53,20 @@ trait Router: Send + Sync {
 
     fn remove(&mut self, binding: &Arc<Binding>);
 
+    /// Earlier messages for a destination that was bound just now, the oldest first.
+    fn recent(&self) -> Vec<Arc<Message>> {
+        Vec::new()
+    }
+
     /// Calls `visit` for each binding that the message follows; for the same one perhaps twice.
     fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination));
+}
+
+/// A binding that wasn't there before.
+pub(super) struct Bound {
+    pub(super) binding: Arc<Binding>,
+    /// Messages from before, for its destination.
+    pub(super) recent: Vec<Arc<Message>>,
 }
 
 /// What an exchange is, as it was declared.
@@ -111,7 +129,7 @@ impl Exchange {
         let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments } =
             properties;
         let alternate = alternate_of(&name, &arguments)?;
-        let router = kind.router();
+        let router = kind.router(&arguments)?;
         let routes_by_keys_only = router.routes_by_keys_only();
         let bindings = Bindings { router, all: HashMap::new(), count: 0 };
         Ok(Arc::new(Self {
@@ -174,7 +192,7 @@ impl Exchange {
     }
 
     /// Adds a binding; answers it, or nothing when it was there already.
-    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Arc<Binding>>, Error> {
+    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Bound>, Error> {
         let mut bindings = self.bindings.write();
         bindings.router.check(&binding)?;
         let place = bindings.place(binding.destination.key(), &binding.key, &binding.arguments);
@@ -186,7 +204,8 @@ impl Exchange {
         here.push(Arc::clone(&binding));
         bindings.count += 1;
         bindings.router.add(&binding);
-        Ok(Some(binding))
+        let recent = bindings.router.recent();
+        Ok(Some(Bound { binding, recent }))
     }
 
     /// Removes a binding; answers it, or nothing when there was none.
@@ -232,7 +251,6 @@ fn alternate_of(name: &ShortStr, arguments: &FieldTable) -> Result<Option<ShortS
 mod tests {
     use super::*;
     use crate::broker::routing_keys::RoutingKeys;
-    use crate::protocol::message::Message;
     use crate::protocol::properties::Properties;
 
     /// A binding to an exchange that is called what its key says.

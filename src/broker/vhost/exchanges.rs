@@ -108,8 +108,8 @@ impl Vhost {
         same_property("durable", &described, &request.durable, &current.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &current.auto_delete)?;
         same_property("internal", &described, &request.internal, &current.internal)?;
-        let (new, old) = (&request.arguments, &current.arguments);
-        same_arguments(compared(Subject::Exchange), &described, new, old)
+        let compared = compared(Subject::Exchange).chain(kind.compared_arguments().iter().copied());
+        same_arguments(compared, &described, &request.arguments, &current.arguments)
     }
 
     /// The exchange of that name, or 404.
