@@ -46,7 +46,7 @@ pub(super) fn due_ms(message: &Message) -> Option<u64> {
 /// Where a message goes whose time has come, with its delay turned negative: so whoever gets it
 /// sees that it was delayed, and an exchange that it comes to doesn't delay it again.
 pub(super) fn arriving(vhost: &Vhost, queue: &Arc<Queue>, entry: &Entry) -> Option<Arriving> {
-    let exchange = vhost.exchange(queue.properties.delays_for.as_ref()?)?;
+    let exchange = vhost.exchange(queue.properties.own_of.as_ref()?)?;
     let message = &entry.message;
     let mut headers = message.properties().headers().unwrap_or_default();
     let delay = headers.get(X_DELAY).and_then(FieldValue::as_i64);

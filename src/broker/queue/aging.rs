@@ -176,7 +176,7 @@ impl Queue {
     }
 
     fn is_due(self: &Arc<Self>, inner: &mut Inner, entry: Entry, batch: &mut Changes) {
-        match self.properties.delays_for {
+        match self.properties.own_of {
             None => inner.state.put_back(entry),
             Some(_) => batch.leaves(Leaving { queue: Arc::clone(self), entry, why: Why::Due }),
         }

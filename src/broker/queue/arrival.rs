@@ -6,12 +6,14 @@ use smallvec::SmallVec;
 
 use super::arguments::Overflow;
 use super::state::Enqueued;
-use super::{Inner, Queue};
+use super::{Inner, Queue, seen};
 use crate::broker::changes::{Arrival, Changes, Leaving};
 use crate::broker::dead_letter::Reason;
 use crate::broker::delayed;
+use crate::broker::timers::now_ms;
 use crate::broker::transfer::Why;
 use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
 use crate::store::record::{Places, Seq};
 
 /// Messages of each level that can be paged out when they are on disk: from, to.
@@ -34,9 +36,17 @@ impl Queue {
         }
         if self.may_refuse()
             && let [message] = messages
-            && self.refuses(&inner, message, batch)
         {
-            return false;
+            let digest = self.digest_of(&inner, message);
+            if digest.is_some_and(|digest| self.has_seen(&mut inner, digest, batch)) {
+                return true;
+            }
+            if self.refuses(&inner, message, batch) {
+                return false;
+            }
+            if let Some(digest) = digest {
+                self.note_seen(&mut inner, digest, batch);
+            }
         }
         let mut waiting = Waiting::new();
         for (message, places) in messages.iter().zip(places) {
@@ -59,7 +69,7 @@ impl Queue {
     fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
         let Inner { state, options, ages, .. } = inner;
         *ages |= message.arrived_ms().is_some();
-        if self.properties.delays_for.is_some()
+        if self.properties.own_of.is_some()
             && let Some(due_ms) = delayed::due_ms(message)
         {
             return state.enqueue_delayed(Arc::clone(message), stored, due_ms);
@@ -69,6 +79,53 @@ impl Queue {
             max => message.priority().min(max),
         };
         state.enqueue(level, Arc::clone(message), stored)
+    }
+
+    /// What deduplication tells a message apart by; none where there is no deduplication.
+    fn digest_of(&self, inner: &Inner, message: &Message) -> Option<u128> {
+        let rule = inner.options.deduplication.as_ref()?;
+        seen::digest_of(message.properties().raw_headers(), rule)
+    }
+
+    /// Whether a message with this digest has come before. Then it is the newest from now on: so
+    /// the log is told something that a confirm can wait for, behind the message that came first.
+    fn has_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) -> bool {
+        let Some(until_ms) = inner.seen.until(digest, now_ms()) else { return false };
+        self.see(inner, digest, until_ms, batch);
+        true
+    }
+
+    fn note_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) {
+        if let Some(rule) = &inner.options.deduplication {
+            let until_ms = seen::until_of(rule, now_ms());
+            self.see(inner, digest, until_ms, batch);
+        }
+    }
+
+    fn see(&self, inner: &mut Inner, digest: u128, until_ms: u64, batch: &mut Changes) {
+        let Some(rule) = &inner.options.deduplication else { return };
+        inner.seen.see(digest, until_ms, rule.size);
+        if self.properties.durable {
+            batch.push(seen::record(self.id_of(0), digest, until_ms, rule));
+        }
+    }
+
+    /// Whether the queue, which is an exchange's own, has seen a message with this digest's headers
+    /// before. From now on it has.
+    pub(in crate::broker) fn is_duplicate(
+        &self,
+        properties: &Properties,
+        batch: &mut Changes,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        let rule = inner.options.deduplication.as_ref();
+        let digest = rule.and_then(|rule| seen::digest_of(properties.raw_headers(), rule));
+        let Some(digest) = digest else { return false };
+        if self.has_seen(&mut inner, digest, batch) {
+            return true;
+        }
+        self.note_seen(&mut inner, digest, batch);
+        false
     }
 
     /// Rule: what would make the queue longer than it may be is refused, whether or not a consumer

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::groups::GroupKey;
 use super::lane::{Next, Wanted};
 use super::settlement::Gone;
 use super::{Consumer, Entry, Inner, Queue};
@@ -15,6 +16,9 @@ use crate::broker::timers::now_ms;
 use crate::protocol::reply::ReplyCode;
 use crate::store::Page;
 use crate::store::record::{Record, Seq};
+
+/// What stands for a consumer where there is none: for basic.get.
+const NO_CONSUMER: u64 = 0;
 
 /// A message that basic.get took.
 #[derive(Debug)]
@@ -34,13 +38,18 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    fn add(&mut self, consumer: &Arc<Consumer>, entry: Entry, is_fresh: bool) {
-        if entry.stored && is_fresh {
-            match self.marks.iter_mut().find(|(level, _)| *level == entry.level) {
-                Some((_, upto)) => *upto = entry.seq,
-                None => self.marks.push((entry.level, entry.seq)),
-            }
+    /// The batch that brings the message has to say that it may be delivered.
+    fn mark(&mut self, entry: &Entry) {
+        if !entry.stored {
+            return;
         }
+        match self.marks.iter_mut().find(|(level, _)| *level == entry.level) {
+            Some((_, upto)) => *upto = entry.seq.max(*upto),
+            None => self.marks.push((entry.level, entry.seq)),
+        }
+    }
+
+    fn add(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
         if consumer.no_ack {
             self.gone.add(&entry);
         }
@@ -51,12 +60,84 @@ impl Outgoing {
     }
 }
 
+/// Gives the next message to whoever is next. Nothing when nobody can take it.
+fn give(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
+    let len = inner.state.next()?.message.body_len();
+    let consumer = inner.consumers.pick(len)?;
+    let entry = inner.state.take((!consumer.no_ack).then_some(consumer.id))?;
+    if inner.state.is_fresh(entry.place()) {
+        out.mark(&entry);
+    }
+    out.add(consumer, entry);
+    Some(())
+}
+
+/// The same where messages have groups: to the consumer that has the message's group, or aside
+/// until that one can take it.
+fn give_in_group(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
+    let Inner { groups: Some(groups), consumers, state, .. } = inner else { return None };
+    let next = state.next()?;
+    let (len, is_fresh) = (next.message.body_len(), state.is_fresh(next.place()));
+    let key = groups.key_of(&next.message);
+    let holder = key.and_then(|key| groups.holder(key));
+    let consumer = match (holder, key) {
+        (None, _) => consumers.pick(len)?,
+        (Some(holder), Some(key)) if !groups.has_aside(key) => {
+            match consumers.pick_this(holder, len) {
+                Some(consumer) => consumer,
+                None => return set_aside(inner, key, out),
+            }
+        }
+        (Some(_), key) => return set_aside(inner, key?, out),
+    };
+    let entry = state.take((!consumer.no_ack).then_some(consumer.id))?;
+    if is_fresh {
+        out.mark(&entry);
+    }
+    if let Some(key) = key
+        && !consumer.no_ack
+    {
+        groups.goes_out(key, consumer.id);
+    }
+    out.add(consumer, entry);
+    Some(())
+}
+
+/// Sets the next message aside, if that helps another one behind it.
+fn set_aside(inner: &mut Inner, key: GroupKey, out: &mut Outgoing) -> Option<()> {
+    let Inner { groups: Some(groups), consumers, state, .. } = inner else { return None };
+    if !consumers.has_willing() || !groups.may_set_aside() {
+        return None;
+    }
+    let entry = state.set_aside()?;
+    if state.is_fresh(entry.place()) {
+        // It may be delivered when this batch is long written.
+        out.mark(&entry);
+    }
+    groups.set_aside(key, entry);
+    Some(())
+}
+
+/// Sets the next message aside if it belongs to a consumer, so that basic.get doesn't take it.
+fn keep_for_others(inner: &mut Inner) -> bool {
+    let Inner { groups: Some(groups), state, .. } = inner else { return false };
+    let Some(next) = state.next() else { return false };
+    let Some(key) = groups.key_of(&next.message) else { return false };
+    if groups.holder(key).is_none_or(|holder| holder == NO_CONSUMER) || !groups.may_set_aside() {
+        return false;
+    }
+    let Some(entry) = state.set_aside() else { return false };
+    groups.set_aside(key, entry);
+    true
+}
+
 impl Queue {
     /// Gives ready messages to willing consumers, and does what has to be done now. What was
     /// enqueued since the last time is brought to the log by `batch` itself, so that its delivery
     /// mark goes with it.
     pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
         let mut out = Outgoing::default();
+        self.deliver_aside(inner, &mut out);
         loop {
             match inner.state.peek() {
                 Next::Ready => {}
@@ -72,15 +153,32 @@ impl Queue {
             if self.next_dies(inner, &mut out.gone, batch) {
                 continue;
             }
-            let Some(len) = inner.state.next().map(|next| next.message.body_len()) else { break };
-            let Some(consumer) = inner.consumers.pick(len) else { break };
-            let holder = (!consumer.no_ack).then_some(consumer.id);
-            let Some(entry) = inner.state.take(holder) else { break };
-            let is_fresh = inner.state.is_fresh(entry.place());
-            out.add(consumer, entry, is_fresh);
+            let is_group = inner.groups.is_some();
+            match if is_group { give_in_group(inner, &mut out) } else { give(inner, &mut out) } {
+                Some(()) => {}
+                None => break,
+            }
         }
         self.send(inner, out, batch);
         self.tidy(inner, batch);
+    }
+
+    /// Gives consumers what was set aside for them.
+    fn deliver_aside(&self, inner: &mut Inner, out: &mut Outgoing) {
+        let Inner { groups: Some(groups), consumers, state, .. } = inner else { return };
+        for id in groups.waited_for() {
+            while let Some(len) = groups.next_len(id)
+                && let Some(consumer) = consumers.pick_this(id, len)
+                && let Some((key, entry)) = groups.take_aside(id)
+            {
+                let holder = (!consumer.no_ack).then_some(id);
+                state.hand_out_aside(&entry, holder);
+                if holder.is_some() {
+                    groups.goes_out(key, id);
+                }
+                out.add(consumer, entry);
+            }
+        }
     }
 
     fn send(&self, inner: &mut Inner, out: Outgoing, batch: &mut Changes) {
@@ -117,7 +215,11 @@ impl Queue {
                 let mut gone = Gone::default();
                 while self.next_dies(&mut inner, &mut gone, batch) {}
                 self.note_settled(&inner.state, gone, batch);
-                match inner.state.peek() {
+                let next = inner.state.peek();
+                if next == Next::Ready && keep_for_others(&mut inner) {
+                    continue;
+                }
+                match next {
                     Next::Empty => return Ok(None),
                     Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
                     Next::Unmarked if inner.failed => return Err(self.store_failed()),
@@ -136,7 +238,13 @@ impl Queue {
         no_ack: bool,
         batch: &mut Changes,
     ) -> Option<Got> {
-        let entry = inner.state.take((!no_ack).then_some(0))?;
+        let entry = inner.state.take((!no_ack).then_some(NO_CONSUMER))?;
+        if let Some(groups) = &mut inner.groups
+            && let Some(key) = groups.key_of(&entry.message)
+            && !no_ack
+        {
+            groups.goes_out(key, NO_CONSUMER);
+        }
         if no_ack {
             let mut gone = Gone::default();
             gone.add(&entry);
@@ -197,7 +305,7 @@ impl Queue {
         let lost = {
             let mut inner = self.inner.lock();
             inner.ages |= page.messages.iter().any(|(_, message)| message.arrived_ms().is_some());
-            let due_ms = |entry: &Entry| match self.properties.delays_for {
+            let due_ms = |entry: &Entry| match self.properties.own_of {
                 Some(_) => delayed::due_ms(&entry.message),
                 None => None,
             };

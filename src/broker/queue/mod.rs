@@ -14,11 +14,13 @@ mod arrival;
 pub mod consumers;
 mod delivery;
 pub mod entry;
+mod groups;
 mod lane;
 mod levels;
 mod mark;
 pub mod memory;
 mod schedule;
+mod seen;
 mod settlement;
 pub mod state;
 
@@ -38,7 +40,9 @@ pub use settlement::Return;
 
 use self::arguments::Overflow;
 use self::consumers::Consumers;
+use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
+use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
@@ -64,8 +68,9 @@ pub struct QueueProperties {
     pub arguments: FieldTable,
     /// The levels are from 0 to this one; the log keeps each under an id of its own.
     pub levels: u8,
-    /// The exchange whose delayed messages it keeps, if that is what it is for.
-    pub delays_for: Option<ShortStr>,
+    /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
+    /// deduplication has seen.
+    pub own_of: Option<ShortStr>,
 }
 
 /// What all queues of a broker share.
@@ -111,6 +116,9 @@ struct Inner {
     /// What of the queues' memory its messages use.
     part: Part,
     consumers: Consumers,
+    /// Where messages that agree in a header go out together.
+    groups: Option<Box<Groups>>,
+    seen: Seen,
     /// What is in force of its arguments and policies.
     options: Arc<QueueOptions>,
     /// There may be messages that die of age.
@@ -122,6 +130,28 @@ struct Inner {
     deleted: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
+}
+
+impl Inner {
+    /// Another header tells groups apart from now on, or none.
+    fn set_groups(&mut self, header: Option<ShortStr>) {
+        if self.groups.as_ref().map(|groups| groups.header()) != header.as_ref() {
+            self.put_back_aside();
+            self.groups = header.map(|header| Box::new(Groups::new(header)));
+        }
+    }
+
+    /// What stands aside for consumers goes back to its place.
+    fn put_back_aside(&mut self) {
+        let aside = self.groups.as_mut().map(|groups| groups.drain_aside());
+        aside.into_iter().flatten().for_each(|entry| self.state.put_back_aside(entry));
+    }
+
+    /// A consumer is gone: what stands aside for it can go to others.
+    fn forget_groups_of(&mut self, consumer: u64) {
+        let aside = self.groups.as_mut().map(|groups| groups.consumer_left(consumer));
+        aside.into_iter().flatten().for_each(|entry| self.state.put_back_aside(entry));
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -143,6 +173,8 @@ impl Queue {
             state,
             part: Part::default(),
             consumers: Consumers::default(),
+            groups: None,
+            seen: Seen::default(),
             options: Arc::default(),
             ages: false,
             alarm_ms: None,
@@ -161,6 +193,9 @@ impl Queue {
     pub fn restore(&self, level: u8, left: &RecoveredQueue) {
         let mut inner = self.inner.lock();
         inner.ages |= left.count > 0;
+        if level == 0 {
+            inner.seen = Seen::restore(&left.seen);
+        }
         inner.state.restore(level, left);
     }
 
@@ -178,14 +213,17 @@ impl Queue {
 
     /// Other options are in force from now on: what they forbid goes at once.
     pub fn set_options(self: &Arc<Self>, options: QueueOptions) {
-        let refuses = options.overflow != Overflow::DropHead || options.deduplication.is_some();
-        let ages = options.message_ttl_ms.is_some() || self.properties.delays_for.is_some();
+        let is_own = self.properties.own_of.is_some();
+        let deduplicates = options.deduplication.is_some() && !is_own;
+        let refuses = options.overflow != Overflow::DropHead || deduplicates;
+        let ages = options.message_ttl_ms.is_some() || is_own;
         let refuses = if refuses { REFUSES } else { 0 };
         self.traits.store(refuses | if ages { LOOKS_AT_TIMES } else { 0 }, Ordering::Release);
         let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
             inner.consumers.set_single_active(options.single_active_consumer);
+            inner.set_groups(options.group_header.clone());
             inner.options = Arc::new(options);
             inner.used_ms = now_ms();
             self.deliver_ready(&mut inner, &mut batch);
@@ -290,6 +328,7 @@ impl Queue {
         let is_unused = {
             let mut inner = self.inner.lock();
             let was_there = inner.consumers.remove(id).is_some();
+            inner.forget_groups_of(id);
             inner.used_ms = now_ms();
             // Another one may have become the single active consumer.
             self.deliver_ready(&mut inner, &mut batch);
@@ -314,6 +353,7 @@ impl Queue {
     /// know.
     pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
+        inner.put_back_aside();
         let (count, levels) = inner.state.purge();
         self.tell_memory(&mut inner);
         if self.properties.durable {
@@ -341,6 +381,7 @@ impl Queue {
         inner.deleted = true;
         let count = inner.state.ready_count();
         inner.state = State::new(Epoch(0));
+        inner.groups = None;
         self.tell_memory(&mut inner);
         Ok((count, inner.consumers.drain()))
     }

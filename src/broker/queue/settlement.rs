@@ -58,7 +58,7 @@ impl Queue {
         for place in places {
             let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
             count += 1;
-            inner.consumers.give_back_credit(consumer);
+            came_back(&mut inner, &entry, consumer);
             gone.add(&entry);
         }
         self.note_settled(&inner.state, gone, batch);
@@ -76,7 +76,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         for place in places {
             let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
-            inner.consumers.give_back_credit(consumer);
+            came_back(&mut inner, &entry, consumer);
             let why = Why::Died(Reason::Rejected);
             batch.leaves(Leaving { queue: Arc::clone(self), entry, why });
         }
@@ -94,7 +94,7 @@ impl Queue {
         let (mut notes, mut gone) = (Notes::new(), Gone::default());
         for place in places {
             let Some((mut entry, consumer)) = inner.state.settle(place) else { continue };
-            inner.consumers.give_back_credit(consumer);
+            came_back(&mut inner, &entry, consumer);
             entry.redelivered = true;
             match why {
                 Return::Unsent => {}
@@ -149,6 +149,19 @@ impl Queue {
             let through = state.settled_through(*level);
             let settled = Settled { seqs: ranges_of(&seqs), bytes, through };
             batch.push(Record::Settle { queue: self.id_of(*level), settled });
+        }
+    }
+}
+
+/// The consumer has credit again, and may no longer have the message's group.
+fn came_back(inner: &mut Inner, entry: &Entry, consumer: u64) {
+    inner.consumers.give_back_credit(consumer);
+    if let Some(groups) = &mut inner.groups
+        && let Some(key) = groups.key_of(&entry.message)
+    {
+        let is_there = inner.consumers.contains(consumer);
+        for entry in groups.came_back(key, is_there) {
+            inner.state.put_back_aside(entry);
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct State {
     /// Bytes of the bodies of ready messages.
     ready_bytes: u64,
     unacked: usize,
+    /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
+    aside: usize,
     schedule: Schedule,
     /// Messages that were due and are being read from the disk.
     due_reading: u64,
@@ -79,6 +81,7 @@ impl State {
             ready: 0,
             ready_bytes: 0,
             unacked: 0,
+            aside: 0,
             schedule: Schedule::default(),
             due_reading: 0,
             due_round: 0,
@@ -260,6 +263,34 @@ impl State {
         Some(entry)
     }
 
+    /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
+    pub fn set_aside(&mut self) -> Option<Entry> {
+        let level = self.filled.highest()?;
+        let entry = self.lane(level).take()?;
+        self.aside += 1;
+        self.note_filled(level);
+        Some(entry)
+    }
+
+    /// A message that was kept goes out to `consumer`; without one it is gone at once.
+    pub fn hand_out_aside(&mut self, entry: &Entry, consumer: Option<u64>) {
+        self.aside -= 1;
+        self.ready -= 1;
+        self.ready_bytes -= entry.message.body_len();
+        if let Some(consumer) = consumer {
+            self.unacked += 1;
+            self.lane(entry.level).hand_out(entry.clone(), consumer);
+        }
+    }
+
+    /// A message that was kept goes back to its place.
+    pub fn put_back_aside(&mut self, entry: Entry) {
+        self.aside -= 1;
+        let level = entry.level;
+        self.lane(level).put_back(entry);
+        self.filled.set(level, true);
+    }
+
     /// Takes the oldest message of a level for good, if it is in memory.
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
         let entry = self.lane(level).take()?;
@@ -322,7 +353,7 @@ impl State {
         self.due_reading -= count;
     }
 
-    /// Drops all ready and delayed messages. Answers how many, and what became of each level.
+    /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many, and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
         let (delayed, mut delayed_bytes) = self.schedule.clear();
         let count = self.ready + delayed;
@@ -340,9 +371,9 @@ impl State {
 
     /// Up to here every message of a level is gone for good.
     pub fn settled_through(&self, level: u8) -> Seq {
-        // Delayed messages are found by their time, not by their place.
-        let none_delayed = self.schedule.is_empty() && self.due_reading == 0;
-        let lane = self.lanes.get(usize::from(level)).filter(|_| none_delayed);
+        // Those are not looked for by their place.
+        let none_elsewhere = self.schedule.is_empty() && self.due_reading == 0 && self.aside == 0;
+        let lane = self.lanes.get(usize::from(level)).filter(|_| none_elsewhere);
         lane.map_or(Seq(0), Lane::settled_through)
     }
 

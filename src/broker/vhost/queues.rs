@@ -132,7 +132,7 @@ impl Vhost {
             exclusive_to: exclusive.then_some(actor.connection),
             arguments: request.arguments,
             levels,
-            delays_for: None,
+            own_of: None,
         };
         Ok((properties, options))
     }
@@ -177,7 +177,7 @@ impl Vhost {
             exclusive_to: None,
             arguments: stored.arguments,
             levels: stored.levels,
-            delays_for: None,
+            own_of: None,
         };
         let options = self.queue_options(&properties.name, &properties.arguments);
         let queue = self.factory.make(properties, options, &self.me);
