@@ -4,7 +4,9 @@
 //! * `frames`: broken, misplaced and oversized frames
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `queue_arguments`: what each argument of a queue may be, and what it comes to
 //! * `policies`: options by policy
+//! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, prefetch, settling, cancelling
 //! * `tx`: transactions
@@ -22,10 +24,12 @@ mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;
+mod limits;
 mod long_queues;
 mod permissions;
 mod policies;
 mod publish;
+mod queue_arguments;
 mod queues;
 mod support;
 mod tx;

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod exchanges;
+mod metadata;
 mod policies;
 mod queues;
 mod routing;
@@ -16,16 +17,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
+pub use metadata::VhostMetadata;
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::dead_letter::{Reason, dead_letter};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use super::limit::{Counted, Limit};
 use super::policy::matching::CurrentPolicies;
 use super::queue::memory::QueueMemory;
 use super::queue::{Queue, QueueOptions, QueueProperties};
@@ -73,6 +76,11 @@ impl QueueFactory {
 
 pub struct Vhost {
     pub name: ShortStr,
+    metadata: RwLock<VhostMetadata>,
+    /// The open connections.
+    pub connections: Arc<Counted>,
+    /// Most queues.
+    pub queues_max: Limit,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
@@ -137,6 +145,9 @@ impl Vhost {
         }
         Arc::new(Self {
             name,
+            metadata: RwLock::default(),
+            connections: Arc::default(),
+            queues_max: Limit::default(),
             store,
             factory,
             exchanges,

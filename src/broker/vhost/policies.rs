@@ -114,13 +114,17 @@ impl Vhost {
                 }
             }
         }
+        let mut is_rerouted = false;
         for exchange in self.exchanges() {
             if is_touched(Subject::Exchange, &exchange.name) {
                 exchange.set_alternate(self.alternate(&exchange.name, &exchange.arguments));
+                is_rerouted = true;
             }
         }
-        // What publishers have found by the old alternates is stale.
-        drop(self.topology());
+        if is_rerouted {
+            // What publishers have found by the old alternates is stale.
+            drop(self.topology());
+        }
     }
 
     /// What is in force on a queue with this name and these arguments.
