@@ -22,8 +22,9 @@ use crate::store::definition::{CatalogChange, PolicyDefinition};
 use crate::store::record::Record;
 
 impl Vhost {
-    /// Sets a policy, in the place of the one with its name. In force when this returns. Refuses,
-    /// with 406, a pattern, key or value that can't be.
+    /// Sets a policy, in the place of the one with its name. In force when this returns, which
+    /// takes as long as going through all queues. Refuses, with 406, a pattern, key or value that
+    /// can't be.
     pub fn put_policy(
         &self,
         kind: PolicyKind,
