@@ -12,7 +12,9 @@ pub mod durable;
 mod equivalence;
 pub mod error;
 pub mod exchange;
+pub mod limit;
 pub mod outstanding;
+pub mod parameter;
 pub mod policy;
 pub mod publish;
 pub mod queue;
@@ -29,18 +31,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::auth::{PasswordHash, User};
 use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
+use self::limit::LimitOf;
+use self::parameter::Parameters;
 use self::policy::matching::PolicyKind;
 use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
-use self::vhost::{QueueFactory, Vhost};
+use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, PermissionDefinition, UserDefinition, VhostDefinition,
@@ -111,6 +116,9 @@ pub struct Broker {
     factory: Arc<QueueFactory>,
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, Arc<User>>,
+    parameters: Parameters,
+    /// Held over the change of a limit: one at a time.
+    changing_limits: Mutex<()>,
     next_id: AtomicU64,
     pub registry: Registry,
 }
@@ -135,6 +143,8 @@ impl Broker {
             factory: Arc::new(QueueFactory::new(around)),
             vhosts: DashMap::new(),
             users: DashMap::new(),
+            parameters: Parameters::default(),
+            changing_limits: Mutex::new(()),
             next_id: AtomicU64::new(1),
             registry: Registry::default(),
         });
@@ -175,7 +185,7 @@ impl Broker {
         let mut later = Vec::new();
         for definition in catalog {
             match definition {
-                Definition::Vhost(vhost) => drop(self.add_vhost(&vhost.name)),
+                Definition::Vhost(vhost) => self.restore_vhost(&vhost),
                 Definition::User(user) => self.restore_user(&user),
                 other => later.push(other),
             }
@@ -217,16 +227,36 @@ impl Broker {
             Definition::OperatorPolicy(stored) => {
                 self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::Operator, stored)
             }
-            Definition::Parameter(_)
-            | Definition::GlobalParameter(_)
-            | Definition::VhostLimit(_)
-            | Definition::UserLimit(_) => Ok(()),
+            Definition::Parameter(stored) => {
+                self.restore_parameter(stored);
+                Ok(())
+            }
+            Definition::GlobalParameter(stored) => {
+                self.restore_global_parameter(stored);
+                Ok(())
+            }
+            Definition::VhostLimit(stored) => {
+                self.restore_limit(LimitOf::Vhost(&stored.owner), &stored)
+            }
+            Definition::UserLimit(stored) => {
+                self.restore_limit(LimitOf::User(&stored.owner), &stored)
+            }
             Definition::Vhost(_) | Definition::User(_) => Ok(()),
         }
     }
 
     fn existing_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
         self.vhost(name).ok_or_else(|| Error::not_allowed(format!("vhost {name} not found")))
+    }
+
+    fn restore_vhost(&self, stored: &VhostDefinition) {
+        let put = self.add_vhost(&stored.name).and_then(|vhost| {
+            vhost.set_metadata(VhostMetadata::parse(stored)?);
+            Ok(())
+        });
+        if let Err(error) = put {
+            tracing::error!(%error, "a stored vhost cannot be taken up as it was");
+        }
     }
 
     fn restore_user(&self, stored: &UserDefinition) {
@@ -301,12 +331,15 @@ impl Broker {
 
     /// Adds a vhost; one that is there stays as it is.
     pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
-        self.add_vhost(name)?;
-        let definition = Definition::Vhost(VhostDefinition {
-            name: name.to_owned(),
-            ..VhostDefinition::default()
-        });
-        Ok(self.store_change(CatalogChange::Put(definition)))
+        let vhost = self.add_vhost(name)?;
+        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(vhost.definition()))))
+    }
+
+    /// Adds a vhost, or gives it other metadata.
+    pub fn put_vhost_with(&self, definition: VhostDefinition) -> Result<Durable, Error> {
+        let metadata = VhostMetadata::parse(&definition)?;
+        self.add_vhost(&definition.name)?.set_metadata(metadata);
+        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(definition))))
     }
 
     fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
@@ -336,7 +369,8 @@ impl Broker {
             .mark_deleted()
             .into_iter()
             .map(|vhost| DefinitionKey::Permission { user: name.to_owned(), vhost });
-        let keys = permissions.chain([DefinitionKey::User(name.to_owned())]);
+        let limits = LimitOf::User(name).keys();
+        let keys = permissions.chain(limits).chain([DefinitionKey::User(name.to_owned())]);
         let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
         (true, Durable::append(&*self.store, records.collect::<Vec<_>>().into()))
     }

@@ -229,4 +229,16 @@ mod tests {
         });
         assert_eq!(said, expected);
     }
+
+    #[test]
+    fn the_value_of_a_parameter_is_not_shown() {
+        let parameter = crate::store::definition::ParameterDefinition {
+            vhost: "/".to_owned(),
+            component: "shovel".to_owned(),
+            name: "s".to_owned(),
+            value: json!({"src-uri": "amqp://user:secret@there"}),
+        };
+        let shown = definition(&Definition::Parameter(parameter)).to_string();
+        assert!(shown.contains("\"shovel\"") && !shown.contains("secret"), "{shown}");
+    }
 }

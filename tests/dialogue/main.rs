@@ -6,7 +6,9 @@
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `exchange_types`: whom a message reaches through each type of exchange
 //! * `extra_keys`: routing keys in CC and BCC
+//! * `queue_arguments`: what each argument of a queue may be, and what it comes to
 //! * `policies`: options by policy
+//! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `prefetch`: limits on what is out, and changing them
@@ -29,11 +31,13 @@ mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;
+mod limits;
 mod long_queues;
 mod permissions;
 mod policies;
 mod prefetch;
 mod publish;
+mod queue_arguments;
 mod queues;
 mod reply_to;
 mod single_active;

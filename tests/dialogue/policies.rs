@@ -275,6 +275,29 @@ fn names(vhost: &Vhost, kind: PolicyKind) -> Vec<String> {
 }
 
 #[test]
+fn queues_declared_while_policies_change_have_what_holds_in_the_end() {
+    const COUNT: usize = 500;
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    let vhost = root(&broker);
+    let changing = {
+        let vhost = Arc::clone(&vhost);
+        std::thread::spawn(move || {
+            for length in 1..=100 {
+                put(&vhost, policy("p", "", json!({"max-length": length})));
+            }
+        })
+    };
+    for number in 0..COUNT {
+        peer.declare_queue(1, &format!("q{number}"));
+        peer.publish(1, "", &format!("q{number}"), "m");
+    }
+    changing.join().expect("every change is made");
+    let lengths = vhost.queues().into_iter().map(|queue| queue.options().max_length);
+    assert_eq!(lengths.filter(|length| *length == Some(100)).count(), COUNT);
+}
+
+#[test]
 fn a_policy_over_20_000_queues_takes_effect_and_goes_again() {
     const COUNT: usize = 20_000;
     let broker = TestBroker::start();

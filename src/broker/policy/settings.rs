@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn stored_arguments_that_would_be_refused_today_set_nothing() {
+        use crate::protocol::table::FieldValue;
+        use crate::protocol::wire::ShortStr;
+
+        let arguments = FieldTable::from_iter([
+            (ShortStr::from_static("x-max-priority"), FieldValue::I8(5)),
+            (ShortStr::from_static("x-max-length"), FieldValue::I8(-1)),
+            (ShortStr::from_static("x-expires"), FieldValue::I8(7)),
+        ]);
+        let settings = Settings::of_arguments(&arguments, Subject::Queue(QueueType::Quorum));
+        assert_eq!(Json::Object(settings.definition()), json!({"expires": 7}));
+    }
+
+    #[test]
     fn a_merged_definition_is_shown_as_keys() {
         let merged = definition(json!({"max-length": 9, "dead-letter-exchange": "dlx"}))
             .merged(&definition(json!({"max-length": 5})));

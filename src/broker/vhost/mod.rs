@@ -5,6 +5,7 @@
 
 mod bindings;
 mod exchanges;
+mod metadata;
 mod policies;
 mod queues;
 mod routing;
@@ -15,15 +16,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
+pub use metadata::VhostMetadata;
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
 use super::binding::{Binding, DestinationKey};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use super::limit::{Counted, Limit};
 use super::policy::matching::CurrentPolicies;
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
 use super::reply::Replies;
@@ -74,6 +77,11 @@ pub struct Vhost {
     pub name: ShortStr,
     /// For its queues.
     me: Weak<Self>,
+    metadata: RwLock<VhostMetadata>,
+    /// The open connections.
+    pub connections: Arc<Counted>,
+    /// Most queues.
+    pub queues_max: Limit,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
@@ -140,6 +148,9 @@ impl Vhost {
         Arc::new_cyclic(|me| Self {
             name,
             me: Weak::clone(me),
+            metadata: RwLock::default(),
+            connections: Arc::default(),
+            queues_max: Limit::default(),
             store,
             factory,
             exchanges,

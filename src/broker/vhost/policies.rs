@@ -22,8 +22,9 @@ use crate::store::definition::{CatalogChange, PolicyDefinition};
 use crate::store::record::Record;
 
 impl Vhost {
-    /// Sets a policy, in the place of the one with its name. In force when this returns. Refuses,
-    /// with 406, a pattern, key or value that can't be.
+    /// Sets a policy, in the place of the one with its name. In force when this returns, which
+    /// takes as long as going through all queues. Refuses, with 406, a pattern, key or value that
+    /// can't be.
     pub fn put_policy(
         &self,
         kind: PolicyKind,
@@ -114,13 +115,17 @@ impl Vhost {
                 }
             }
         }
+        let mut is_rerouted = false;
         for exchange in self.exchanges() {
             if is_touched(Subject::Exchange, &exchange.name) {
                 exchange.set_alternate(self.alternate(&exchange.name, &exchange.arguments));
+                is_rerouted = true;
             }
         }
-        // What publishers have found by the old alternates is stale.
-        drop(self.topology());
+        if is_rerouted {
+            // What publishers have found by the old alternates is stale.
+            drop(self.topology());
+        }
     }
 
     /// What is in force on a queue with this name and these arguments.

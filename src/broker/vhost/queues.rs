@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 
 use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
@@ -16,7 +17,7 @@ use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
 use crate::broker::policy::value::Value;
 use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
 use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
-use crate::protocol::table::FieldTable;
+use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::RecoveredQueue;
 use crate::store::definition::{
@@ -87,6 +88,7 @@ impl Vhost {
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        self.check_room_for(&name)?;
         let (properties, options) = self.check_new_queue(name, request, actor)?;
         let mut batch = Changes::default();
         if properties.durable {
@@ -102,16 +104,46 @@ impl Vhost {
         Ok((queue, durable))
     }
 
+    fn check_room_for(&self, name: &ShortStr) -> Result<(), Error> {
+        match self.queues_max.get() {
+            Some(most) if self.queues.len() as u64 >= most => {
+                Err(Error::precondition_failed(format!(
+                    "cannot declare queue '{name}': queue limit in vhost '{}' ({most}) is reached",
+                    self.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of a queue whose declaration names none: the vhost's default, where a queue can be
+    /// that. Rule: it is kept with the arguments, so that the default can change.
+    fn default_queue_type(&self, request: &mut QueueDeclare) -> QueueType {
+        let default = self.metadata.read().default_queue_type.unwrap_or_default();
+        let can_be_any = request.durable
+            && !request.exclusive
+            && !request.auto_delete
+            && !request.name.is_empty();
+        if default == QueueType::Classic || !can_be_any {
+            return QueueType::Classic;
+        }
+        let name = Bytes::from_static(default.name().as_bytes());
+        let argument = ShortStr::from_static(QUEUE_TYPE);
+        request.arguments.insert(argument, FieldValue::LongStr(name));
+        default
+    }
+
     /// Rule: an exclusive queue is never durable, whatever was asked for.
     fn check_new_queue(
         &self,
         name: ShortStr,
-        request: QueueDeclare,
+        mut request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(QueueProperties, QueueOptions), Error> {
         let QueueDeclare { durable, exclusive, auto_delete, .. } = request;
         let described = describe(&name, &self.name);
-        let queue_type = QueueType::asked(&request.arguments, &described)?.unwrap_or_default();
+        let asked = QueueType::asked(&request.arguments, &described)?;
+        let queue_type = asked.unwrap_or_else(|| self.default_queue_type(&mut request));
         if request.name.is_empty() {
             queue_type.check_server_named()?;
         }
