@@ -1,4 +1,5 @@
-//! The keys that a message is routed by: its routing key, and those that its CC and BCC headers add.
+//! The keys that a message is routed by: its routing key, and those that its headers CC and BCC
+//! add.
 //!
 //! ```text
 //! basic.publish  routing key ─┐
