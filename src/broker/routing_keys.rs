@@ -1,5 +1,4 @@
-//! The keys that a message is routed by: its routing key, and those that its headers CC and BCC
-//! add.
+//! The keys that a message is routed by: its routing key, and what its CC and BCC headers add.
 //!
 //! ```text
 //! basic.publish  routing key ─┐
