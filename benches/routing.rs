@@ -13,7 +13,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ferrymq::broker::auth::Actor;
 use ferrymq::broker::exchange::Exchange;
-use ferrymq::broker::routing_keys::{Routable, RoutingKeys};
+use ferrymq::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use ferrymq::broker::vhost::{BindRequest, ExchangeDeclare, QueueDeclare, Vhost};
 use ferrymq::broker::{Broker, BrokerSettings};
 use ferrymq::protocol::message::Message;
@@ -257,6 +257,35 @@ fn delete(bencher: Bencher<'_, '_>, kind: Kind, bindings: usize) {
             let Topology { vhost, actor, exchange, .. } = topology;
             drop(vhost.delete_exchange(&exchange.name, false, actor).expect("it is there"));
         });
+}
+
+/// Looking for the keys that headers add: once for properties that came before unchanged.
+mod extra_keys {
+    use super::*;
+
+    fn find(bencher: Bencher<'_, '_>, headers: Option<FieldTable>) {
+        let properties =
+            Properties::from(&BasicProperties { headers, ..BasicProperties::default() });
+        bencher.bench_local(|| ExtraKeys::of(&properties).expect("arrays"));
+    }
+
+    #[divan::bench]
+    fn without_headers(bencher: Bencher<'_, '_>) {
+        find(bencher, None);
+    }
+
+    #[divan::bench]
+    fn two_headers(bencher: Bencher<'_, '_>) {
+        find(bencher, Some(headers(1)));
+    }
+
+    #[divan::bench]
+    fn two_headers_and_two_keys(bencher: Bencher<'_, '_>) {
+        let mut headers = headers(1);
+        let keys = [&b"audit"[..], b"copy"].map(|key| FieldValue::LongStr(key.into()));
+        headers.insert(ShortStr::from_static("CC"), FieldValue::Array(keys.into()));
+        find(bencher, Some(headers));
+    }
 }
 
 mod message {

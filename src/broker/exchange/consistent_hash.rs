@@ -144,8 +144,8 @@ pub(super) struct ConsistentHash {
     weights: u64,
 }
 
-/// Where a destination's points are.
-fn points_of(binding: &Binding) -> impl Iterator<Item = u64> {
+/// Where a destination's points are, in order: neighbours on the ring are neighbours in memory.
+fn points_of(binding: &Binding) -> Vec<u64> {
     let (kind, name) = binding.destination.key();
     let kind: &[u8] = match kind {
         DestinationKind::Queue => b"q",
@@ -153,7 +153,9 @@ fn points_of(binding: &Binding) -> impl Iterator<Item = u64> {
     };
     let hash = StableHash::new().with(kind).with(name.as_bytes());
     let count = weight_of(binding).unwrap_or_default() * POINTS;
-    (0..count).map(move |number| hash.value(number))
+    let mut points: Vec<u64> = (0..count).map(|number| hash.value(number)).collect();
+    points.sort_unstable();
+    points
 }
 
 impl ConsistentHash {
@@ -170,7 +172,7 @@ impl ConsistentHash {
 
     fn place(&mut self, number: u64, binding: &Arc<Binding>) {
         self.weights += weight_of(binding).unwrap_or_default();
-        self.points.extend(points_of(binding).map(|point| (point, number)));
+        self.points.extend(points_of(binding).into_iter().map(|point| (point, number)));
         self.by_number.insert(number, Arc::clone(binding));
     }
 
