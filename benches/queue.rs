@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
-use ferrymq::broker::queue::state::{ENTRY_COST, Next, State};
+use ferrymq::broker::queue::state::State;
+use ferrymq::broker::queue::{ENTRY_COST, Next, Place};
 use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::wire::ShortStr;
@@ -46,39 +47,46 @@ fn message() -> Arc<Message> {
 fn filled(len: usize) -> State {
     let (mut state, message) = (State::new(Epoch(1)), message());
     for _ in 0..len {
-        state.enqueue(Arc::clone(&message), false);
+        state.enqueue(0, Arc::clone(&message), false);
     }
     state
 }
 
 fn enqueue_run(state: &mut State, message: &Arc<Message>, stored: bool) -> Seq {
-    let first = state.next_seq();
+    let mut first = None;
     for _ in 0..RUN {
-        state.enqueue(Arc::clone(message), stored);
+        let enqueued = state.enqueue(0, Arc::clone(message), stored);
+        first.get_or_insert(enqueued.place.seq);
     }
-    first
+    state.end_run();
+    first.expect("a run is not empty")
 }
 
-fn take_run(state: &mut State, taken: &mut Vec<Seq>) {
+fn take_run(state: &mut State, taken: &mut Vec<Place>) {
     taken.clear();
-    while taken.len() < RUN && state.peek(Seq(0)) == Next::Ready {
-        taken.extend(state.take(CONSUMER, false).map(|entry| entry.seq));
+    while taken.len() < RUN && state.peek() == Next::Ready {
+        taken.extend(state.take(Some(CONSUMER)).map(|entry| entry.place()));
     }
 }
 
-fn settle(state: &mut State, seqs: &[Seq]) -> Seq {
-    for seq in seqs {
-        state.settle(*seq).expect("it is out");
+fn give_back(state: &mut State, place: Place) {
+    let (entry, _) = state.settle(place).expect("it is out");
+    state.put_back(entry);
+}
+
+fn settle(state: &mut State, places: &[Place]) -> Seq {
+    for place in places {
+        state.settle(*place).expect("it is out");
     }
     // What the log is told with each ack.
-    state.settled_through()
+    state.settled_through(0)
 }
 
 /// Messages that come, go out and are acked, behind others that are in memory.
 #[divan::bench(args = LENS)]
 fn in_memory(bencher: Bencher<'_, '_>, len: usize) {
     let (mut state, message) = (filled(len), message());
-    let mut taken = Vec::with_capacity(RUN);
+    let mut taken: Vec<Place> = Vec::with_capacity(RUN);
     bencher.counter(ItemsCount::new(RUN)).bench_local(|| {
         enqueue_run(&mut state, &message, false);
         take_run(&mut state, &mut taken);
@@ -93,19 +101,25 @@ fn on_disk(bencher: Bencher<'_, '_>, len: usize) {
     let (mut state, message) = (State::new(Epoch(1)), message());
     let (count, body_len) = (len as u64, message.body_len());
     state.set_head_max(HEAD_MAX);
-    state.restore(&RecoveredQueue {
-        id: QueueId(1),
-        first: Seq(1),
-        last: Seq(count),
-        count,
-        bytes: count * body_len,
-        delivered_upto: Seq(u64::MAX),
-    });
-    let mut taken = Vec::with_capacity(RUN);
+    state.restore(
+        0,
+        &RecoveredQueue {
+            id: QueueId(1),
+            first: Seq(1),
+            last: Seq(count),
+            count,
+            bytes: count * body_len,
+            delivered_upto: Seq(u64::MAX),
+            notes: Vec::new(),
+            seen: Vec::new(),
+        },
+    );
+    let mut taken: Vec<Place> = Vec::with_capacity(RUN);
     bencher.counter(ItemsCount::new(RUN)).bench_local(|| {
         let first = enqueue_run(&mut state, &message, true);
-        state.on_disk(first, Seq(state.next_seq().0 - 1));
-        read_back(&mut state, &message, count);
+        let end = first.0 + RUN as u64;
+        state.on_disk(0, first, Seq(end - 1), 0);
+        read_back(&mut state, &message, count, end);
         take_run(&mut state, &mut taken);
         settle(&mut state, &taken)
     });
@@ -113,30 +127,31 @@ fn on_disk(bencher: Bencher<'_, '_>, len: usize) {
 
 /// Answers what the queue asks for, as a store would. Behind the `restored` messages of the last
 /// run comes the first number of this one.
-fn read_back(state: &mut State, message: &Arc<Message>, restored: u64) {
-    let Some(wanted) = state.ask_read() else { return };
-    let end = state.next_seq().0;
-    let begin = State::new(Epoch(1)).next_seq().0;
+fn read_back(state: &mut State, message: &Arc<Message>, restored: u64, end: u64) {
+    let Some(wanted) = state.ask_read().pop() else { return };
+    let begin = State::new(Epoch(1)).enqueue(0, Arc::clone(message), false).place.seq.0;
     let old = wanted.from.0..=restored;
     let new = wanted.from.0.max(begin)..end;
     let seqs = old.chain(new).take(wanted.limit.count);
     let messages: Vec<_> = seqs.map(|seq| (Seq(seq), Arc::clone(message))).collect();
     let is_all = messages.len() < wanted.limit.count;
     let through = messages.last().filter(|_| !is_all).map_or(Seq(u64::MAX), |(seq, _)| *seq);
-    assert_eq!(state.read(wanted.round, Page { messages, through }), 0, "nothing is lost");
+    let lost = state.read(wanted, Page { messages, through }, 0, |_| None);
+    assert_eq!(lost, 0, "nothing is lost");
 }
 
 /// Messages that come back to be delivered again, from among many that are out.
 #[divan::bench(args = OUT)]
 fn requeue(bencher: Bencher<'_, '_>, out: usize) {
     let mut state = filled(out + RUN);
-    let seqs: Vec<Seq> =
-        (0..out + RUN).filter_map(|_| state.take(CONSUMER, false).map(|entry| entry.seq)).collect();
+    let seqs: Vec<Place> = (0..out + RUN)
+        .filter_map(|_| state.take(Some(CONSUMER)).map(|entry| entry.place()))
+        .collect();
     let returned = &seqs[out / 2..out / 2 + RUN];
-    let mut taken = Vec::with_capacity(RUN);
+    let mut taken: Vec<Place> = Vec::with_capacity(RUN);
     bencher.counter(ItemsCount::new(RUN)).bench_local(|| {
         for seq in returned {
-            state.requeue(*seq).expect("it is out");
+            give_back(&mut state, *seq);
         }
         take_run(&mut state, &mut taken);
         assert_eq!(taken, returned);
@@ -149,11 +164,11 @@ fn requeue_all(bencher: Bencher<'_, '_>, out: usize) {
     let mut state = filled(out);
     bencher.counter(ItemsCount::new(out)).bench_local(|| {
         let mut taken = Vec::with_capacity(out);
-        while let Some(entry) = state.take(CONSUMER, false) {
-            taken.push(entry.seq);
+        while let Some(entry) = state.take(Some(CONSUMER)) {
+            taken.push(entry.place());
         }
         for seq in &taken {
-            state.requeue(*seq).expect("it is out");
+            give_back(&mut state, *seq);
         }
     });
 }
@@ -166,8 +181,8 @@ fn ack_in_no_order(bencher: Bencher<'_, '_>, out: usize) {
         .counter(ItemsCount::new(out))
         .with_inputs(|| {
             let mut state = filled(out);
-            let mut seqs: Vec<Seq> = (0..out)
-                .filter_map(|_| state.take(CONSUMER, false).map(|entry| entry.seq))
+            let mut seqs: Vec<Place> = (0..out)
+                .filter_map(|_| state.take(Some(CONSUMER)).map(|entry| entry.place()))
                 .collect();
             seqs.shuffle(&mut random);
             (state, seqs)

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench routing`, with a part of a name behind it for some of them. Whatever the
 //! number of bindings, a message has one queue to go to; only a fanout exchange has no bindings
-//! that don't match, and there a queue is what is counted. The figures of a row should be the same
+//! that don't match, and there a queue is what is counted. Where one of all queues is chosen, each
+//! binding has its own. The figures of a row should be the same
 //! from the first line to the last, but for what larger tables cost the processor's caches.
 
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ferrymq::broker::auth::Actor;
 use ferrymq::broker::exchange::Exchange;
+use ferrymq::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use ferrymq::broker::vhost::{BindRequest, ExchangeDeclare, QueueDeclare, Vhost};
 use ferrymq::broker::{Broker, BrokerSettings};
+use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::{BasicProperties, Properties};
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
@@ -50,6 +53,10 @@ impl Store for NoStore {
         on_read(Page::default());
     }
 
+    fn read_each(&self, _: QueueId, _: Vec<Seq>, on_read: OnRead) {
+        on_read(Page::default());
+    }
+
     fn state(&self) -> watch::Receiver<StoreState> {
         self.0.subscribe()
     }
@@ -69,8 +76,10 @@ struct Kind {
     binding: fn(usize) -> (ShortStr, FieldTable),
     /// By the number of the binding that matches: a message's key and properties.
     message: fn(usize) -> (ShortStr, Properties),
-    /// As many as there are bindings, or one.
+    /// As many queues as there are bindings, or one.
     is_a_queue_each: bool,
+    /// A message goes to all of them, not to one.
+    is_for_all: bool,
 }
 
 const DIRECT: Kind = Kind {
@@ -78,6 +87,7 @@ const DIRECT: Kind = Kind {
     binding: |number| (name(&format!("key.{number}")), FieldTable::default()),
     message: |number| (name(&format!("key.{number}")), Properties::default()),
     is_a_queue_each: false,
+    is_for_all: false,
 };
 
 /// All of them match, so that each has a queue of its own.
@@ -86,6 +96,7 @@ const FANOUT: Kind = Kind {
     binding: |_| Default::default(),
     message: |_| Default::default(),
     is_a_queue_each: true,
+    is_for_all: true,
 };
 
 const TOPIC: Kind = Kind {
@@ -93,6 +104,7 @@ const TOPIC: Kind = Kind {
     binding: |number| (name(&format!("stock.{number}.*")), FieldTable::default()),
     message: |number| (name(&format!("stock.{number}.usd")), Properties::default()),
     is_a_queue_each: false,
+    is_for_all: false,
 };
 
 /// Each needs two headers, one of which all have in common.
@@ -105,7 +117,21 @@ const HEADERS: Kind = Kind {
         (ShortStr::default(), Properties::from(&properties))
     },
     is_a_queue_each: false,
+    is_for_all: false,
 };
+
+/// Each with a weight of 1.
+const CONSISTENT_HASH: Kind = Kind {
+    name: "x-consistent-hash",
+    binding: |_| (name("1"), FieldTable::default()),
+    message: |number| (name(&format!("key.{number}")), Properties::default()),
+    is_a_queue_each: true,
+    is_for_all: false,
+};
+
+const MODULUS_HASH: Kind = Kind { name: "x-modulus-hash", ..CONSISTENT_HASH };
+
+const RANDOM: Kind = Kind { name: "x-random", ..CONSISTENT_HASH };
 
 fn name(text: &str) -> ShortStr {
     ShortStr::try_from(text).expect("short")
@@ -190,14 +216,20 @@ fn route(bencher: Bencher<'_, '_>, kind: Kind, bindings: usize) {
     let topology = Topology::new(kind, bindings);
     let Topology { vhost, exchange, .. } = &topology;
     let many = bindings.min(MESSAGES_MAX);
-    let messages: Vec<_> =
-        (0..many).map(|number| (kind.message)(number * bindings / many)).collect();
-    let matches = if kind.is_a_queue_each { bindings } else { 1 };
+    let messages: Vec<_> = (0..many)
+        .map(|number| {
+            let (key, properties) = (kind.message)(number * bindings / many);
+            let message = Message::small(&exchange.name, &key, &properties, &[], false);
+            (key, properties, Arc::new(message))
+        })
+        .collect();
+    let matches = if kind.is_for_all { bindings } else { 1 };
     let mut next = 0;
     bencher.counter(ItemsCount::new(matches)).bench_local(|| {
-        let (key, properties) = &messages[next % many];
+        let (key, properties, message) = &messages[next % many];
         next += 1;
-        let routed = vhost.route(exchange, key, properties);
+        let keys = RoutingKeys::only(key);
+        let routed = vhost.route(exchange, &Routable { keys, properties, message });
         assert_eq!(routed.queues.len(), matches);
         routed
     });
@@ -227,6 +259,35 @@ fn delete(bencher: Bencher<'_, '_>, kind: Kind, bindings: usize) {
         });
 }
 
+/// Looking for the keys that headers add: once for properties that came before unchanged.
+mod extra_keys {
+    use super::*;
+
+    fn find(bencher: Bencher<'_, '_>, headers: Option<FieldTable>) {
+        let properties =
+            Properties::from(&BasicProperties { headers, ..BasicProperties::default() });
+        bencher.bench_local(|| ExtraKeys::of(&properties).expect("arrays"));
+    }
+
+    #[divan::bench]
+    fn without_headers(bencher: Bencher<'_, '_>) {
+        find(bencher, None);
+    }
+
+    #[divan::bench]
+    fn two_headers(bencher: Bencher<'_, '_>) {
+        find(bencher, Some(headers(1)));
+    }
+
+    #[divan::bench]
+    fn two_headers_and_two_keys(bencher: Bencher<'_, '_>) {
+        let mut headers = headers(1);
+        let keys = [&b"audit"[..], b"copy"].map(|key| FieldValue::LongStr(key.into()));
+        headers.insert(ShortStr::from_static("CC"), FieldValue::Array(keys.into()));
+        find(bencher, Some(headers));
+    }
+}
+
 mod message {
     use super::*;
 
@@ -248,6 +309,21 @@ mod message {
     #[divan::bench(args = BINDINGS)]
     fn headers(bencher: Bencher<'_, '_>, bindings: usize) {
         route(bencher, HEADERS, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn consistent_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, CONSISTENT_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn modulus_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, MODULUS_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn random(bencher: Bencher<'_, '_>, bindings: usize) {
+        route(bencher, RANDOM, bindings);
     }
 }
 
@@ -272,6 +348,21 @@ mod binding {
     #[divan::bench(args = BINDINGS)]
     fn headers(bencher: Bencher<'_, '_>, bindings: usize) {
         bind_and_unbind(bencher, HEADERS, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn consistent_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, CONSISTENT_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn modulus_hash(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, MODULUS_HASH, bindings);
+    }
+
+    #[divan::bench(args = BINDINGS)]
+    fn random(bencher: Bencher<'_, '_>, bindings: usize) {
+        bind_and_unbind(bencher, RANDOM, bindings);
     }
 }
 

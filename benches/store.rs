@@ -83,13 +83,15 @@ fn reopen(directory: &Path, count: usize, body_len: usize) {
 fn open(directory: &Path) -> Opened {
     let opened = store::open(directory, &StoreSettings::default()).expect("an empty directory");
     if opened.catalog.is_empty() {
-        let vhost = Definition::Vhost(VhostDefinition { name: "/".to_owned() });
+        let vhost =
+            Definition::Vhost(VhostDefinition { name: "/".to_owned(), ..Default::default() });
         let queue = Definition::Queue(QueueDefinition {
             vhost: "/".to_owned(),
             name: "q".to_owned(),
             id: QUEUE,
             auto_delete: false,
             arguments: FieldTable::default(),
+            levels: 0,
         });
         let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
         let window = Window::new(1);

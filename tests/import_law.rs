@@ -28,7 +28,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio::fs", &[]),
     ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
     ("Instant::now", &["connection/", "bin/ferrymq.rs", "store/upkeep.rs", "perf/"]),
-    ("SystemTime::now", &["broker/vhost/mod.rs", "broker/event.rs"]),
+    ("SystemTime::now", &["broker/timers.rs"]),
     ("protocol::frame", &["protocol/", "connection/", "perf/"]),
     ("protocol::generated", &["protocol/", "connection/", "perf/"]),
 ];

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferrymq::broker::queue::state::{ENTRY_COST, Next, State, Wanted};
+use ferrymq::broker::queue::state::{Purged, State};
+use ferrymq::broker::queue::{ENTRY_COST, Next, Place, Wanted};
 use ferrymq::protocol::message::{Body, Message};
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::wire::ShortStr;
@@ -68,7 +69,7 @@ struct Model {
     marked: u64,
     asked: Option<u64>,
     last: u64,
-    reading: Option<(u64, Page)>,
+    reading: Option<(Wanted, Page)>,
 }
 
 impl Model {
@@ -110,11 +111,31 @@ fn message(len: usize) -> Arc<Message> {
     Arc::new(Message::new(&nowhere, &nowhere, &Properties::default(), body, false))
 }
 
+fn place(seq: u64) -> Place {
+    Place { level: 0, seq: Seq(seq) }
+}
+
+/// Adds a message that its batch says nothing of but itself.
+fn enqueue(state: &mut State, message: Arc<Message>, stored: bool) -> Seq {
+    let enqueued = state.enqueue(0, message, stored);
+    state.end_run();
+    enqueued.place.seq
+}
+
+fn ask_read(state: &mut State) -> Option<Wanted> {
+    state.ask_read().pop()
+}
+
+fn read(state: &mut State, wanted: Wanted, page: Page) -> u64 {
+    state.read(wanted, page, 0, |_| None)
+}
+
 fn apply_purge(state: &mut State, model: &mut Model) -> Result<(), TestCaseError> {
-    let (count, ranges, bytes) = state.purge();
+    let (count, purged) = state.purge();
+    let [Purged { level: 0, ranges, bytes }] = purged.as_slice() else { panic!("one level") };
     prop_assert_eq!(count, model.ready.len());
     let stored = model.ready.values().filter(|message| message.stored);
-    prop_assert_eq!(bytes, stored.map(|message| message.len).sum::<u64>());
+    prop_assert_eq!(*bytes, stored.map(|message| message.len).sum::<u64>());
     model.ready.clear();
     for seq in 1..=model.last & 0xFFFF {
         let seq = (model.last & !0xFFFF) | seq;
@@ -127,18 +148,17 @@ fn apply_purge(state: &mut State, model: &mut Model) -> Result<(), TestCaseError
 fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<(), TestCaseError> {
     match operation {
         Operation::Enqueue { stored, len } => {
-            let seq = state.next_seq().0;
-            state.enqueue(message(*len), *stored);
+            let seq = enqueue(state, message(*len), *stored).0;
             prop_assert!(seq > model.last);
             model.last = seq;
             let expected = Expected { len: *len as u64, stored: *stored, redelivered: false };
             model.ready.insert(seq, expected);
         }
         Operation::Take { no_ack } => {
-            if state.peek(Seq(u64::MAX)) != Next::Ready {
+            if state.peek() != Next::Ready {
                 return Ok(());
             }
-            let entry = state.take(7, *no_ack).expect("it is ready");
+            let entry = state.take((!no_ack).then_some(7)).expect("it is ready");
             let (seq, expected) = model.ready.pop_first().expect("the model has it, too");
             prop_assert_eq!(entry.seq.0, seq);
             prop_assert_eq!(entry.redelivered, expected.redelivered);
@@ -150,26 +170,29 @@ fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<
         Operation::Settle(index) => {
             let Some(seq) = model.nth_unacked(*index) else { return Ok(()) };
             model.unacked.remove(&seq);
-            let (entry, consumer) = state.settle(Seq(seq)).expect("it is out");
+            let (entry, consumer) = state.settle(place(seq)).expect("it is out");
             prop_assert_eq!((entry.seq.0, consumer), (seq, 7));
-            prop_assert!(state.settle(Seq(seq)).is_none());
+            prop_assert!(state.settle(place(seq)).is_none());
         }
         Operation::Requeue(index) => {
             let Some(seq) = model.nth_unacked(*index) else { return Ok(()) };
             let expected = model.unacked.remove(&seq).expect("it is out");
             model.ready.insert(seq, Expected { redelivered: true, ..expected });
-            prop_assert_eq!(state.requeue(Seq(seq)), Some(7));
+            let (mut entry, consumer) = state.settle(place(seq)).expect("it is out");
+            prop_assert_eq!(consumer, 7);
+            entry.redelivered = true;
+            state.put_back(entry);
         }
         Operation::Purge => {
             apply_purge(state, model)?;
         }
         Operation::AskMark(wanted) => {
-            let asked = state.ask_mark(*wanted);
+            let asked = state.ask_mark(*wanted).map(|(_, upto)| upto);
             prop_assert!(asked.is_none() || model.asked.is_none());
             model.asked = model.asked.or(asked.map(|seq| seq.0));
         }
         Operation::AnswerMark(written) => {
-            state.mark_answered(*written);
+            state.mark_answered(0, *written);
             if let Some(upto) = model.asked.take()
                 && *written
             {
@@ -177,17 +200,17 @@ fn apply(state: &mut State, model: &mut Model, operation: &Operation) -> Result<
             }
         }
         Operation::OnDisk(count) => {
-            state.on_disk(Seq(model.last.saturating_sub(*count)), Seq(model.last));
+            state.on_disk(0, Seq(model.last.saturating_sub(*count)), Seq(model.last), 0);
         }
         Operation::AskRead => {
-            if let Some(wanted) = state.ask_read() {
-                prop_assert_eq!(state.ask_read(), None, "one at a time");
-                model.reading = Some((wanted.round, model.page(wanted)));
+            if let Some(wanted) = ask_read(state) {
+                prop_assert_eq!(ask_read(state), None, "one at a time");
+                model.reading = Some((wanted, model.page(wanted)));
             }
         }
         Operation::AnswerRead => {
-            if let Some((round, page)) = model.reading.take() {
-                prop_assert_eq!(state.read(round, page), 0, "nothing is lost");
+            if let Some((wanted, page)) = model.reading.take() {
+                prop_assert_eq!(read(state, wanted, page), 0, "nothing is lost");
             }
         }
         Operation::HeadMax(messages) => state.set_head_max(messages * ENTRY_COST),
@@ -201,17 +224,17 @@ proptest! {
     #[test]
     fn a_queue_behaves_as_its_model(operations in prop::collection::vec(operation(), 0..200)) {
         let mut state = State::new(Epoch(3));
-        let mut model = Model { last: state.next_seq().0 - 1, ..Model::default() };
+        let mut model = Model { last: 3 << 40, ..Model::default() };
         for operation in &operations {
             apply(&mut state, &mut model, operation)?;
             prop_assert_eq!(state.ready_count(), model.ready.len());
             prop_assert_eq!(state.unacked_count(), model.unacked.len());
             prop_assert_eq!(state.ready_bytes(), model.ready.values().map(|m| m.len).sum::<u64>());
-            match state.peek(Seq(u64::MAX)) {
+            match state.peek() {
                 Next::Paged => prop_assert!(state.head_cost() == 0 && !model.ready.is_empty()),
                 next => prop_assert_eq!(next, model.next()),
             }
-            prop_assert_eq!(state.settled_through().0, model.settled_through());
+            prop_assert_eq!(state.settled_through(0).0, model.settled_through());
         }
     }
 }
@@ -220,15 +243,15 @@ proptest! {
 fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     let mut state = State::new(Epoch(1));
     for _ in 0..100_000 {
-        state.enqueue(message(0), true);
+        enqueue(&mut state, message(0), true);
     }
     let mut asked = Vec::new();
-    while state.peek(Seq(u64::MAX)) != Next::Empty {
-        let upto = state.ask_mark(1).expect("nothing is on its way");
-        state.mark_answered(true);
+    while state.peek() != Next::Empty {
+        let (_, upto) = state.ask_mark(1).expect("nothing is on its way");
+        state.mark_answered(0, true);
         let mut taken = 0u64;
-        while state.peek(Seq(u64::MAX)) == Next::Ready {
-            let entry = state.take(1, true).expect("ready");
+        while state.peek() == Next::Ready {
+            let entry = state.take(None).expect("ready");
             assert!(entry.seq <= upto);
             taken += 1;
         }
@@ -244,20 +267,15 @@ fn what_is_paged_out_while_others_are_read_back_is_not_lost() {
     let mut state = State::new(Epoch(1));
     // A few messages may cost four times as much.
     state.set_head_max(ENTRY_COST);
-    let enqueue = |state: &mut State| {
-        let seq = state.next_seq();
-        state.enqueue(message(0), true);
-        seq
-    };
-    let seqs: Vec<Seq> = (0..8).map(|_| enqueue(&mut state)).collect();
-    state.on_disk(seqs[0], seqs[7]);
-    state.mark_with_batch(seqs[7]);
-    (0..4).for_each(|_| drop(state.take(1, true)));
-    let wanted = state.ask_read().expect("the head is empty");
-    let later = enqueue(&mut state);
-    state.on_disk(later, later);
-    let read = seqs[4..].iter().map(|seq| (*seq, message(0))).collect();
-    assert_eq!(state.read(wanted.round, Page { messages: read, through: Seq(u64::MAX) }), 0);
+    let seqs: Vec<Seq> = (0..8).map(|_| enqueue(&mut state, message(0), true)).collect();
+    state.on_disk(0, seqs[0], seqs[7], 0);
+    state.mark_with_batch(0, seqs[7]);
+    (0..4).for_each(|_| drop(state.take(None)));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    let later = enqueue(&mut state, message(0), true);
+    state.on_disk(0, later, later, 0);
+    let messages = seqs[4..].iter().map(|seq| (*seq, message(0))).collect();
+    assert_eq!(read(&mut state, wanted, Page { messages, through: Seq(u64::MAX) }), 0);
     assert_eq!(state.ready_count(), 5);
 }
 
@@ -271,6 +289,8 @@ fn left(count: u64, delivered: u64) -> RecoveredQueue {
         count,
         bytes: count,
         delivered_upto: Seq(delivered),
+        notes: Vec::new(),
+        seen: Vec::new(),
     }
 }
 
@@ -283,19 +303,19 @@ fn page(first: u64, last: u64, through: u64) -> Page {
 fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
     let mut state = State::new(Epoch(2));
     state.set_head_max(4 * ENTRY_COST);
-    state.restore(&left(10, 3));
+    state.restore(0, &left(10, 3));
     assert_eq!((state.ready_count(), state.ready_bytes()), (10, 10));
-    state.enqueue(message(1), true);
+    enqueue(&mut state, message(1), true);
     let mut taken = Vec::new();
     while state.ready_count() > 0 {
-        if let Some(wanted) = state.ask_read() {
+        if let Some(wanted) = ask_read(&mut state) {
             let last = (wanted.from.0 + 1).min(10);
             let through = if last == 10 { u64::MAX } else { last };
-            assert_eq!(state.read(wanted.round, page(wanted.from.0, last, through)), 0);
+            assert_eq!(read(&mut state, wanted, page(wanted.from.0, last, through)), 0);
         }
         let _ = state.ask_mark(1);
-        state.mark_answered(true);
-        taken.extend(state.take(1, true).map(|entry| (entry.seq.0 & 0xFF, entry.redelivered)));
+        state.mark_answered(0, true);
+        taken.extend(state.take(None).map(|entry| (entry.seq.0 & 0xFF, entry.redelivered)));
     }
     let expected = (1..=10).map(|seq| (seq, seq <= 3)).chain([(1, false)]);
     assert_eq!(taken, expected.collect::<Vec<_>>());
@@ -306,30 +326,30 @@ fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
 fn messages_that_cannot_be_read_are_counted_out_and_the_others_come() {
     let mut state = State::new(Epoch(2));
     state.set_head_max(100 * ENTRY_COST);
-    state.restore(&left(10, 0));
-    let wanted = state.ask_read().expect("the head is empty");
-    assert_eq!(state.read(wanted.round, page(4, 8, u64::MAX)), 5);
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(4, 8, u64::MAX)), 5);
     assert_eq!((state.ready_count(), state.ready_bytes()), (5, 5));
 }
 
 #[test]
 fn a_store_that_reads_nothing_is_asked_once() {
     let mut state = State::new(Epoch(2));
-    state.restore(&left(10, 0));
-    let wanted = state.ask_read().expect("the head is empty");
-    state.read(wanted.round, Page::default());
-    assert_eq!((state.ask_read(), state.peek(Seq(0))), (None, Next::Unreadable));
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    read(&mut state, wanted, Page::default());
+    assert_eq!((ask_read(&mut state), state.peek()), (None, Next::Unreadable));
     assert_eq!(state.ready_count(), 10, "they are still there");
     state.purge();
-    assert_eq!(state.peek(Seq(0)), Next::Empty);
+    assert_eq!(state.peek(), Next::Empty);
 }
 
 #[test]
 fn an_answer_that_a_purge_has_overtaken_is_dropped() {
     let mut state = State::new(Epoch(2));
-    state.restore(&left(10, 0));
-    let wanted = state.ask_read().expect("the head is empty");
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
     assert_eq!(state.purge().0, 10);
-    state.read(wanted.round, page(1, 10, u64::MAX));
-    assert_eq!((state.ready_count(), state.peek(Seq(0))), (0, Next::Empty));
+    read(&mut state, wanted, page(1, 10, u64::MAX));
+    assert_eq!((state.ready_count(), state.peek()), (0, Next::Empty));
 }

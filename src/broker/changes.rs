@@ -1,11 +1,15 @@
 //! What an operation on queues and definitions has changed, on its way to the log.
 //!
-//! Gathers the records of one read of a client, and remembers which long queues wait to hear that
-//! their new messages are on disk, so that these can leave the memory.
+//! Gathers the records of one read of a client, remembers which long queues wait to hear that their
+//! new messages are on disk, so that these can leave the memory, and which messages have to leave
+//! their queue for others, which can only be done when no queue is held.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::queue::Queue;
+use super::queue::{Entry, Queue};
+use super::timers::now_ms;
+use super::transfer::{Why, transfer};
 use crate::store::record::{Batch, Record, Seq};
 use crate::store::{OnCommit, Store};
 
@@ -14,13 +18,22 @@ use crate::store::{OnCommit, Store};
 pub struct Changes {
     records: Batch,
     arrivals: Vec<Arrival>,
+    leaving: VecDeque<Leaving>,
 }
 
 /// Messages that a queue can page out when they are on disk.
-struct Arrival {
-    queue: Arc<Queue>,
-    first: Seq,
-    last: Seq,
+pub(super) struct Arrival {
+    pub(super) queue: Arc<Queue>,
+    pub(super) level: u8,
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+}
+
+/// A message that its queue has given up, and the log has not been told.
+pub(super) struct Leaving {
+    pub(super) queue: Arc<Queue>,
+    pub(super) entry: Entry,
+    pub(super) why: Why,
 }
 
 impl Changes {
@@ -28,18 +41,37 @@ impl Changes {
         self.records.push(record);
     }
 
+    /// Whether there is nothing to write; after [`Changes::move_leaving`].
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    pub(super) fn arrived(&mut self, queue: &Arc<Queue>, first: Seq, last: Seq) {
-        self.arrivals.push(Arrival { queue: Arc::clone(queue), first, last });
+    pub(super) fn arrived(&mut self, arrival: Arrival) {
+        self.arrivals.push(arrival);
+    }
+
+    pub(super) fn leaves(&mut self, leaving: Leaving) {
+        self.leaving.push_back(leaving);
+    }
+
+    /// Has messages that leave their queues enter others, until none is left. That ends: a message
+    /// that wasn't rejected doesn't come again where it died. Not to be called while a queue is
+    /// held.
+    pub(super) fn move_leaving(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let now_ms = now_ms();
+        while let Some(leaving) = self.leaving.pop_front() {
+            transfer(leaving, now_ms, self);
+        }
     }
 
     /// Appends them to the log. `on_commit` is told of it; without one they may wait a moment for
     /// company. What is empty needs no writing, and nobody is told.
-    pub fn append(self, store: &dyn Store, on_commit: Option<OnCommit>) {
-        let Self { records, arrivals } = self;
+    pub fn append(mut self, store: &dyn Store, on_commit: Option<OnCommit>) {
+        self.move_leaving();
+        let Self { records, arrivals, .. } = self;
         if records.is_empty() {
             return;
         }
@@ -51,9 +83,9 @@ impl Changes {
             if let Some(on_commit) = on_commit {
                 on_commit(outcome);
             }
-            for Arrival { queue, first, last } in arrivals {
+            for Arrival { queue, level, first, last } in arrivals {
                 if is_stored {
-                    queue.on_disk(first, last);
+                    queue.on_disk(level, first, last);
                 }
             }
         };
@@ -63,12 +95,12 @@ impl Changes {
 
 impl From<Record> for Changes {
     fn from(record: Record) -> Self {
-        Self { records: vec![record], arrivals: Vec::new() }
+        Self { records: vec![record], ..Self::default() }
     }
 }
 
 impl From<Batch> for Changes {
     fn from(records: Batch) -> Self {
-        Self { records, arrivals: Vec::new() }
+        Self { records, ..Self::default() }
     }
 }

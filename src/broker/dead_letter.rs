@@ -1,21 +1,16 @@
 //! Dead-lettering: a message that a queue gives up goes to the queue's dead-letter exchange, with
 //! an account of its deaths in its headers.
-//!
-//! The one sideways road between queues. It never waits: the targets take the message in memory,
-//! and one record of the log moves it, so that a crash leaves it in the source or in the targets.
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::changes::Changes;
 use super::queue::{Entry, Queue};
+use super::routing_keys::{CC, ExtraKeys, RoutingKeys, Stored};
+use super::transfer::Arriving;
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record, Seq, SeqRange, Settled};
 
 const X_DEATH: &str = "x-death";
 
@@ -23,72 +18,51 @@ const X_DEATH: &str = "x-death";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     Rejected,
+    Expired,
+    /// The queue is as long as it may be, in messages or in bytes.
+    MaxLen,
+    /// It came back too often.
+    DeliveryLimit,
 }
 
 impl Reason {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }
 
-/// Moves a message that left `source` to where the queue's options say, or nowhere. `now_seconds`
-/// is the time of death since 1970.
-pub fn dead_letter(
+/// What becomes of a message that died in `source`: nothing when the queue has no dead-letter
+/// exchange, or that isn't there.
+pub(super) fn arriving(
     vhost: &Vhost,
     source: &Arc<Queue>,
     entry: &Entry,
     reason: Reason,
-    now_seconds: u64,
-    batch: &mut Changes,
-) {
+    now_ms: u64,
+) -> Option<Arriving> {
     let options = source.options();
-    let exchange = options.dead_letter_exchange.as_ref().and_then(|name| vhost.exchange(name));
-    let Some(exchange) = exchange else {
-        note_gone(source, entry, batch);
-        return;
-    };
+    let exchange = vhost.exchange(options.dead_letter_exchange.as_ref()?)?;
     let deaths = Deaths::of(&entry.message);
     let routing_key = match &options.dead_letter_routing_key {
         Some(key) => key.clone(),
         None => ShortStr::try_from(entry.message.routing_key()).unwrap_or_default(),
     };
-    let mut route = vhost.route(&exchange, &routing_key, &entry.message.properties()).queues;
-    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
-    let properties = deaths.with(source, &entry.message, reason, now_seconds);
+    let properties = deaths.clone().with(source, &entry.message, reason, now_ms / 1000);
     let body = entry.message.to_body();
-    let message = Arc::new(Message::new(&exchange.name, &routing_key, &properties, body, true));
-    let mut to: SmallVec<[(QueueId, Seq); 1]> = SmallVec::new();
-    for target in &route {
-        let seq = target.enqueue(std::slice::from_ref(&message), batch);
-        if let Some(seq) = seq
-            && target.stores(&message)
-        {
-            to.push((target.properties.id, seq));
-        }
-    }
-    match (entry.stored, to.is_empty()) {
-        (_, true) => note_gone(source, entry, batch),
-        (true, false) => {
-            let from = (source.properties.id, entry.seq);
-            batch.push(Record::Move { from, message, to });
-        }
-        (false, false) => batch.push(Record::Enqueue { message, queues: to }),
-    }
-}
-
-fn note_gone(source: &Arc<Queue>, entry: &Entry, batch: &mut Changes) {
-    if entry.stored {
-        let range = SeqRange { first: entry.seq, last: entry.seq };
-        let seqs = SmallVec::from_slice(&[range]);
-        let bytes = entry.message.body_len();
-        let settled = Settled { seqs, bytes, through: Seq(0) };
-        batch.push(Record::Settle { queue: source.properties.id, settled });
-    }
+    let message = Message::new(&exchange.name, &routing_key, &properties, body, true);
+    let message = Arc::new(message);
+    let mut route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
+    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
+    Some(Arriving { message, route })
 }
 
 /// A message's account of its deaths, most recent first.
+#[derive(Clone)]
 struct Deaths(Vec<FieldTable>);
 
 impl Deaths {
@@ -141,6 +115,10 @@ impl Deaths {
         let mut headers = properties.headers().unwrap_or_default();
         let entries = self.0.into_iter().map(FieldValue::Table).collect();
         set(&mut headers, X_DEATH, FieldValue::Array(entries));
+        if source.options().dead_letter_routing_key.is_some() {
+            // Rule: it takes the place of all keys.
+            headers.remove(CC);
+        }
         let origin = [
             ("reason", text(reason.name())),
             ("queue", text(source.name())),
@@ -164,8 +142,11 @@ fn first_death(source: &Queue, message: &Message, reason: Reason, now_seconds: u
     set(&mut death, "queue", text(source.name()));
     set(&mut death, "time", FieldValue::Timestamp(now_seconds));
     set(&mut death, "exchange", text(message.exchange()));
-    set(&mut death, "routing-keys", FieldValue::Array(vec![text(message.routing_key())]));
-    if let Some(expiration) = message.properties().expiration() {
+    let properties = message.properties();
+    let extra = ExtraKeys::of(&properties).unwrap_or_default();
+    let keys = RoutingKeys::new(message.routing_key(), &extra).iter().map(text).collect();
+    set(&mut death, "routing-keys", FieldValue::Array(keys));
+    if let Some(expiration) = properties.expiration() {
         set(&mut death, "original-expiration", text(&expiration));
     }
     death

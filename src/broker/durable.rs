@@ -18,7 +18,8 @@ impl Durable {
     }
 
     /// Appends a batch; an empty one needs no writing.
-    pub fn append(store: &dyn Store, batch: Changes) -> Self {
+    pub fn append(store: &dyn Store, mut batch: Changes) -> Self {
+        batch.move_leaving();
         if batch.is_empty() {
             return Self::already();
         }

@@ -23,8 +23,8 @@ pub fn same_property<T: PartialEq + Display>(
 /// Refuses declared arguments that differ from the existing ones in one of `names`. Integers are
 /// equal by value, whatever their width. Arguments with other names have no effect and are not
 /// compared.
-pub fn same_arguments(
-    names: &[&str],
+pub fn same_arguments<'a>(
+    names: impl IntoIterator<Item = &'a str>,
     described: &str,
     received: &FieldTable,
     current: &FieldTable,
@@ -56,13 +56,7 @@ fn same_value(a: Option<&FieldValue>, b: Option<&FieldValue>) -> bool {
 
 fn words(value: Option<&FieldValue>) -> String {
     let Some(value) = value else { return "none".to_owned() };
-    let text = match (value.as_str(), value.as_i64(), value.as_bool()) {
-        (Some(text), _, _) => text.to_owned(),
-        (_, Some(number), _) => number.to_string(),
-        (_, _, Some(truth)) => truth.to_string(),
-        _ => format!("{value:?}"),
-    };
-    format!("the value '{text}' of type '{}'", value.type_name())
+    format!("the value '{}' of type '{}'", value.plain_text(), value.type_name())
 }
 
 #[cfg(test)]
@@ -76,7 +70,7 @@ mod tests {
 
     fn compare(received: Option<FieldValue>, current: Option<FieldValue>) -> Result<(), String> {
         let described = "queue 'q' in vhost '/'";
-        same_arguments(&["x-max-length"], described, &table(received), &table(current))
+        same_arguments(["x-max-length"], described, &table(received), &table(current))
             .map_err(|error| error.to_string())
     }
 
@@ -99,7 +93,7 @@ mod tests {
     fn arguments_without_effect_are_not_compared() {
         let other = FieldTable::from_iter([(ShortStr::from_static("x-mine"), FieldValue::Void)]);
         assert_eq!(
-            same_arguments(&["x-max-length"], "queue", &other, &FieldTable::default()),
+            same_arguments(["x-max-length"], "queue", &other, &FieldTable::default()),
             Ok(())
         );
     }

@@ -8,7 +8,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -18,6 +17,7 @@ use super::binding::Binding;
 use super::exchange::Exchange;
 use super::queue::{Consumer, Queue};
 use super::registry::{ConnectionInfo, Registry};
+use super::timers::now_ms;
 use super::vhost::Vhost;
 use crate::protocol::message::Body;
 use crate::protocol::properties::{BasicProperties, Properties};
@@ -129,12 +129,12 @@ impl Event {
 
     /// The properties of the event as a message.
     fn properties(self) -> Properties {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let event = self.number("timestamp_in_ms", since.as_millis());
+        let now_ms = now_ms();
+        let event = self.number("timestamp_in_ms", now_ms);
         Properties::from(&BasicProperties {
             headers: Some(event.headers),
             delivery_mode: Some(2),
-            timestamp: Some(since.as_secs()),
+            timestamp: Some(now_ms / 1000),
             ..BasicProperties::default()
         })
     }

@@ -7,17 +7,24 @@ pub mod auth;
 pub mod binding;
 pub mod changes;
 mod dead_letter;
+mod delayed;
 pub mod durable;
 mod equivalence;
 pub mod error;
 pub mod event;
 pub mod exchange;
+pub mod limit;
 pub mod outstanding;
+pub mod parameter;
+pub mod policy;
 pub mod publish;
 pub mod queue;
 pub mod registry;
 pub mod reply;
+pub mod routing_keys;
+pub mod timers;
 pub mod trace;
+mod transfer;
 pub mod vhost;
 
 use std::collections::HashMap;
@@ -26,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::auth::{PasswordHash, User};
@@ -33,8 +41,14 @@ use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
 use self::event::{Event, Events};
+use self::limit::LimitOf;
+use self::parameter::Parameters;
+use self::policy::matching::PolicyKind;
+use self::queue::memory::QueueMemory;
+use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
-use self::vhost::{QueueFactory, Vhost};
+use self::timers::Timers;
+use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, PermissionDefinition, UserDefinition, VhostDefinition,
@@ -108,6 +122,9 @@ pub struct Broker {
     factory: Arc<QueueFactory>,
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, Arc<User>>,
+    parameters: Parameters,
+    /// Held over the change of a limit: one at a time.
+    changing_limits: Mutex<()>,
     next_id: AtomicU64,
     pub registry: Arc<Registry>,
     pub events: Arc<Events>,
@@ -118,14 +135,24 @@ impl Broker {
     /// are on disk.
     pub fn open(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, OpenError> {
         let is_new = opened.catalog.is_empty();
-        let (store, memory) = (Arc::clone(&opened.store), settings.queue_memory_bytes_max);
         let registry = Arc::new(Registry::default());
+        let timers = Timers::start().map_err(|error| {
+            OpenError(format!("the thread of the timers cannot start: {error}"))
+        })?;
+        let around = Surroundings {
+            epoch: opened.epoch,
+            store: Arc::clone(&opened.store),
+            memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
+            timers: Arc::new(timers),
+        };
         let broker = Arc::new(Self {
             settings,
             store: opened.store,
-            factory: Arc::new(QueueFactory::new(opened.epoch, store, memory)),
+            factory: Arc::new(QueueFactory::new(around)),
             vhosts: DashMap::new(),
             users: DashMap::new(),
+            parameters: Parameters::default(),
+            changing_limits: Mutex::new(()),
             next_id: AtomicU64::new(1),
             events: Arc::new(Events::new(Arc::clone(&registry))),
             registry,
@@ -135,6 +162,9 @@ impl Broker {
             broker.bootstrap().map_err(|error| {
                 OpenError(format!("the default vhost and user cannot be stored: {error}"))
             })?;
+        }
+        for vhost in broker.vhosts() {
+            vhost.queues().iter().for_each(Queue::begin);
         }
         Ok(broker)
     }
@@ -164,12 +194,16 @@ impl Broker {
         let mut later = Vec::new();
         for definition in catalog {
             match definition {
-                Definition::Vhost(vhost) => drop(self.add_vhost(&vhost.name)),
+                Definition::Vhost(vhost) => self.restore_vhost(&vhost),
                 Definition::User(user) => self.restore_user(&user),
                 other => later.push(other),
             }
         }
-        later.sort_by_key(|definition| matches!(definition, Definition::Binding(_)));
+        later.sort_by_key(|definition| match definition {
+            Definition::Exchange(_) | Definition::Queue(_) => 1,
+            Definition::Binding(_) => 2,
+            _ => 0,
+        });
         for definition in later {
             if let Err(error) = self.restore_one(definition, &mut contents) {
                 tracing::error!(%error, "a stored definition cannot be taken up again");
@@ -187,19 +221,51 @@ impl Broker {
                 self.existing_vhost(&stored.vhost)?.restore_exchange(stored)
             }
             Definition::Queue(stored) => {
-                let content = contents.remove(&stored.id);
+                let levels = (0..=stored.levels).zip(stored.ids());
+                let content = levels.filter_map(|(level, id)| Some((level, contents.remove(&id)?)));
+                let content = content.collect();
                 self.existing_vhost(&stored.vhost)?.restore_queue(stored, content)
             }
             Definition::Binding(stored) => {
                 self.existing_vhost(&stored.vhost)?.restore_binding(stored)
             }
             Definition::Permission(stored) => self.grant(&stored),
+            Definition::Policy(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::User, stored)
+            }
+            Definition::OperatorPolicy(stored) => {
+                self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::Operator, stored)
+            }
+            Definition::Parameter(stored) => {
+                self.restore_parameter(stored);
+                Ok(())
+            }
+            Definition::GlobalParameter(stored) => {
+                self.restore_global_parameter(stored);
+                Ok(())
+            }
+            Definition::VhostLimit(stored) => {
+                self.restore_limit(LimitOf::Vhost(&stored.owner), &stored)
+            }
+            Definition::UserLimit(stored) => {
+                self.restore_limit(LimitOf::User(&stored.owner), &stored)
+            }
             Definition::Vhost(_) | Definition::User(_) => Ok(()),
         }
     }
 
     fn existing_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
         self.vhost(name).ok_or_else(|| Error::not_allowed(format!("vhost {name} not found")))
+    }
+
+    fn restore_vhost(&self, stored: &VhostDefinition) {
+        let put = self.add_vhost(&stored.name).and_then(|vhost| {
+            vhost.set_metadata(VhostMetadata::parse(stored)?);
+            Ok(())
+        });
+        if let Err(error) = put {
+            tracing::error!(%error, "a stored vhost cannot be taken up as it was");
+        }
     }
 
     fn restore_user(&self, stored: &UserDefinition) {
@@ -274,13 +340,24 @@ impl Broker {
 
     /// Adds a vhost; one that is there stays as it is.
     pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
+        let vhost = self.add_vhost_told(name)?;
+        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(vhost.definition()))))
+    }
+
+    /// Adds a vhost, or gives it other metadata.
+    pub fn put_vhost_with(&self, definition: VhostDefinition) -> Result<Durable, Error> {
+        let metadata = VhostMetadata::parse(&definition)?;
+        self.add_vhost_told(&definition.name)?.set_metadata(metadata);
+        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(definition))))
+    }
+
+    fn add_vhost_told(&self, name: &str) -> Result<Arc<Vhost>, Error> {
         let is_new = self.vhost(name).is_none();
-        self.add_vhost(name)?;
+        let vhost = self.add_vhost(name)?;
         if is_new {
             self.events.tell(None, || Event::new("vhost.created").text("name", name));
         }
-        let definition = Definition::Vhost(VhostDefinition { name: name.to_owned() });
-        Ok(self.store_change(CatalogChange::Put(definition)))
+        Ok(vhost)
     }
 
     fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
@@ -315,7 +392,8 @@ impl Broker {
             .mark_deleted()
             .into_iter()
             .map(|vhost| DefinitionKey::Permission { user: name.to_owned(), vhost });
-        let keys = permissions.chain([DefinitionKey::User(name.to_owned())]);
+        let limits = LimitOf::User(name).keys();
+        let keys = permissions.chain(limits).chain([DefinitionKey::User(name.to_owned())]);
         let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
         (true, Durable::append(&*self.store, records.collect::<Vec<_>>().into()))
     }

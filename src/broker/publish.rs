@@ -8,9 +8,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::changes::Changes;
+use super::error::Error;
 use super::queue::Queue;
+use super::timers::{TIME_MS_MAX, now_ms};
 use crate::protocol::message::Message;
-use crate::store::record::{QueueId, Record, Seq};
+use crate::protocol::properties::Properties;
+use crate::store::record::{Places, Record};
 
 /// The queues a message goes to, each once.
 pub type Route = SmallVec<[Arc<Queue>; 1]>;
@@ -22,6 +25,8 @@ const RUN_MAX: usize = 1024;
 #[derive(Default)]
 pub struct PublishBatch {
     run: Vec<Arc<Message>>,
+    /// Where the log keeps each of them.
+    places: Vec<Places>,
     route: Route,
     records: Changes,
 }
@@ -36,26 +41,31 @@ impl PublishBatch {
         self.run.push(message);
     }
 
+    /// Adds a message for queues that may refuse it ([`Queue::may_refuse`]). Answers whether one of
+    /// them did.
+    pub fn publish_asking(&mut self, message: Arc<Message>, route: &Route) -> bool {
+        self.enqueue_run();
+        self.publish(message, route);
+        self.enqueue_run()
+    }
+
     /// Brings the run into its queues. To be called before anything else is asked of a queue.
-    pub fn enqueue_run(&mut self) {
+    /// Answers whether a queue has refused one.
+    pub fn enqueue_run(&mut self) -> bool {
         if self.run.is_empty() {
-            return;
+            return false;
         }
-        let first_seqs: SmallVec<[(&Arc<Queue>, Option<Seq>); 1]> = self
-            .route
-            .iter()
-            .map(|queue| (queue, queue.enqueue(&self.run, &mut self.records)))
-            .collect();
-        for (offset, message) in (0..).zip(self.run.drain(..)) {
-            let queues: SmallVec<[(QueueId, Seq); 1]> = first_seqs
-                .iter()
-                .filter(|(queue, _)| queue.stores(&message))
-                .filter_map(|(queue, first)| Some((queue.properties.id, Seq((*first)?.0 + offset))))
-                .collect();
+        let mut refused = false;
+        self.places.resize_with(self.run.len(), Places::new);
+        for queue in &self.route {
+            refused |= !queue.enqueue(&self.run, &mut self.places, &mut self.records);
+        }
+        for (message, queues) in self.run.drain(..).zip(self.places.drain(..)) {
             if !queues.is_empty() {
                 self.records.push(Record::Enqueue { message, queues });
             }
         }
+        refused
     }
 
     /// What the log has to know; other operations of the same read add theirs.
@@ -67,9 +77,29 @@ impl PublishBatch {
     /// Ends the batch and answers what has to be appended.
     pub fn take(&mut self) -> Changes {
         self.enqueue_run();
+        self.records.move_leaving();
         self.route.clear();
         std::mem::take(&mut self.records)
     }
+}
+
+/// Notes the time of a message's arrival, where it matters to it or to one of its queues.
+pub fn timed(message: Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
+    if !properties.has_expiration() && !route.iter().any(|queue| queue.looks_at_times()) {
+        return message;
+    }
+    Arc::new(Arc::unwrap_or_clone(message).arrived_at(now_ms(), properties))
+}
+
+/// Rule: a message's expiration is a number of milliseconds, of ten years at most.
+pub fn check_expiration(properties: &Properties) -> Result<(), Error> {
+    let Some(text) = properties.expiration() else { return Ok(()) };
+    let why = match text.parse::<u64>() {
+        Ok(ttl_ms) if ttl_ms <= TIME_MS_MAX => return Ok(()),
+        Ok(_) => format!("more than ten years, {TIME_MS_MAX} ms"),
+        Err(_) => "a number of milliseconds is needed".to_owned(),
+    };
+    Err(Error::precondition_failed(format!("invalid expiration '{text}': {why}")))
 }
 
 fn same_queues(a: &Route, b: &Route) -> bool {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::NODE_NAME;
 use super::queue::{Entry, Queue};
+use super::routing_keys::Stored;
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::properties::{BasicProperties, Properties};
@@ -37,7 +38,7 @@ impl Tracer {
     }
 
     /// A message was published on a channel and goes to these queues.
-    pub fn published(&self, channel: u16, message: &Message, queues: &[Arc<Queue>]) {
+    pub fn published(&self, channel: u16, message: &Arc<Message>, queues: &[Arc<Queue>]) {
         let queues = queues.iter().map(|queue| text(queue.name())).collect();
         let routed = ("routed_queues", FieldValue::Array(queues));
         self.copy("publish", message.exchange(), channel, message, routed);
@@ -56,16 +57,18 @@ impl Tracer {
         what: &str,
         whose: &str,
         channel: u16,
-        message: &Message,
+        message: &Arc<Message>,
         (name, value): (&'static str, FieldValue),
     ) {
         if is_copy(message) {
             return;
         }
         let Some(exchange) = self.vhost.exchange(TRACE_EXCHANGE) else { return };
+        let stored = Stored::new(message);
+        let keys = stored.routable().keys.iter().map(text).collect();
         let headers = [
             ("exchange_name", text(message.exchange())),
-            ("routing_keys", FieldValue::Array(vec![text(message.routing_key())])),
+            ("routing_keys", FieldValue::Array(keys)),
             ("properties", FieldValue::Table(properties_of(message))),
             ("node", text(NODE_NAME)),
             ("vhost", text(&self.vhost.name)),

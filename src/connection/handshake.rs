@@ -24,13 +24,15 @@ use super::ConnectionSettings;
 use super::close::{Failure, MethodId};
 use super::reader::Reader;
 use crate::broker::auth::User;
+use crate::broker::error::Error;
 use crate::broker::event::Event;
+use crate::broker::limit::Admission;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, LoginRefused, NODE_NAME};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
-    ConnectionCloseOk, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
-    ConnectionTuneOk, Method,
+    ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
+    ConnectionTune, ConnectionTuneOk, Method,
 };
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::sasl::{Credentials, parse_amqplain, parse_plain};
@@ -62,6 +64,7 @@ pub(super) struct Agreed {
     pub(super) frame_max: u32,
     /// 0 is none.
     pub(super) heartbeat_seconds: u16,
+    pub(super) admission: Admission,
 }
 
 /// How a handshake ends that doesn't lead to an open connection.
@@ -143,7 +146,7 @@ impl<'a> Handshake<'a> {
         let Method::ConnectionOpen(open) = self.receive().await? else {
             return Err(wrong_state("open").into());
         };
-        let vhost = self.broker.open_vhost(&open.virtual_host, &user).map_err(|error| {
+        let (vhost, admission) = self.open(&open, &user).map_err(|error| {
             let by = MethodId::from(&Method::from(open));
             tracing::warn!(peer = %self.peer, user = user.name, %error, "vhost refused");
             Failure::from(error).by(by)
@@ -156,7 +159,14 @@ impl<'a> Handshake<'a> {
             channel_max: tune_ok.channel_max,
             frame_max: tune_ok.frame_max,
             heartbeat_seconds: tune_ok.heartbeat,
+            admission,
         })
+    }
+
+    fn open(&self, open: &ConnectionOpen, user: &User) -> Result<(Arc<Vhost>, Admission), Error> {
+        let vhost = self.broker.open_vhost(&open.virtual_host, user)?;
+        let admission = Admission::enter(&vhost, user)?;
+        Ok((vhost, admission))
     }
 
     /// Rule: a client with another protocol is told ours and let go.

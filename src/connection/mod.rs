@@ -196,7 +196,7 @@ impl Connection {
         Self {
             reader,
             writer: tokio::spawn(writer.run()),
-            session: Session::new(peer, agreed.channel_max),
+            session: Session::new(peer, agreed.channel_max, agreed.admission),
             outbox,
             store_state: broker.store_state(),
             blocking,

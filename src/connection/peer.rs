@@ -55,6 +55,19 @@ struct OwedConfirms {
     when_stored: Numbers,
     /// Once the batch is in its queues.
     at_once: Numbers,
+    /// A queue was full: they are told no.
+    refused: Numbers,
+}
+
+/// When a publish is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Once it is on disk.
+    Stored,
+    /// Once it is in its queues.
+    Queued,
+    /// It isn't in all of its queues: it is answered with no.
+    Refused,
 }
 
 impl Peer {
@@ -109,16 +122,22 @@ impl Peer {
     }
 
     /// Notes that a publish has to be confirmed.
-    pub(super) fn owe_confirm(&mut self, channel: &Arc<ChannelShared>, number: u64, stored: bool) {
+    pub(super) fn owe_confirm(&mut self, channel: &Arc<ChannelShared>, number: u64, when: When) {
         // Mostly the channel that published before.
         let known = self.owed.iter().rposition(|owed| Arc::ptr_eq(&owed.channel, channel));
         let index = known.unwrap_or_else(|| {
             let channel = Arc::clone(channel);
-            self.owed.push(OwedConfirms { channel, when_stored: Vec::new(), at_once: Vec::new() });
+            let (when_stored, at_once, refused) = (Vec::new(), Vec::new(), Vec::new());
+            self.owed.push(OwedConfirms { channel, when_stored, at_once, refused });
             self.owed.len().saturating_sub(1)
         });
         if let Some(owed) = self.owed.get_mut(index) {
-            add(if stored { &mut owed.when_stored } else { &mut owed.at_once }, number);
+            let numbers = match when {
+                When::Stored => &mut owed.when_stored,
+                When::Queued => &mut owed.at_once,
+                When::Refused => &mut owed.refused,
+            };
+            add(numbers, number);
         }
     }
 
@@ -129,6 +148,7 @@ impl Peer {
         for owed in self.owed.drain(..) {
             owed.channel.wait_for_disk(&owed.when_stored);
             owed.channel.complete_confirms(&owed.at_once, true);
+            owed.channel.complete_confirms(&owed.refused, false);
             self.outbox.ring();
             if batch.is_empty() {
                 // The queues went away meanwhile: there is nothing to wait for.

@@ -9,6 +9,7 @@ use super::blocking::BASIC_PUBLISH;
 use super::channel::Channel;
 use super::close::{Failure, MethodId};
 use super::peer::Peer;
+use crate::broker::limit::{Admission, Place};
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::generated::{BasicPublish, ChannelCloseOk, ConnectionUpdateSecretOk, Method};
 use crate::protocol::reply::ReplyCode;
@@ -22,7 +23,11 @@ pub(super) enum Step {
 }
 
 enum Slot {
-    Open(Box<Channel>),
+    Open {
+        channel: Box<Channel>,
+        /// Among the user's channels.
+        _place: Place,
+    },
     /// The broker has closed it and waits for the answer.
     Closing,
 }
@@ -31,11 +36,13 @@ pub(super) struct Session {
     pub(super) peer: Peer,
     channels: BTreeMap<u16, Slot>,
     channel_max: u16,
+    /// Until it is closed.
+    admission: Option<Admission>,
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, channel_max: u16) -> Self {
-        Self { peer, channels: BTreeMap::new(), channel_max }
+    pub(super) fn new(peer: Peer, channel_max: u16, admission: Admission) -> Self {
+        Self { peer, channels: BTreeMap::new(), channel_max, admission: Some(admission) }
     }
 
     /// Handles one frame. An error is one that ends the connection.
@@ -82,7 +89,9 @@ impl Session {
     /// Handles a part of a publish on an open channel, which never waits; answers nothing to
     /// others.
     fn message_frame(&mut self, frame: &Frame<'_>) -> Option<Result<(), Failure>> {
-        let Slot::Open(channel) = self.channels.get_mut(&frame.channel)? else { return None };
+        let Slot::Open { channel, .. } = self.channels.get_mut(&frame.channel)? else {
+            return None;
+        };
         let done = match frame.kind {
             FrameKind::Body => channel.body(frame, &mut self.peer),
             FrameKind::Header => channel.header(frame, &mut self.peer),
@@ -104,7 +113,7 @@ impl Session {
                 self.frame_on_closing(&frame);
                 Ok(())
             }
-            Some(Slot::Open(channel)) => {
+            Some(Slot::Open { channel, .. }) => {
                 let method = Method::decode(&frame.shared_payload())?;
                 let by = MethodId::from(&method);
                 if let Method::ChannelClose(_) = method {
@@ -154,8 +163,9 @@ impl Session {
             );
             return Err(Failure::new(ReplyCode::NotAllowed, text));
         }
-        let channel = Channel::open(number, &self.peer);
-        self.channels.insert(number, Slot::Open(Box::new(channel)));
+        let place = self.peer.actor.user.open_channel()?;
+        let channel = Box::new(Channel::open(number, &self.peer));
+        self.channels.insert(number, Slot::Open { channel, _place: place });
         Ok(())
     }
 
@@ -178,7 +188,7 @@ impl Session {
         let now = self.peer.timeouts.now();
         let (mut shortest, mut failed) = (None, Vec::new());
         for (number, slot) in &mut self.channels {
-            let Slot::Open(channel) = slot else { continue };
+            let Slot::Open { channel, .. } = slot else { continue };
             match channel.end_overdue(now, &self.peer) {
                 Ok(timeout) => shortest = shortest.into_iter().chain(timeout).min(),
                 Err(failure) => failed.push((*number, failure)),
@@ -190,19 +200,21 @@ impl Session {
 
     fn close_channel(&mut self, number: u16) {
         self.peer.flush();
-        if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
+        if let Some(Slot::Open { mut channel, .. }) = self.channels.remove(&number) {
             channel.close(&mut self.peer);
         }
     }
 
-    /// Ends all channels and deletes the connection's exclusive queues.
+    /// Ends all channels, deletes the connection's exclusive queues, and makes room for another
+    /// connection.
     pub(super) fn close(&mut self) {
         self.peer.flush();
         for slot in std::mem::take(&mut self.channels).into_values() {
-            if let Slot::Open(mut channel) = slot {
+            if let Slot::Open { mut channel, .. } = slot {
                 channel.close(&mut self.peer);
             }
         }
         self.peer.vhost.delete_exclusive_queues(self.peer.actor.connection);
+        self.admission = None;
     }
 }

@@ -32,7 +32,11 @@ use crate::protocol::frame::{
 use crate::protocol::gather::{Gather, SLICES_MAX};
 use crate::protocol::generated::{BasicGetOk, BasicReturn, Method};
 use crate::protocol::message::{BodyRef, Message};
+use crate::protocol::table::FieldValue;
 use crate::protocol::wire::ShortStr;
+
+/// The header that says how often the delivery of a message has failed.
+const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// A buffer larger than this is given back when there is nothing to write.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
@@ -191,7 +195,7 @@ impl Pen {
                         message_count: u32::try_from(got.remaining).unwrap_or(u32::MAX),
                     });
                     encode_method(channel.number, &method, self.gather.buffer());
-                    self.encode_content(channel.number, &entry.message);
+                    self.encode_entry(channel.number, &entry);
                 }
                 self.tags = tags;
                 0
@@ -200,7 +204,7 @@ impl Pen {
                 if let Some(tag) = channel.pass() {
                     let (address, out) = (message.address(), self.gather.buffer());
                     encode_deliver(channel.number, &consumer_tag, tag, false, address, out);
-                    self.encode_content(channel.number, &message);
+                    self.encode_content(channel.number, &message, message.properties_bytes());
                 }
                 delivery_cost(message.body_len())
             }
@@ -212,7 +216,7 @@ impl Pen {
                     routing_key: name(message.routing_key()),
                 });
                 encode_method(channel, &method, self.gather.buffer());
-                self.encode_content(channel, &message);
+                self.encode_content(channel, &message, message.properties_bytes());
                 0
             }
         }
@@ -229,20 +233,34 @@ impl Pen {
         channel.record(&recipient, entries, consumer.no_ack, &mut tags);
         channel.trace(&consumer.queue, entries.get(..tags.len()).unwrap_or_default());
         let mut cost: usize = 0;
-        for (index, Entry { message, redelivered, .. }) in entries.iter().enumerate() {
+        for (index, entry) in entries.iter().enumerate() {
+            let Entry { message, redelivered, .. } = entry;
             cost = cost.saturating_add(delivery_cost(message.body_len()));
             let Some(tag) = tags.get(index) else { continue };
             let (number, address, out) = (channel.number, message.address(), self.gather.buffer());
             encode_deliver(number, &consumer.tag, *tag, *redelivered, address, out);
-            self.encode_content(channel.number, message);
+            self.encode_entry(channel.number, entry);
         }
         self.tags = tags;
         cost
     }
 
+    /// The content of a delivery. One that has failed before says how often.
+    fn encode_entry(&mut self, channel: u16, entry: &Entry) {
+        let message = &entry.message;
+        if entry.failed == 0 {
+            return self.encode_content(channel, message, message.properties_bytes());
+        }
+        let properties = message.properties();
+        let mut headers = properties.headers().unwrap_or_default();
+        let count = FieldValue::I64(i64::from(entry.failed));
+        headers.insert(ShortStr::from_static(DELIVERY_COUNT), count);
+        self.encode_content(channel, message, properties.with_headers(&headers).as_bytes());
+    }
+
     /// Header and as many body frames as the client's frame_max asks for.
-    fn encode_content(&mut self, channel: u16, message: &Message) {
-        let (len, properties) = (message.body_len(), message.properties_bytes());
+    fn encode_content(&mut self, channel: u16, message: &Message, properties: &[u8]) {
+        let len = message.body_len();
         encode_content_header(channel, len, properties, self.gather.buffer());
         let room = self.frame_max.saturating_sub(FRAME_OVERHEAD).max(1);
         match message.body() {

@@ -34,8 +34,8 @@ Limits:
   ferrymqctl-* there, to be removed.";
 
 const DUMP: &str = "Print the definitions and the messages that live, one JSON object a line.\n\n\
-    Definitions come first, then each queue's messages, oldest first. Password hashes are left \
-    out.";
+    Definitions come first, then each queue's messages, oldest first, of a queue with priorities \
+    by level, the highest first. Password hashes are left out.";
 
 const DUMP_MORE: &str = "Examples:
   ferrymqctl store dump /var/lib/ferrymq | grep '\"kind\":\"queue\"'
@@ -46,6 +46,10 @@ A message:
   {\"body_bytes\":5,\"exchange\":\"\",\"kind\":\"message\",\"properties\":{\"delivery_mode\":2},
    \"queue\":\"orders\",\"redelivered\":false,\"routing_key\":\"orders\",\"seq\":1099511627777,
    \"vhost\":\"/\"}, in one line
+
+  Where there is something to say, it has \"level\" of a queue with priorities, \"failed\" and \"returned\":
+  how often it came back, and \"due_ms\": it is not delivered before, in milliseconds since 1970. One
+  that an exchange holds back names it as \"held_by\" and has no \"queue\".
 
   Values that JSON does not have are objects: {\"base64\":...} for bytes that are no text,
   {\"timestamp\":...} for seconds since 1970, {\"decimal\":...}, {\"float\":...}.
@@ -190,9 +194,7 @@ fn dump(matches: &ArgMatches) -> Result<bool, Failure> {
     let mut each = |dumped: Dumped<'_>| {
         let line = match dumped {
             Dumped::Definition(definition) => json::definition(definition),
-            Dumped::Message { queue, seq, redelivered, message } => {
-                json::message(queue, seq, redelivered, message, with_body)
-            }
+            Dumped::Message(message) => json::message(&message, with_body),
         };
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")
@@ -301,7 +303,8 @@ fn put_sum(text: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-/// A queue, so that its name can hold anything and the line stays one.
+/// A queue or an exchange, so that its name can hold anything and the line stays one.
 fn named(queue: &QueueName) -> String {
-    format!("{:?} in the vhost {:?}", queue.name, queue.vhost)
+    let kind = if queue.is_exchange { "exchange " } else { "" };
+    format!("{kind}{:?} in the vhost {:?}", queue.name, queue.vhost)
 }

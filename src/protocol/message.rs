@@ -5,8 +5,9 @@
 //! written out again, so that neither the log nor a delivery has to put it together:
 //!
 //! ```text
-//! flags u8 | exchange, routing key (short strings) | properties (long string) | a small body
-//!          └──────── as in basic.deliver ────────┘
+//! flags u8 | times | exchange, routing key | properties (long string) | a small body
+//!                  └ as in basic.deliver ┘
+//! times: arrival u64 | own expiry u64, in milliseconds since 1970; only where a rule needs them
 //! ```
 
 use bytes::{BufMut, Bytes};
@@ -23,6 +24,14 @@ const COPY_MAX: u64 = 32 * 1024;
 /// header the broker's own word.
 const FLAG_DEAD_LETTERED: u8 = 1;
 
+/// The times follow the flags.
+const FLAG_TIMED: u8 = 2;
+
+const TIMES_LEN: usize = 16;
+
+/// The expiry of a message that has none of its own.
+const NEVER_MS: u64 = u64::MAX;
+
 /// One message.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -34,6 +43,7 @@ pub struct Message {
     body_at: u32,
     properties_at: u16,
     key_at: u16,
+    priority: u8,
     is_persistent: bool,
 }
 
@@ -102,6 +112,7 @@ impl Message {
             body_at: u32::try_from(body_at).unwrap_or(u32::MAX),
             properties_at: u16::try_from(properties_at).unwrap_or(u16::MAX),
             key_at: u16::try_from(key_at).unwrap_or(u16::MAX),
+            priority: properties.priority().unwrap_or(0),
             is_persistent: properties.is_persistent(),
         }
     }
@@ -111,7 +122,10 @@ impl Message {
     pub fn unpack(mut fields: Fields<'_>, others: &[Bytes]) -> Option<Self> {
         let first = fields.as_slice();
         let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
-        fields.octet().ok()?;
+        if fields.octet().ok()? & FLAG_TIMED != 0 {
+            fields.longlong().ok()?;
+            fields.longlong().ok()?;
+        }
         fields.text().ok()?;
         let key_at = place(&fields);
         fields.text().ok()?;
@@ -135,6 +149,7 @@ impl Message {
             body_at: u32::try_from(body_at).ok()?,
             properties_at: u16::try_from(properties_at).ok()?,
             key_at: u16::try_from(key_at).ok()?,
+            priority: facts.priority(),
             is_persistent: facts.is_persistent(),
         })
     }
@@ -153,13 +168,21 @@ impl Message {
         self.packed.get(from..to).unwrap_or_default()
     }
 
+    fn has_flag(&self, flag: u8) -> bool {
+        self.packed.first().is_some_and(|flags| flags & flag != 0)
+    }
+
+    fn address_at(&self) -> usize {
+        if self.has_flag(FLAG_TIMED) { TIMES_LEN.saturating_add(1) } else { 1 }
+    }
+
     /// Exchange and routing key as they stand in methods that carry a content.
     pub fn address(&self) -> &[u8] {
-        self.part(1, usize::from(self.properties_at))
+        self.part(self.address_at(), usize::from(self.properties_at))
     }
 
     pub fn exchange(&self) -> &str {
-        text(self.part(2, usize::from(self.key_at)))
+        text(self.part(self.address_at().saturating_add(1), usize::from(self.key_at)))
     }
 
     pub fn routing_key(&self) -> &str {
@@ -207,7 +230,48 @@ impl Message {
 
     /// Whether the broker itself moved it here from a queue that it died in.
     pub fn is_dead_lettered(&self) -> bool {
-        self.packed.first().is_some_and(|flags| flags & FLAG_DEAD_LETTERED != 0)
+        self.has_flag(FLAG_DEAD_LETTERED)
+    }
+
+    fn time(&self, at: usize) -> Option<u64> {
+        if !self.has_flag(FLAG_TIMED) {
+            return None;
+        }
+        let bytes = self.part(at, at.saturating_add(8));
+        bytes.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// When it came, in milliseconds since 1970, where that was noted ([`Message::arrived_at`]).
+    pub fn arrived_ms(&self) -> Option<u64> {
+        self.time(1)
+    }
+
+    /// When it dies by its own expiration, in milliseconds since 1970, where that was noted.
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.time(9).filter(|expires_ms| *expires_ms != NEVER_MS)
+    }
+
+    /// The same message with the time of its arrival, and of its expiry, if it has an expiration
+    /// that is a number.
+    pub fn arrived_at(mut self, now_ms: u64, properties: &Properties) -> Self {
+        let ttl = properties.expiration().and_then(|ttl| ttl.parse::<u64>().ok());
+        let expires_ms = ttl.map_or(NEVER_MS, |ttl| now_ms.saturating_add(ttl));
+        let rest = self.packed.get(self.address_at()..).unwrap_or_default();
+        let flags = self.packed.first().copied().unwrap_or_default() | FLAG_TIMED;
+        let (arrived, expires) = (now_ms.to_be_bytes(), expires_ms.to_be_bytes());
+        let packed = [&[flags], arrived.as_slice(), expires.as_slice(), rest].concat();
+        let added = packed.len().saturating_sub(self.packed.len());
+        self.packed = packed.into();
+        let (short, long) = (u16::try_from(added).unwrap_or(0), u32::try_from(added).unwrap_or(0));
+        self.key_at = self.key_at.saturating_add(short);
+        self.properties_at = self.properties_at.saturating_add(short);
+        self.body_at = self.body_at.saturating_add(long);
+        self
+    }
+
+    /// The publisher's priority; 0 without.
+    pub fn priority(&self) -> u8 {
+        self.priority
     }
 }
 
@@ -339,6 +403,30 @@ mod tests {
             assert_eq!(unpacked.as_ref(), Some(&message));
             let in_one = Bytes::from(pieces.concat());
             assert_eq!(Message::unpack(Fields::new(&in_one), &[]), Some(message));
+        }
+    }
+
+    #[test]
+    fn the_times_of_a_message_go_where_it_goes() {
+        let expiration = Some(ShortStr::from_static("250"));
+        let dying = BasicProperties { expiration, priority: Some(3), ..BasicProperties::default() };
+        for (properties, expires_ms) in
+            [(Properties::from(&dying), Some(1_250)), (Properties::default(), None)]
+        {
+            let (exchange, key) = (ShortStr::from_static("e"), ShortStr::from_static("k"));
+            let plain = Message::small(&exchange, &key, &properties, b"body", false);
+            assert_eq!((plain.arrived_ms(), plain.expires_ms()), (None, None));
+            let again = plain.clone().arrived_at(7, &properties);
+            let timed = plain.clone().arrived_at(1_000, &properties);
+            assert_eq!(again.arrived_at(1_000, &properties), timed);
+            let packed = Bytes::copy_from_slice(timed.packed());
+            let timed = Message::unpack(Fields::new(&packed), &[]).expect("own bytes");
+            assert_eq!((timed.arrived_ms(), timed.expires_ms()), (Some(1_000), expires_ms));
+            assert_eq!((timed.exchange(), timed.routing_key()), ("e", "k"));
+            assert_eq!(timed.address(), plain.address());
+            assert_eq!(timed.properties(), properties);
+            assert_eq!(timed.to_body().to_bytes(), "body");
+            assert_eq!(timed.priority(), plain.priority());
         }
     }
 

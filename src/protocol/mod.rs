@@ -24,6 +24,7 @@ pub mod gather;
 pub mod generated;
 pub mod message;
 pub mod properties;
+pub mod raw_table;
 pub mod reply;
 pub mod sasl;
 pub mod table;

@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub use super::generated::BasicProperties;
 
 use super::error::DecodeError;
+use super::raw_table::RawTable;
 use super::table::FieldTable;
 use super::wire::{Fields, ShortStr, put_shortstr};
 
@@ -17,7 +18,10 @@ const FLAG_HEADERS: u16 = 1 << 13;
 const FLAG_DELIVERY_MODE: u16 = 1 << 12;
 const FLAG_PRIORITY: u16 = 1 << 11;
 const FLAG_REPLY_TO: u16 = 1 << 9;
+const FLAG_CORRELATION_ID: u16 = 1 << 10;
 const FLAG_EXPIRATION: u16 = 1 << 8;
+const FLAG_MESSAGE_ID: u16 = 1 << 7;
+const FLAG_TIMESTAMP: u16 = 1 << 6;
 const FLAG_USER_ID: u16 = 1 << 4;
 
 /// No property has this flag; more flags would have to follow.
@@ -30,11 +34,11 @@ const LAYOUT: [(u16, Kind); 14] = [
     (FLAG_HEADERS, Kind::Table),
     (FLAG_DELIVERY_MODE, Kind::Octet),
     (FLAG_PRIORITY, Kind::Octet),
-    (1 << 10, Kind::Carried),
+    (FLAG_CORRELATION_ID, Kind::Carried),
     (FLAG_REPLY_TO, Kind::Carried),
     (FLAG_EXPIRATION, Kind::Text),
-    (1 << 7, Kind::Carried),
-    (1 << 6, Kind::Timestamp),
+    (FLAG_MESSAGE_ID, Kind::Carried),
+    (FLAG_TIMESTAMP, Kind::Timestamp),
     (1 << 5, Kind::Carried),
     (FLAG_USER_ID, Kind::Text),
     (1 << 3, Kind::Carried),
@@ -119,6 +123,10 @@ impl Facts {
     pub(super) fn is_persistent(&self) -> bool {
         is_persistent(self.delivery_mode)
     }
+
+    pub(super) fn priority(&self) -> u8 {
+        self.priority.unwrap_or(0)
+    }
 }
 
 fn is_persistent(delivery_mode: Option<u8>) -> bool {
@@ -159,6 +167,41 @@ impl Properties {
 
     pub fn headers(&self) -> Option<FieldTable> {
         FieldTable::decode(&mut self.value(FLAG_HEADERS)?).ok()
+    }
+
+    /// Whether there is an expiration.
+    pub fn has_expiration(&self) -> bool {
+        self.has(FLAG_EXPIRATION)
+    }
+
+    /// Whether there are headers.
+    pub fn has_headers(&self) -> bool {
+        self.has(FLAG_HEADERS)
+    }
+
+    fn has(&self, flag: u16) -> bool {
+        Fields::new(&self.bytes).short().is_ok_and(|flags| flags & flag != 0)
+    }
+
+    /// The headers where they are; none where there are no headers.
+    pub fn raw_headers(&self) -> RawTable<'_> {
+        let table = self.value(FLAG_HEADERS).and_then(|mut fields| fields.long_bytes().ok());
+        RawTable::new(table.unwrap_or_default())
+    }
+
+    /// Bytes that needn't be text.
+    pub fn correlation_id(&self) -> Option<&[u8]> {
+        self.value(FLAG_CORRELATION_ID)?.short_bytes().ok()
+    }
+
+    /// Bytes that needn't be text.
+    pub fn message_id(&self) -> Option<&[u8]> {
+        self.value(FLAG_MESSAGE_ID)?.short_bytes().ok()
+    }
+
+    /// Seconds since 1970, by convention.
+    pub fn timestamp(&self) -> Option<u64> {
+        self.value(FLAG_TIMESTAMP)?.timestamp().ok()
     }
 
     /// Milliseconds as decimal text, if the publisher kept to the rule.
@@ -283,6 +326,10 @@ mod tests {
         assert_eq!(parsed.headers(), all().headers);
         assert_eq!(parsed.expiration(), all().expiration);
         assert_eq!(parsed.user_id(), all().user_id);
+        assert_eq!(parsed.correlation_id(), Some(&b"c"[..]));
+        assert_eq!(parsed.message_id(), Some(&b"m"[..]));
+        assert_eq!(parsed.timestamp(), all().timestamp);
+        assert!(parsed.raw_headers().get("n").is_some());
     }
 
     #[test]
@@ -290,6 +337,11 @@ mod tests {
         let none = Properties::default();
         assert_eq!((none.delivery_mode(), none.priority()), (None, None));
         assert_eq!((none.headers(), none.expiration(), none.user_id()), (None, None, None));
+        assert_eq!(
+            (none.correlation_id(), none.message_id(), none.timestamp()),
+            (None, None, None)
+        );
+        assert_eq!(none.raw_headers().count(), 0);
         assert!(!none.is_persistent());
     }
 

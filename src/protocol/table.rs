@@ -189,6 +189,16 @@ impl FieldValue {
         }
     }
 
+    /// The value in an error text.
+    pub fn plain_text(&self) -> String {
+        match (self.as_str(), self.as_i64(), self.as_bool()) {
+            (Some(text), _, _) => text.to_owned(),
+            (_, Some(number), _) => number.to_string(),
+            (_, _, Some(truth)) => truth.to_string(),
+            _ => format!("{self:?}"),
+        }
+    }
+
     /// The type's name in RabbitMQ's error texts, which clients' tests match on.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -1,15 +1,16 @@
 //! Messages that came and went within one window are never written.
 //!
 //! A message that was enqueued and settled before its window is on its way to the disk needs no
-//! place there: whoever waits for its confirm is told at once. Only settles count; a message that
-//! was moved is in another queue.
+//! place there, nor does what was noted of it meanwhile: whoever waits for its confirm is told at
+//! once. Only settles count; a message that was moved is in another queue. A note that reached an
+//! earlier window than its message stays, until a settle says that all up to it are gone.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::encoding::LogRecord;
 use super::inbox::Pending;
-use super::ledger::RangeSet;
-use super::record::{QueueId, Ranges, Record, Seq, SeqRange};
+use super::ranges::RangeSet;
+use super::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
 
 /// Of one queue in one window: the numbers that are settled, and what of them need not be written,
 /// with the bytes of their bodies.
@@ -36,7 +37,19 @@ pub(super) fn cancel_pairs(window: &mut [Pending]) {
         }
     }
     for pending in window {
-        pending.batch.retain_mut(|record| !says_nothing(record, &queues));
+        pending.batch.retain_mut(|record| match record {
+            LogRecord::Broker(Record::Settle { queue, settled }) => {
+                let Some(coming) = queues.get(queue) else { return true };
+                leave_out(settled, coming);
+                !settled.seqs.is_empty()
+            }
+            LogRecord::Broker(Record::Return { queue, notes }) => {
+                let Some(coming) = queues.get(queue) else { return true };
+                notes.retain(|(seq, _)| !coming.cancelled.contains_key(&seq.0));
+                !notes.is_empty()
+            }
+            _ => true,
+        });
     }
 }
 
@@ -67,11 +80,8 @@ fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -
     queues.is_empty()
 }
 
-/// Whether a settle names nothing but messages that will never be written. Those are taken out of
-/// it.
-fn says_nothing(record: &mut LogRecord, queues: &HashMap<QueueId, Coming>) -> bool {
-    let LogRecord::Broker(Record::Settle { queue, settled }) = record else { return false };
-    let Some(coming) = queues.get(queue) else { return false };
+/// Takes messages that will never be written out of a settle.
+fn leave_out(settled: &mut Settled, coming: &Coming) {
     let mut left = Ranges::new();
     for range in &settled.seqs {
         let mut next = Some(range.first.0);
@@ -83,7 +93,6 @@ fn says_nothing(record: &mut LogRecord, queues: &HashMap<QueueId, Coming>) -> bo
         push(&mut left, next, Some(range.last.0));
     }
     settled.seqs = left;
-    settled.seqs.is_empty()
 }
 
 fn push(ranges: &mut Ranges, first: Option<u64>, last: Option<u64>) {
@@ -102,7 +111,7 @@ mod tests {
     use crate::protocol::message::Message;
     use crate::protocol::properties::Properties;
     use crate::protocol::wire::ShortStr;
-    use crate::store::record::Settled;
+    use crate::store::record::Note;
 
     fn enqueue(places: &[(u64, u64)]) -> Record {
         let (nowhere, properties) = (ShortStr::default(), Properties::default());
@@ -119,6 +128,21 @@ mod tests {
 
     fn mark(upto: u64) -> Record {
         Record::DeliverMark { queue: QueueId(1), upto: Seq(upto) }
+    }
+
+    fn came_back(seqs: &[u64]) -> Record {
+        let note = Note { failed: 1, returned: 0, due_ms: 0 };
+        let notes = seqs.iter().map(|seq| (Seq(*seq), note)).collect();
+        Record::Return { queue: QueueId(1), notes }
+    }
+
+    fn moved(from: (u64, u64), to: &[(u64, u64)]) -> Record {
+        let Record::Enqueue { message, queues: to } = enqueue(to) else { panic!("one") };
+        Record::Move { from: (QueueId(from.0), Seq(from.1)), message, to }
+    }
+
+    fn seen() -> Record {
+        Record::Seen { queue: QueueId(1), digest: 7, until_ms: 9, keep: 3 }
     }
 
     fn cancelled(window: Vec<Vec<Record>>) -> Vec<String> {
@@ -167,8 +191,7 @@ mod tests {
     /// It was counted by the move, and its place in the queue is needed for that.
     #[test]
     fn a_message_that_was_moved_is_not_taken_for_settled_by_those_behind_it() {
-        let Record::Enqueue { message, queues: to } = enqueue(&[(2, 1)]) else { panic!("one") };
-        let moved = Record::Move { from: (QueueId(1), Seq(5)), message, to };
+        let moved = moved((1, 5), &[(2, 1)]);
         let window = vec![vec![enqueue(&[(1, 5)]), moved], vec![settle(1, 6, 6)]];
         assert_eq!(cancelled(window.clone()), shown(window));
     }
@@ -182,5 +205,35 @@ mod tests {
         ];
         let left = vec![vec![enqueue(&[(1, 6)]), mark(6)], vec![mark(3)], vec![]];
         assert_eq!(cancelled(window), shown(left));
+    }
+
+    /// As a delayed message that is due is: from the exchange's own id to the queues.
+    #[test]
+    fn a_message_that_came_and_was_moved_is_written_and_settled_where_it_went() {
+        let window = vec![
+            vec![enqueue(&[(9, 5)])],
+            vec![moved((9, 5), &[(1, 1), (2, 1)]), mark(1)],
+            vec![settle(1, 1, 1), settle(2, 1, 1)],
+        ];
+        assert_eq!(cancelled(window.clone()), shown(window));
+    }
+
+    #[test]
+    fn what_was_noted_of_messages_that_went_goes_with_them_and_no_other_note_does() {
+        let window = vec![
+            vec![enqueue(&[(1, 5)]), enqueue(&[(1, 6)]), mark(6)],
+            vec![came_back(&[5])],
+            vec![came_back(&[3, 5, 6, 8])],
+            vec![settle(1, 3, 3), settle(1, 5, 6)],
+        ];
+        // What is on disk keeps its note, settled or not: the batches may end in two segments.
+        let left = vec![vec![], vec![], vec![came_back(&[3, 8])], vec![settle(1, 3, 3)]];
+        assert_eq!(cancelled(window), shown(left));
+    }
+
+    #[test]
+    fn what_was_seen_is_written_though_its_message_went() {
+        let window = vec![vec![enqueue(&[(1, 5)]), seen()], vec![settle(1, 5, 5)]];
+        assert_eq!(cancelled(window), shown(vec![vec![seen()], vec![]]));
     }
 }

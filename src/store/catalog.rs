@@ -7,26 +7,31 @@
 //! ```text
 //! m                          → format version u32 | position u64 | epoch u32
 //! d <digest 32> <piece u16>  → a definition as JSON
-//! q <queue id>  <piece u16>  → delivered up to u64 | bytes i64 | settled | early | runs
+//! e <queue id> <number> <piece u16>  → digest u128 | until u64, of 64 that deduplication has seen
+//! q <queue id>  <piece u16>  → delivered up to u64 | bytes i64 | settled | early | notes |
+//!                              first and last number of what deduplication has seen u64 | runs
 //! s <segment>   <piece u16>  → salt, length, messages, last position, damaged: u64 each
 //! ```
 //!
 //! Rule: sled's flush is not an fsync, so that its file is synced by a descriptor of our own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Epoch;
-use super::decoding::ranges;
+use super::decoding::{notes, ranges, seen_digest};
 use super::definition::Definition;
-use super::encoding::put_ranges;
+use super::encoding::{put_digest, put_notes, put_ranges};
 use super::files::sync_directory;
 use super::ledger::{QueueLedger, Run, SegmentNumber};
 use super::record::{QueueId, Ranges, Seq};
+use super::seen::{Seen, SeenChange, SeenDigest};
 use super::state::{Changes, SegmentFacts};
 use crate::protocol::error::DecodeError;
 use crate::protocol::wire::Fields;
@@ -45,9 +50,10 @@ const ASKED_PER_CHANGE: usize = 2;
 const KEY_MARK: &[u8] = b"m";
 const PREFIX_DEFINITION: u8 = b'd';
 const PREFIX_QUEUE: u8 = b'q';
+const PREFIX_SEEN: u8 = b'e';
 const PREFIX_SEGMENT: u8 = b's';
 
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// What has changed up to a position.
 #[derive(Debug)]
@@ -67,15 +73,59 @@ pub(super) struct Kept {
     pub(super) segments: Vec<(SegmentNumber, SegmentFacts)>,
 }
 
+/// Pieces of what deduplication has seen, by queue and number.
+pub(super) type SeenPieces = BTreeMap<(QueueId, u64), Vec<SeenDigest>>;
+
+impl Kept {
+    /// Puts what deduplication has seen into the ledgers. A piece that is missing is an error.
+    pub(super) fn take_up_seen(&mut self, pieces: &SeenPieces) -> Result<(), String> {
+        for KeptLedger { queue, ledger, seen, .. } in &mut self.ledgers {
+            if seen.end == 0 {
+                continue;
+            }
+            let of_queue = pieces.range((*queue, 0)..=(*queue, u64::MAX));
+            let of_queue = of_queue.map(|((_, piece), digests)| (*piece, digests.clone()));
+            let restored = Seen::restore(seen.clone(), of_queue)
+                .ok_or_else(|| format!("what the queue {} has seen is incomplete", queue.0))?;
+            ledger.restore_seen(restored);
+        }
+        Ok(())
+    }
+}
+
 /// A queue's ledger in its parts.
 #[derive(Debug, Clone)]
 pub(super) struct KeptLedger {
     pub(super) queue: QueueId,
-    /// Without its runs.
+    /// Without its runs, its sums and what deduplication has seen.
     pub(super) ledger: QueueLedger,
     pub(super) bytes: i64,
     pub(super) early: Ranges,
     pub(super) runs: Vec<Run>,
+    /// The numbers of what deduplication has seen.
+    pub(super) seen: Range<u64>,
+}
+
+/// What a checkpoint writes of a queue.
+#[derive(Debug)]
+pub(super) struct LedgerChange {
+    /// Without what deduplication has seen, which may be a million times as much.
+    pub(super) ledger: QueueLedger,
+    pub(super) seen: Option<SeenChange>,
+}
+
+impl LedgerChange {
+    /// As it is read again.
+    pub(super) fn kept(&self, queue: QueueId) -> KeptLedger {
+        let (ledger, early, runs) =
+            (self.ledger.without_messages(), self.ledger.early(), self.ledger.runs().collect());
+        KeptLedger { queue, ledger, bytes: self.ledger.bytes(), early, runs, seen: self.seen() }
+    }
+
+    /// The numbers of what deduplication has seen.
+    fn seen(&self) -> Range<u64> {
+        self.seen.as_ref().map(|seen| seen.numbers.clone()).unwrap_or_default()
+    }
 }
 
 /// Where checkpoints are kept.
@@ -118,10 +168,11 @@ impl SledCatalog {
                 .map(|definition| serde_json::to_vec(definition).unwrap_or_default());
             self.replace(&mut batch, &prefix, value.as_deref())?;
         }
-        for (queue, ledger) in &checkpoint.changes.ledgers {
+        for (queue, change) in &checkpoint.changes.ledgers {
             let prefix = [&[PREFIX_QUEUE], queue.0.to_be_bytes().as_slice()].concat();
-            let value = ledger.as_ref().map(encode_ledger);
+            let value = change.as_ref().map(encode_ledger);
             self.replace(&mut batch, &prefix, value.as_deref())?;
+            self.replace_seen(&mut batch, *queue, change.as_ref())?;
         }
         for (number, facts) in &checkpoint.changes.segments {
             let prefix = [&[PREFIX_SEGMENT], number.to_be_bytes().as_slice()].concat();
@@ -142,9 +193,36 @@ impl SledCatalog {
     /// sled frees the pages that it has replaced a few at a time, whenever it is asked for
     /// something: after 10,000 changes 80 MiB of them would stay until the next ones.
     fn let_go(&self, changes: &Changes) -> io::Result<()> {
+        let pieces =
+            changes.ledgers.iter().filter_map(|(_, change)| change.as_ref()?.seen.as_ref());
+        let pieces = pieces.map(|seen| seen.written.len()).fold(0, usize::saturating_add);
         let count = changes.definitions.len().saturating_add(changes.ledgers.len());
+        let count = count.saturating_add(pieces);
         for _ in 0..count.saturating_mul(ASKED_PER_CHANGE) {
             self.db.get(KEY_MARK).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what deduplication has seen since the last checkpoint, and removes what of it has
+    /// gone since.
+    fn replace_seen(
+        &self,
+        batch: &mut sled::Batch,
+        queue: QueueId,
+        change: Option<&LedgerChange>,
+    ) -> io::Result<()> {
+        let of_queue = [&[PREFIX_SEEN], queue.0.to_be_bytes().as_slice()].concat();
+        let Some(change) = change else { return self.replace(batch, &of_queue, None) };
+        let Some(seen) = &change.seen else { return Ok(()) };
+        let of_piece = |piece: u64| [of_queue.as_slice(), &piece.to_be_bytes()].concat();
+        for piece in seen.gone.clone() {
+            self.replace(batch, &of_piece(piece), None)?;
+        }
+        for (piece, digests) in &seen.written {
+            let mut value = BytesMut::new();
+            digests.iter().for_each(|digest| put_digest(&mut value, *digest));
+            self.replace(batch, &of_piece(*piece), Some(&value))?;
         }
         Ok(())
     }
@@ -179,12 +257,16 @@ impl Catalog for SledCatalog {
     }
 }
 
-fn encode_ledger(ledger: &QueueLedger) -> Vec<u8> {
+fn encode_ledger(change: &LedgerChange) -> Vec<u8> {
+    let (ledger, seen) = (&change.ledger, change.seen());
     let mut out = BytesMut::new();
     out.put_u64(ledger.delivered_upto().0);
     out.put_i64(ledger.bytes());
     put_ranges(&mut out, &ledger.settled());
     put_ranges(&mut out, &ledger.early());
+    put_notes(&mut out, ledger.notes().iter());
+    out.put_u64(seen.start);
+    out.put_u64(seen.end);
     for Run { first, last, segment } in ledger.runs() {
         out.put_u64(first.0);
         out.put_u64(last.0);
@@ -199,13 +281,25 @@ fn decode_ledger(queue: QueueId, value: Vec<u8>) -> Result<KeptLedger, DecodeErr
     let delivered_upto = fields.longlong().map(Seq)?;
     let live_bytes = fields.longlong()?.cast_signed();
     let (settled, early) = (ranges(&mut fields)?, ranges(&mut fields)?);
+    let mut ledger = QueueLedger::restore(&settled, delivered_upto);
+    notes(&mut fields)?.into_iter().for_each(|(seq, note)| ledger.note(seq, note));
+    let seen = fields.longlong()?..fields.longlong()?;
     let mut runs = Vec::new();
     while !fields.is_empty() {
         let (first, last) = (Seq(fields.longlong()?), Seq(fields.longlong()?));
         runs.push(Run { first, last, segment: fields.longlong()? });
     }
-    let ledger = QueueLedger::restore(&settled, delivered_upto);
-    Ok(KeptLedger { queue, ledger, bytes: live_bytes, early, runs })
+    Ok(KeptLedger { queue, ledger, bytes: live_bytes, early, runs, seen })
+}
+
+fn decode_digests(value: Vec<u8>) -> Result<Vec<SeenDigest>, DecodeError> {
+    let bytes = Bytes::from(value);
+    let mut fields = Fields::new(&bytes);
+    let mut digests = Vec::new();
+    while !fields.is_empty() {
+        digests.push(seen_digest(&mut fields)?);
+    }
+    Ok(digests)
 }
 
 fn encode_facts(facts: &SegmentFacts) -> Vec<u8> {
@@ -228,7 +322,7 @@ fn decode_facts(value: Vec<u8>) -> Result<SegmentFacts, DecodeError> {
 }
 
 fn read_all(db: &sled::Db) -> Result<Kept, String> {
-    let mut kept = Kept::default();
+    let (mut kept, mut seen) = (Kept::default(), SeenPieces::new());
     let mut value: Vec<u8> = Vec::new();
     let mut previous: Option<Vec<u8>> = None;
     for found in db.iter() {
@@ -239,12 +333,14 @@ fn read_all(db: &sled::Db) -> Result<Kept, String> {
         }
         let (prefix, _) = key.split_last_chunk::<2>().ok_or("a key is too short")?;
         if previous.as_deref().is_some_and(|previous| previous != prefix) {
-            read_value(&mut kept, previous.as_deref(), std::mem::take(&mut value))?;
+            let value = std::mem::take(&mut value);
+            read_value(&mut kept, &mut seen, previous.as_deref(), value)?;
         }
         previous = Some(prefix.to_vec());
         value.extend_from_slice(&piece);
     }
-    read_value(&mut kept, previous.as_deref(), value)?;
+    read_value(&mut kept, &mut seen, previous.as_deref(), value)?;
+    kept.take_up_seen(&seen)?;
     Ok(kept)
 }
 
@@ -260,7 +356,12 @@ fn read_mark(kept: &mut Kept, mark: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn read_value(kept: &mut Kept, prefix: Option<&[u8]>, value: Vec<u8>) -> Result<(), String> {
+fn read_value(
+    kept: &mut Kept,
+    seen: &mut SeenPieces,
+    prefix: Option<&[u8]>,
+    value: Vec<u8>,
+) -> Result<(), String> {
     match prefix.and_then(<[u8]>::split_first) {
         None => Ok(()),
         Some((&PREFIX_DEFINITION, _)) => {
@@ -271,6 +372,13 @@ fn read_value(kept: &mut Kept, prefix: Option<&[u8]>, value: Vec<u8>) -> Result<
         Some((&PREFIX_QUEUE, id)) => {
             let ledger = decode_ledger(QueueId(number_of(id)?), value);
             kept.ledgers.push(ledger.map_err(|error| error.text)?);
+            Ok(())
+        }
+        Some((&PREFIX_SEEN, id)) => {
+            let (queue, piece) = id.split_first_chunk::<8>().ok_or("a key is too short")?;
+            let digests = decode_digests(value).map_err(|error| error.text)?;
+            let queue = QueueId(u64::from_be_bytes(*queue));
+            seen.insert((queue, number_of(piece)?), digests);
             Ok(())
         }
         Some((&PREFIX_SEGMENT, id)) => {

@@ -8,10 +8,11 @@ use super::definition::CatalogChange;
 use super::encoding::{
     BATCH_HEAD_LEN, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG, TAG_DELETE_QUEUE,
     TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_ENQUEUE_NEXT, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE,
-    TAG_SETTLE, TAG_SNAPSHOT, crc, next_places,
+    TAG_RETURN, TAG_SEEN, TAG_SEEN_STATE, TAG_SETTLE, TAG_SNAPSHOT, crc, next_places,
 };
 use super::index::Place;
-use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange, Settled};
+use super::record::{Note, Places, QueueId, Ranges, Record, Seq, SeqRange, Settled};
+use super::seen::SeenDigest;
 use crate::protocol::error::DecodeError;
 use crate::protocol::message::Message;
 use crate::protocol::wire::Fields;
@@ -133,6 +134,17 @@ impl PayloadReader<'_> {
                 let settled = ranges(fields)?;
                 return Ok(LogRecord::QueueState { queue, settled, delivered_upto });
             }
+            TAG_RETURN => Record::Return { queue: queue(fields)?, notes: notes(fields)? },
+            TAG_SEEN => {
+                let (queue, keep) = (queue(fields)?, fields.long()?);
+                let (digest, until_ms) = seen_digest(fields)?;
+                Record::Seen { queue, digest, until_ms, keep }
+            }
+            TAG_SEEN_STATE => {
+                let (queue, keep, count) = (queue(fields)?, fields.long()?, fields.long()?);
+                let digests = (0..count).map(|_| seen_digest(fields)).collect::<Result<_, _>>()?;
+                return Ok(LogRecord::SeenState { queue, digests, keep });
+            }
             tag => return Err(DecodeError::syntax(format!("unknown record tag {tag}"))),
         }))
     }
@@ -174,6 +186,20 @@ fn places(fields: &mut Fields<'_>) -> Result<Places, DecodeError> {
 pub(super) fn ranges(fields: &mut Fields<'_>) -> Result<Ranges, DecodeError> {
     let count = fields.long()?;
     (0..count).map(|_| Ok(SeqRange { first: seq(fields)?, last: seq(fields)? })).collect()
+}
+
+pub(super) fn notes(fields: &mut Fields<'_>) -> Result<Vec<(Seq, Note)>, DecodeError> {
+    let count = fields.long()?;
+    let mut note = || {
+        let (seq, failed, returned) = (seq(fields)?, fields.long()?, fields.long()?);
+        Ok((seq, Note { failed, returned, due_ms: fields.longlong()? }))
+    };
+    (0..count).map(|_| note()).collect()
+}
+
+pub(super) fn seen_digest(fields: &mut Fields<'_>) -> Result<SeenDigest, DecodeError> {
+    let (high, low) = (fields.longlong()?, fields.longlong()?);
+    Ok((u128::from(high) << 64 | u128::from(low), fields.longlong()?))
 }
 
 fn message_body(bytes: &Bytes) -> Result<Bytes, DecodeError> {
@@ -244,7 +270,9 @@ mod tests {
             LogRecord::Carry { message: Arc::clone(&message), queues: queues.clone() },
             LogRecord::Snapshot,
             LogRecord::QueueState { queue, settled: ranges.clone(), delivered_upto: Seq(5) },
+            LogRecord::SeenState { queue, digests: vec![(1 << 100, 2), (3, u64::MAX)], keep: 2 },
         ];
+        let note = Note { failed: 1, returned: u32::MAX, due_ms: 1 << 40 };
         let brokers = [
             Record::Enqueue { message: Arc::clone(&message), queues: queues.clone() },
             Record::Enqueue {
@@ -255,6 +283,8 @@ mod tests {
             Record::Settle { queue, settled },
             Record::Purge { queue, ranges, bytes: 4 },
             Record::DeliverMark { queue, upto: Seq(3) },
+            Record::Return { queue, notes: vec![(Seq(3), note), (Seq(9), Note::default())] },
+            Record::Seen { queue, digest: u128::MAX - 5, until_ms: 7, keep: 3 },
             Record::DeleteQueue { queue },
             Record::Catalog(change),
         ];
@@ -319,6 +349,12 @@ mod tests {
             LogRecord::Broker(Record::DeliverMark { queue, upto }) => {
                 LogRecord::Broker(Record::DeliverMark { queue, upto })
             }
+            LogRecord::Broker(Record::Return { queue, notes }) => {
+                LogRecord::Broker(Record::Return { queue, notes })
+            }
+            LogRecord::Broker(Record::Seen { queue, digest, until_ms, keep }) => {
+                LogRecord::Broker(Record::Seen { queue, digest, until_ms, keep })
+            }
             LogRecord::Broker(Record::DeleteQueue { queue }) => {
                 LogRecord::Broker(Record::DeleteQueue { queue })
             }
@@ -329,6 +365,9 @@ mod tests {
             LogRecord::Snapshot => LogRecord::Snapshot,
             LogRecord::QueueState { queue, settled, delivered_upto } => {
                 LogRecord::QueueState { queue, settled, delivered_upto }
+            }
+            LogRecord::SeenState { queue, digests, keep } => {
+                LogRecord::SeenState { queue, digests, keep }
             }
         };
         put_fields(&mut out, &record);

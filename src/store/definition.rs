@@ -3,14 +3,22 @@
 //! Serialised as JSON, so that a field added later has a default when an older file is read.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use super::record::QueueId;
 use crate::protocol::table::FieldTable;
 
 /// A vhost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VhostDefinition {
     pub name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The type of queues whose declaration names none.
+    #[serde(default)]
+    pub default_queue_type: Option<String>,
 }
 
 /// A user. `password_hash` and `hashing_algorithm` are as RabbitMQ's definitions carry them.
@@ -42,6 +50,10 @@ pub struct ExchangeDefinition {
     pub internal: bool,
     #[serde(with = "table_as_wire_bytes")]
     pub arguments: FieldTable,
+    /// Under which the log keeps what belongs to the exchange itself, if anything does: messages
+    /// that it holds back, and what its deduplication has seen. It goes as a queue's id does.
+    #[serde(default)]
+    pub queue: Option<QueueId>,
 }
 
 /// A durable queue.
@@ -53,6 +65,18 @@ pub struct QueueDefinition {
     pub auto_delete: bool,
     #[serde(with = "table_as_wire_bytes")]
     pub arguments: FieldTable,
+    /// The highest priority. Each level from 0 on is a queue of its own in the log, with the ids
+    /// from `id` on.
+    #[serde(default)]
+    pub levels: u8,
+}
+
+impl QueueDefinition {
+    /// The ids under which the log keeps the queue, from level 0 on.
+    pub fn ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let last = self.id.0.saturating_add(u64::from(self.levels));
+        (self.id.0..=last).map(QueueId)
+    }
 }
 
 /// What a binding leads to.
@@ -75,6 +99,47 @@ pub struct BindingDefinition {
     pub arguments: FieldTable,
 }
 
+/// A policy, or an operator policy: options of the queues and exchanges that it matches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyDefinition {
+    pub vhost: String,
+    pub name: String,
+    /// A regular expression over names, unanchored.
+    pub pattern: String,
+    /// What kinds of thing, in RabbitMQ's words, such as `queues`.
+    pub apply_to: String,
+    /// Of the policies that match, the one with the highest holds.
+    pub priority: i64,
+    pub definition: Map<String, Json>,
+}
+
+/// A setting of something beside the broker's own rules, such as a federation upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParameterDefinition {
+    pub vhost: String,
+    /// What it is a setting of.
+    pub component: String,
+    pub name: String,
+    pub value: Json,
+}
+
+/// A setting of the whole broker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GlobalParameterDefinition {
+    pub name: String,
+    pub value: Json,
+}
+
+/// The most that a vhost or a user may have of something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitDefinition {
+    /// The vhost or user.
+    pub owner: String,
+    /// Of what, in RabbitMQ's words, such as `max-connections`.
+    pub name: String,
+    pub most: u64,
+}
+
 /// A definition of any kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,6 +150,12 @@ pub enum Definition {
     Exchange(ExchangeDefinition),
     Queue(QueueDefinition),
     Binding(BindingDefinition),
+    Policy(PolicyDefinition),
+    OperatorPolicy(PolicyDefinition),
+    Parameter(ParameterDefinition),
+    GlobalParameter(GlobalParameterDefinition),
+    VhostLimit(LimitDefinition),
+    UserLimit(LimitDefinition),
 }
 
 /// What identifies a definition.
@@ -97,9 +168,25 @@ pub enum DefinitionKey {
     Exchange { vhost: String, name: String },
     Queue { vhost: String, name: String },
     Binding(BindingDefinition),
+    Policy { vhost: String, name: String },
+    OperatorPolicy { vhost: String, name: String },
+    Parameter { vhost: String, component: String, name: String },
+    GlobalParameter(String),
+    VhostLimit { vhost: String, name: String },
+    UserLimit { user: String, name: String },
 }
 
 impl Definition {
+    /// The ids under which the log keeps what is in it.
+    pub fn queue_ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let (of_queue, of_exchange) = match self {
+            Self::Queue(queue) => (Some(queue.ids()), None),
+            Self::Exchange(exchange) => (None, exchange.queue),
+            _ => (None, None),
+        };
+        of_queue.into_iter().flatten().chain(of_exchange)
+    }
+
     pub fn key(&self) -> DefinitionKey {
         match self {
             Self::Vhost(vhost) => DefinitionKey::Vhost(vhost.name.clone()),
@@ -114,6 +201,25 @@ impl Definition {
                 DefinitionKey::Queue { vhost: vhost.clone(), name: name.clone() }
             }
             Self::Binding(binding) => DefinitionKey::Binding(binding.clone()),
+            Self::Policy(PolicyDefinition { vhost, name, .. }) => {
+                DefinitionKey::Policy { vhost: vhost.clone(), name: name.clone() }
+            }
+            Self::OperatorPolicy(PolicyDefinition { vhost, name, .. }) => {
+                DefinitionKey::OperatorPolicy { vhost: vhost.clone(), name: name.clone() }
+            }
+            Self::Parameter(ParameterDefinition { vhost, component, name, .. }) => {
+                let (vhost, component) = (vhost.clone(), component.clone());
+                DefinitionKey::Parameter { vhost, component, name: name.clone() }
+            }
+            Self::GlobalParameter(parameter) => {
+                DefinitionKey::GlobalParameter(parameter.name.clone())
+            }
+            Self::VhostLimit(LimitDefinition { owner, name, .. }) => {
+                DefinitionKey::VhostLimit { vhost: owner.clone(), name: name.clone() }
+            }
+            Self::UserLimit(LimitDefinition { owner, name, .. }) => {
+                DefinitionKey::UserLimit { user: owner.clone(), name: name.clone() }
+            }
         }
     }
 }
@@ -162,5 +268,17 @@ mod table_as_wire_bytes {
         let text = String::deserialize(deserializer)?;
         let bytes = Bytes::from(STANDARD.decode(text).map_err(D::Error::custom)?);
         FieldTable::decode(&mut Fields::new(&bytes)).map_err(|error| D::Error::custom(error.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vhost_of_an_older_file_has_no_metadata() {
+        let read: Definition = serde_json::from_str(r#"{"vhost":{"name":"/"}}"#).expect("valid");
+        let name = "/".to_owned();
+        assert_eq!(read, Definition::Vhost(VhostDefinition { name, ..VhostDefinition::default() }));
     }
 }

@@ -22,7 +22,7 @@ use super::committer::Committer;
 use super::encoding::Encoder;
 use super::files::{Directory, Files, sync_directory};
 use super::inbox::Inbox;
-use super::reader::{LogReader, ReadRequests};
+use super::reader::{LogReader, ReadRequests, Wanted};
 use super::record::{QueueId, Seq};
 use super::recovery::{Recovered, look, recover};
 use super::segment::Segment;
@@ -30,8 +30,8 @@ use super::space::SpaceWatch;
 use super::state::LogState;
 use super::upkeep::Upkeep;
 use super::{
-    Batch, Epoch, OnCommit, OnRead, OpenError, Opened, ReadLimit, Space, Store, StoreSettings,
-    StoreState,
+    Batch, Epoch, OnCommit, OnRead, OpenError, Opened, READ_EACH_MAX, ReadLimit, Space, Store,
+    StoreSettings, StoreState,
 };
 use crate::protocol::gather::Gather;
 
@@ -243,7 +243,12 @@ impl Store for DiskStore {
     }
 
     fn read(&self, queue: QueueId, from: Seq, limit: ReadLimit, on_read: OnRead) {
-        self.reads.ask(queue, from, limit, on_read);
+        self.reads.ask(queue, Wanted::From(from, limit), on_read);
+    }
+
+    fn read_each(&self, queue: QueueId, mut seqs: Vec<Seq>, on_read: OnRead) {
+        seqs.truncate(READ_EACH_MAX);
+        self.reads.ask(queue, Wanted::Each(seqs), on_read);
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 
 use super::index::Place;
-use super::record::{Places, QueueId, Ranges, Record, Seq, SeqRange};
+use super::record::{Note, Places, QueueId, Ranges, Record, Seq, SeqRange};
+use super::seen::SeenDigest;
 use crate::protocol::gather::Gather;
 use crate::protocol::message::Message;
 use crate::protocol::wire::put_longstr;
@@ -39,6 +40,9 @@ pub(super) const TAG_QUEUE_STATE: u8 = 9;
 pub(super) const TAG_PURGE: u8 = 10;
 /// An enqueue to the queues of the one right before it in the batch, with the next number in each.
 pub(super) const TAG_ENQUEUE_NEXT: u8 = 11;
+pub(super) const TAG_RETURN: u8 = 12;
+pub(super) const TAG_SEEN: u8 = 13;
+pub(super) const TAG_SEEN_STATE: u8 = 14;
 
 /// A record as the log has it: the broker's, or one of its own.
 #[derive(Debug, Clone)]
@@ -56,6 +60,13 @@ pub(super) enum LogRecord<M = Arc<Message>> {
         queue: QueueId,
         settled: Ranges,
         delivered_upto: Seq,
+    },
+    /// A part of what the deduplication of a queue has seen, oldest first; so many of the digests
+    /// stay.
+    SeenState {
+        queue: QueueId,
+        digests: Vec<SeenDigest>,
+        keep: u32,
     },
 }
 
@@ -209,6 +220,13 @@ pub(super) fn put_fields(out: &mut BytesMut, record: &LogRecord) {
             out.put_u64(delivered_upto.0);
             return put_ranges(out, settled);
         }
+        LogRecord::SeenState { queue, digests, keep } => {
+            out.put_u8(TAG_SEEN_STATE);
+            out.put_u64(queue.0);
+            out.put_u32(*keep);
+            out.put_u32(u32::try_from(digests.len()).unwrap_or(u32::MAX));
+            return digests.iter().for_each(|digest| put_digest(out, *digest));
+        }
     };
     match record {
         Record::Enqueue { queues, .. } => {
@@ -238,6 +256,17 @@ pub(super) fn put_fields(out: &mut BytesMut, record: &LogRecord) {
             out.put_u64(queue.0);
             out.put_u64(upto.0);
         }
+        Record::Return { queue, notes } => {
+            out.put_u8(TAG_RETURN);
+            out.put_u64(queue.0);
+            put_notes(out, notes.iter().copied());
+        }
+        Record::Seen { queue, digest, until_ms, keep } => {
+            out.put_u8(TAG_SEEN);
+            out.put_u64(queue.0);
+            out.put_u32(*keep);
+            put_digest(out, (*digest, *until_ms));
+        }
         Record::DeleteQueue { queue } => {
             out.put_u8(TAG_DELETE_QUEUE);
             out.put_u64(queue.0);
@@ -264,4 +293,19 @@ pub(super) fn put_ranges(out: &mut BytesMut, ranges: &[SeqRange]) {
         out.put_u64(range.first.0);
         out.put_u64(range.last.0);
     }
+}
+
+pub(super) fn put_notes(out: &mut BytesMut, notes: impl ExactSizeIterator<Item = (Seq, Note)>) {
+    out.put_u32(u32::try_from(notes.len()).unwrap_or(u32::MAX));
+    for (seq, Note { failed, returned, due_ms }) in notes {
+        out.put_u64(seq.0);
+        out.put_u32(failed);
+        out.put_u32(returned);
+        out.put_u64(due_ms);
+    }
+}
+
+pub(super) fn put_digest(out: &mut BytesMut, (digest, until_ms): SeenDigest) {
+    out.put_u128(digest);
+    out.put_u64(until_ms);
 }

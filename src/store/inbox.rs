@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::encoding::LogRecord;
-use super::record::Batch;
+use super::record::{Batch, Record};
 use super::{AppendError, Committed, OnCommit, StoreState};
 
 /// How long what nobody waits for waits for company. Settles that a crash takes away bring their
@@ -220,13 +220,17 @@ fn cost_of(record: &LogRecord) -> u64 {
         let properties = message.properties_bytes().len() as u64;
         message.body_len().saturating_add(properties)
     });
-    message.saturating_add(RECORD_COST)
+    let notes = match record {
+        LogRecord::Broker(Record::Return { notes, .. }) => std::mem::size_of_val(notes.as_slice()),
+        _ => 0,
+    };
+    message.saturating_add(notes as u64).saturating_add(RECORD_COST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::record::{QueueId, Record, Seq};
+    use crate::store::record::{QueueId, Seq};
 
     const BYTES_MAX: u64 = 10 * RECORD_COST;
 

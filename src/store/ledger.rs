@@ -1,5 +1,6 @@
 //! One queue's durable state: which of its sequence numbers are settled, what may have been
-//! delivered, and in which segments the others are.
+//! delivered, in which segments the others are, what is noted of them, and what deduplication has
+//! seen.
 //!
 //! Pure. The fold is commutative: a settle may come before the enqueue it belongs to.
 
@@ -7,94 +8,14 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::catalog::KeptLedger;
-use super::record::{QueueId, Ranges, Seq, SeqRange};
+use super::catalog::LedgerChange;
+use super::notes::Notes;
+use super::ranges::RangeSet;
+use super::record::{Note, Ranges, Seq, SeqRange};
+use super::seen::{Seen, SeenDigest};
 
 /// A segment's number.
 pub(super) type SegmentNumber = u64;
-
-/// Numbers as ranges apart from one another: first to last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct RangeSet(BTreeMap<u64, u64>);
-
-impl RangeSet {
-    pub(super) fn contains(&self, number: u64) -> bool {
-        self.0.range(..=number).next_back().is_some_and(|(_, last)| *last >= number)
-    }
-
-    /// Adds a range; answers the parts of it that were not in.
-    pub(super) fn insert(&mut self, first: u64, last: u64) -> Vec<(u64, u64)> {
-        let mut added = Vec::new();
-        if first > last {
-            return added;
-        }
-        let (mut low, mut high, mut next) = (first, last, first);
-        // Ranges that touch the new one, the one before it included.
-        let reach = last.saturating_add(1);
-        let touching: Vec<(u64, u64)> = self
-            .0
-            .range(..=reach)
-            .rev()
-            .take_while(|(_, end)| end.saturating_add(1) >= first)
-            .map(|(start, end)| (*start, *end))
-            .collect();
-        for (start, end) in touching.into_iter().rev() {
-            if start > next {
-                added.push((next, start.saturating_sub(1).min(last)));
-            }
-            next = next.max(end.saturating_add(1));
-            (low, high) = (low.min(start), high.max(end));
-            self.0.remove(&start);
-        }
-        if next <= last {
-            added.push((next, last));
-        }
-        self.0.insert(low, high);
-        added
-    }
-
-    /// Takes a number out.
-    pub(super) fn remove(&mut self, number: u64) {
-        let Some((first, last)) = self.0.range(..=number).next_back() else { return };
-        let (first, last) = (*first, *last);
-        if last < number {
-            return;
-        }
-        self.0.remove(&first);
-        if first < number {
-            self.0.insert(first, number.saturating_sub(1));
-        }
-        if number < last {
-            self.0.insert(number.saturating_add(1), last);
-        }
-    }
-
-    /// The parts of a range that are not in.
-    pub(super) fn gaps(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
-        let before = self.0.range(..first).next_back().filter(|(_, end)| **end >= first);
-        let within = (first <= last).then(|| self.0.range(first..=last));
-        let mut covered = before.into_iter().chain(within.into_iter().flatten());
-        let mut next = Some(first);
-        std::iter::from_fn(move || {
-            loop {
-                let start = next.filter(|start| *start <= last)?;
-                let Some((low, high)) = covered.next() else {
-                    next = None;
-                    return Some((start, last));
-                };
-                next = high.checked_add(1);
-                if *low > start {
-                    return Some((start, low.saturating_sub(1)));
-                }
-            }
-        })
-    }
-
-    pub(super) fn ranges(&self) -> Ranges {
-        let range = |(first, last): (&u64, &u64)| SeqRange { first: Seq(*first), last: Seq(*last) };
-        self.0.iter().map(range).collect()
-    }
-}
 
 /// Numbers that follow one another in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +55,9 @@ pub(super) struct QueueLedger {
     /// Messages that were settled before they came. What a crash leaves of them never comes: then
     /// the bytes have to be counted anew.
     early: RangeSet,
+    /// Of messages that aren't settled.
+    notes: Notes,
+    seen: Option<Box<Seen>>,
 }
 
 impl QueueLedger {
@@ -154,6 +78,11 @@ impl QueueLedger {
         }
     }
 
+    /// Takes up what checkpoints have kept of what deduplication has seen.
+    pub(super) fn restore_seen(&mut self, seen: Seen) {
+        self.seen = Some(Box::new(seen));
+    }
+
     /// Takes up where the messages are. Tells `lives` how many of them live in which segment.
     pub(super) fn restore_runs(&mut self, runs: &[Run], mut lives: impl FnMut(SegmentNumber, u64)) {
         for Run { first, last, segment } in runs {
@@ -166,11 +95,18 @@ impl QueueLedger {
         }
     }
 
-    /// The parts that a checkpoint keeps.
-    pub(super) fn kept(&self, queue: QueueId) -> KeptLedger {
-        let ledger = Self::restore(&self.settled(), self.delivered_upto);
-        let (bytes, early) = (self.bytes, self.early());
-        KeptLedger { queue, ledger, bytes, early, runs: self.runs().collect() }
+    /// All but the messages.
+    pub(super) fn without_messages(&self) -> Self {
+        let (settled, notes, seen) = (self.settled.clone(), self.notes.clone(), self.seen.clone());
+        Self { settled, delivered_upto: self.delivered_upto, notes, seen, ..Self::default() }
+    }
+
+    /// What a checkpoint has to write.
+    pub(super) fn take_change(&mut self) -> LedgerChange {
+        let mut seen = self.seen.take();
+        let (ledger, change) = (self.clone(), seen.as_mut().map(|seen| seen.take_change()));
+        self.seen = seen;
+        LedgerChange { ledger, seen: change }
     }
 
     pub(super) fn settled(&self) -> Ranges {
@@ -191,6 +127,27 @@ impl QueueLedger {
 
     pub(super) fn mark_delivered(&mut self, upto: Seq) {
         self.delivered_upto = self.delivered_upto.max(upto);
+    }
+
+    /// Notes something of a message. One that is settled needs none.
+    pub(super) fn note(&mut self, seq: Seq, note: Note) {
+        if !self.settled.contains(seq.0) {
+            self.notes.add(seq, note);
+        }
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Deduplication has seen a message with this digest; the newest `keep` of them stay.
+    pub(super) fn see(&mut self, digest: SeenDigest, keep: u32) {
+        self.seen.get_or_insert_default().see(digest, keep);
+    }
+
+    /// What deduplication has seen, oldest first.
+    pub(super) fn seen(&self) -> impl Iterator<Item = SeenDigest> {
+        self.seen.iter().flat_map(|seen| seen.iter())
     }
 
     /// Messages that live.
@@ -295,6 +252,7 @@ impl QueueLedger {
     ) -> SmallVec<[(u64, u64); 1]> {
         let mut nowhere = SmallVec::new();
         for (first, last) in self.settled.insert(range.first.0, range.last.0) {
+            self.notes.forget(first, last);
             let before = self.runs.range(..first).next_back().filter(|(_, (end, _))| *end >= first);
             let mut next = Some(first);
             for (start, (end, segment)) in before.into_iter().chain(self.runs.range(first..=last)) {
@@ -318,8 +276,7 @@ impl QueueLedger {
 
     /// Runs that are settled as a whole by what `range` was joined to.
     fn forget_settled_runs(&mut self, range: SeqRange) {
-        let Some((low, high)) = self.settled.0.range(..=range.first.0).next_back() else { return };
-        let (low, high) = (*low, *high);
+        let Some((low, high)) = self.settled.before(range.first.0) else { return };
         let whole = |(first, (last, _)): (&u64, &(u64, SegmentNumber))| {
             (*first >= low && *last <= high).then_some(*first)
         };
@@ -353,6 +310,27 @@ impl QueueLedger {
         found
     }
 
+    /// Where those of these messages are that live; their numbers ascend.
+    pub(super) fn runs_of(&self, seqs: &[Seq]) -> Vec<Run> {
+        let mut found: Vec<Run> = Vec::new();
+        for seq in seqs {
+            let run = self.runs.range(..=seq.0).next_back().filter(|(_, (last, _))| *last >= seq.0);
+            let Some((_, (_, segment))) = run.filter(|_| !self.settled.contains(seq.0)) else {
+                continue;
+            };
+            match found.last_mut() {
+                Some(run) if run.last >= *seq => {}
+                Some(run)
+                    if run.segment == *segment && run.last.0.checked_add(1) == Some(seq.0) =>
+                {
+                    run.last = *seq;
+                }
+                _ => found.push(Run { first: *seq, last: *seq, segment: *segment }),
+            }
+        }
+        found
+    }
+
     /// The queue is gone. Tells `freed` how many lived in which segment.
     pub(super) fn delete(mut self, freed: impl FnMut(SegmentNumber, u64)) {
         let all = SeqRange { first: Seq(0), last: Seq(u64::MAX) };
@@ -369,26 +347,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        #[test]
-        fn ranges_hold_what_was_inserted_and_say_what_was_new(
-            inserts in prop::collection::vec((0..60u64, 0..12u64), 0..40)
-        ) {
-            let mut set = RangeSet::default();
-            let mut model = BTreeSet::new();
-            for (first, len) in inserts {
-                let last = first + len;
-                let added: Vec<u64> =
-                    set.insert(first, last).into_iter().flat_map(|(a, b)| a..=b).collect();
-                let expected: Vec<u64> = (first..=last).filter(|n| model.insert(*n)).collect();
-                prop_assert_eq!(added, expected);
-            }
-            for number in 0..80 {
-                prop_assert_eq!(set.contains(number), model.contains(&number));
-            }
-            let mut pairs = set.0.iter().zip(set.0.iter().skip(1));
-            prop_assert!(pairs.all(|((_, end), (start, _))| end + 1 < *start));
-        }
-
         #[test]
         fn segments_lose_what_is_settled_whatever_the_order(
             steps in prop::collection::vec((any::<bool>(), 0..50u64, 0..6u64), 0..120)
@@ -420,5 +378,52 @@ mod tests {
                 prop_assert_eq!(usize::try_from(found).expect("never negative"), expected);
             }
         }
+    }
+
+    fn all(first: u64, last: u64) -> SeqRange {
+        SeqRange { first: Seq(first), last: Seq(last) }
+    }
+
+    fn put_all(ledger: &mut QueueLedger, first: u64, last: u64, segment: SegmentNumber) {
+        for seq in first..=last {
+            assert_eq!(ledger.put(Seq(seq), segment), Put::New);
+        }
+    }
+
+    #[test]
+    fn a_note_stays_until_its_message_is_settled_and_may_come_before_it() {
+        let note = Note { failed: 1, returned: 0, due_ms: 7 };
+        let mut ledger = QueueLedger::default();
+        (1..=9).for_each(|seq| ledger.note(Seq(seq), note));
+        put_all(&mut ledger, 1, 9, 1);
+        ledger.settle_named(all(3, 4), |_, _| {});
+        ledger.settle(all(0, 6), |_, _| {});
+        ledger.note(Seq(5), note);
+        let noted: Vec<u64> = ledger.notes().iter().map(|(seq, _)| seq.0).collect();
+        assert_eq!(noted, [7, 8, 9]);
+    }
+
+    #[test]
+    fn messages_that_live_are_found_by_their_numbers() {
+        let mut ledger = QueueLedger::default();
+        put_all(&mut ledger, 1, 4, 1);
+        put_all(&mut ledger, 5, 9, 2);
+        ledger.settle(all(3, 3), |_, _| {});
+        let found = ledger.runs_of(&[1, 2, 3, 4, 5, 5, 6, 9, 12].map(Seq));
+        let run = |first, last, segment| Run { first: Seq(first), last: Seq(last), segment };
+        assert_eq!(found, [run(1, 2, 1), run(4, 4, 1), run(5, 6, 2), run(9, 9, 2)]);
+    }
+
+    #[test]
+    fn a_checkpoint_has_notes_and_what_was_seen_since_the_last_one() {
+        let mut ledger = QueueLedger::default();
+        ledger.note(Seq(1), Note::default());
+        (1..=3).for_each(|digest| ledger.see((digest, 9), 2));
+        let change = ledger.take_change();
+        assert_eq!(change.ledger.notes(), ledger.notes());
+        assert_eq!(change.ledger.seen().count(), 0, "it is told apart");
+        let written = change.seen.expect("it has changed").written;
+        assert_eq!(written, [(0, vec![(2, 9), (3, 9)])]);
+        assert!(ledger.seen().eq([(2, 9), (3, 9)]), "and stays");
     }
 }

@@ -31,12 +31,16 @@ mod inbox;
 mod index;
 mod index_file;
 mod ledger;
+mod notes;
 pub mod offline;
+mod ranges;
 mod reader;
 pub mod record;
 mod recovery;
+mod seen;
 mod segment;
 pub mod simulated;
+mod snapshot;
 mod space;
 mod state;
 mod upkeep;
@@ -50,7 +54,7 @@ use tokio::sync::watch;
 pub use disk::open;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
-pub use record::{Batch, QueueId, Record, Seq, SeqRange, Settled};
+pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
 
 use crate::protocol::message::Message;
 
@@ -102,6 +106,9 @@ pub struct ReadLimit {
     pub count: usize,
     pub bytes: u64,
 }
+
+/// How many messages [`Store::read_each`] reads at most.
+pub const READ_EACH_MAX: usize = 1024;
 
 /// Messages of a queue, read back.
 #[derive(Debug, Default)]
@@ -194,6 +201,11 @@ pub trait Store: Send + Sync + 'static {
     /// be committed; what is on its way it may not find.
     fn read(&self, queue: QueueId, from: Seq, limit: ReadLimit, on_read: OnRead);
 
+    /// Reads exactly these messages of a queue, as far as they live and can be read. Their numbers
+    /// ascend; there are no more than [`READ_EACH_MAX`], behind which nothing is read. The page
+    /// goes through the last that was asked for. Else as [`Store::read`].
+    fn read_each(&self, queue: QueueId, seqs: Vec<Seq>, on_read: OnRead);
+
     /// The state, and its changes.
     fn state(&self) -> watch::Receiver<StoreState>;
 
@@ -205,8 +217,8 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self);
 }
 
-/// A queue's durable content as the last run left it: messages that are not settled, to be read by
-/// [`Store::read`].
+/// What the last run left under the id of a queue, of a level of one or of an exchange: messages
+/// that are not settled, to be read by [`Store::read`], and what is known of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredQueue {
     pub id: QueueId,
@@ -218,6 +230,12 @@ pub struct RecoveredQueue {
     pub bytes: u64,
     /// Messages up to and including this one may have been delivered before: they are redeliveries.
     pub delivered_upto: Seq,
+    /// What is noted of messages that are not settled, by ascending number. Where a crash took the
+    /// message away, its note may be there.
+    pub notes: Vec<(Seq, Note)>,
+    /// What deduplication has seen and until when it holds, in milliseconds since 1970; oldest
+    /// first.
+    pub seen: Vec<(u128, u64)>,
 }
 
 /// An opened data directory.
@@ -226,6 +244,6 @@ pub struct Opened {
     pub epoch: Epoch,
     /// All definitions, in no order.
     pub catalog: Vec<Definition>,
-    /// The queues in the catalog that hold messages or a delivery mark, in no order.
+    /// What is under each id of the catalog's definitions, in no order.
     pub queues: Vec<RecoveredQueue>,
 }

@@ -17,7 +17,7 @@ use super::decoding::decode_message;
 use super::files::{FileReader, Files};
 use super::index::{Entry, SegmentIndex};
 use super::index_file::IndexFile;
-use super::ledger::{Run, SegmentNumber};
+use super::ledger::{QueueLedger, Run, SegmentNumber};
 use super::record::{QueueId, Seq};
 use super::segment;
 use super::state::{Index, LogState, SegmentFacts};
@@ -37,10 +37,17 @@ const LOOK_UP_GAP_MAX: u64 = 256;
 /// A segment that goes again and again while it is looked up would be a defect of ours.
 const ATTEMPTS_MAX: usize = 8;
 
+/// Which messages of a queue are to be read.
+pub(super) enum Wanted {
+    /// Those that live from a number on.
+    From(Seq, ReadLimit),
+    /// These, if they live, in ascending order.
+    Each(Vec<Seq>),
+}
+
 struct Request {
     queue: QueueId,
-    from: Seq,
-    limit: ReadLimit,
+    wanted: Wanted,
     on_read: OnRead,
 }
 
@@ -49,8 +56,8 @@ pub(super) struct ReadRequests(Mutex<Sender<Request>>);
 
 impl ReadRequests {
     /// Asks for messages. A queue asks for one batch at a time, which bounds what waits here.
-    pub(super) fn ask(&self, queue: QueueId, from: Seq, limit: ReadLimit, on_read: OnRead) {
-        let request = Request { queue, from, limit, on_read };
+    pub(super) fn ask(&self, queue: QueueId, wanted: Wanted, on_read: OnRead) {
+        let request = Request { queue, wanted, on_read };
         if self.0.lock().send(request).is_err() {
             // Not answered here: whoever asks may hold what the answer needs.
             tracing::error!(?queue, "the thread that reads messages back is gone; restart");
@@ -73,17 +80,21 @@ impl LogReader {
 
     /// Runs until nobody is left who could ask.
     pub(super) fn run(self) {
-        for Request { queue, from, limit, on_read } in &self.requests {
-            let read = AssertUnwindSafe(|| on_read(self.read(queue, from, limit)));
+        for Request { queue, wanted, on_read } in &self.requests {
+            let read = AssertUnwindSafe(|| on_read(self.read(queue, &wanted)));
             if catch_unwind(read).is_err() {
                 tracing::error!(?queue, "reading messages back panicked; the store goes on");
             }
         }
     }
 
-    fn read(&self, queue: QueueId, from: Seq, limit: ReadLimit) -> Page {
+    fn read(&self, queue: QueueId, wanted: &Wanted) -> Page {
         for _ in 0..ATTEMPTS_MAX {
-            match self.try_read(queue, from, limit) {
+            let read = match wanted {
+                Wanted::From(from, limit) => self.read_from(queue, *from, *limit),
+                Wanted::Each(seqs) => self.read_each(queue, seqs),
+            };
+            match read {
                 Ok(page) => return page,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -92,7 +103,10 @@ impl LogReader {
                 }
             }
         }
-        Page::default()
+        match wanted {
+            Wanted::From(..) => Page::default(),
+            Wanted::Each(seqs) => Page { through: last_of(seqs), ..Page::default() },
+        }
     }
 
     fn damaged(&self, queue: QueueId, number: SegmentNumber, entry: &Entry) {
@@ -106,9 +120,9 @@ impl LogReader {
         self.state.lock().mark_damaged(number);
     }
 
-    fn try_read(&self, queue: QueueId, from: Seq, limit: ReadLimit) -> io::Result<Page> {
+    fn read_from(&self, queue: QueueId, from: Seq, limit: ReadLimit) -> io::Result<Page> {
         let (mut located, complete) = locate(&*self.files, &self.state, queue, from, limit.count)?;
-        let mut page = Page { messages: Vec::new(), through: Seq(u64::MAX) };
+        let mut through = Seq(u64::MAX);
         let (mut bytes, mut taken) = (0u64, 0usize);
         for Located { entry, .. } in &located {
             if taken > 0 && bytes >= limit.bytes {
@@ -119,21 +133,40 @@ impl LogReader {
         }
         if taken < located.len() || !complete {
             located.truncate(taken);
-            page.through = located.last().map_or(from, |last| last.entry.seq());
+            through = located.last().map_or(from, |last| last.entry.seq());
         }
+        Ok(Page { messages: self.read_located(queue, located)?, through })
+    }
+
+    fn read_each(&self, queue: QueueId, seqs: &[Seq]) -> io::Result<Page> {
+        let runs = |ledger: &QueueLedger| ledger.runs_of(seqs);
+        let located = locate_runs(&*self.files, &self.state, queue, seqs.len(), runs)?;
+        Ok(Page { messages: self.read_located(queue, located)?, through: last_of(seqs) })
+    }
+
+    fn read_located(
+        &self,
+        queue: QueueId,
+        located: Vec<Located>,
+    ) -> io::Result<Vec<(Seq, Arc<Message>)>> {
         let mut by_segment: BTreeMap<SegmentNumber, (u64, Vec<Entry>)> = BTreeMap::new();
         for Located { entry, segment, salt } in located {
             by_segment.entry(segment).or_insert_with(|| (salt, Vec::new())).1.push(entry);
         }
+        let mut messages = Vec::new();
         for (number, (salt, entries)) in by_segment {
             read_entries(&*self.files, number, salt, entries, |entry, message| match message {
-                Some(message) => page.messages.push((entry.seq(), Arc::new(message))),
+                Some(message) => messages.push((entry.seq(), Arc::new(message))),
                 None => self.damaged(queue, number, entry),
             })?;
         }
-        page.messages.sort_unstable_by_key(|(seq, _)| *seq);
-        Ok(page)
+        messages.sort_unstable_by_key(|(seq, _)| *seq);
+        Ok(messages)
     }
+}
+
+fn last_of(seqs: &[Seq]) -> Seq {
+    seqs.last().copied().unwrap_or_default()
 }
 
 /// A message's place in the log.
@@ -152,14 +185,29 @@ pub(super) fn locate(
     from: Seq,
     max: usize,
 ) -> io::Result<(Vec<Located>, bool)> {
+    let mut count = 0;
+    let found = locate_runs(files, state, queue, max, |ledger| {
+        let runs = ledger.live_runs(from, (max as u64).saturating_add(1));
+        count = runs.iter().map(Run::len).fold(0, u64::saturating_add);
+        runs
+    })?;
+    Ok((found, count <= max as u64))
+}
+
+/// Where the messages of some runs of a queue are, in order, and no more than so many.
+fn locate_runs(
+    files: &dyn Files,
+    state: &Mutex<LogState>,
+    queue: QueueId,
+    max: usize,
+    runs_in: impl FnOnce(&QueueLedger) -> Vec<Run>,
+) -> io::Result<Vec<Located>> {
     let mut found = Vec::new();
     let mut in_files: BTreeMap<SegmentNumber, (SegmentFacts, Vec<Run>)> = BTreeMap::new();
-    let complete = {
+    {
         let mut state = state.lock();
-        let Some(ledger) = state.ledgers.get(&queue) else { return Ok((found, true)) };
-        let runs = ledger.live_runs(from, (max as u64).saturating_add(1));
-        let count: u64 = runs.iter().map(Run::len).fold(0, u64::saturating_add);
-        for run in runs {
+        let Some(ledger) = state.ledgers.get(&queue) else { return Ok(found) };
+        for run in runs_in(ledger) {
             let Some(segment) = state.segments.get_mut(&run.segment) else { continue };
             if let Index::Active(index) = &mut segment.index {
                 index.sort_queue(queue);
@@ -173,8 +221,7 @@ pub(super) fn locate(
                 }
             }
         }
-        count <= max as u64
-    };
+    }
     for (number, (facts, runs)) in in_files {
         let entries = look_up(files, number, facts, queue, &runs, max)?;
         let located = |entry| Located { entry, segment: number, salt: facts.salt };
@@ -182,7 +229,7 @@ pub(super) fn locate(
     }
     found.sort_unstable_by_key(|located: &Located| located.entry.seq());
     found.truncate(max);
-    Ok((found, complete))
+    Ok(found)
 }
 
 fn add(

@@ -53,6 +53,17 @@ pub struct Settled {
     pub through: Seq,
 }
 
+/// What the log remembers of a message in a queue beside the message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Deliveries that failed: it was rejected and requeued, or its consumer was lost.
+    pub failed: u32,
+    /// Deliveries after which its consumer gave it back: a nack with requeue.
+    pub returned: u32,
+    /// It is not delivered again before, in milliseconds since 1970. 0: at once.
+    pub due_ms: u64,
+}
+
 /// Where a message stands in its queues.
 pub type Places = SmallVec<[(QueueId, Seq); 1]>;
 
@@ -72,8 +83,15 @@ pub enum Record<M = Arc<Message>> {
     /// Messages of the queue up to and including `upto` may be delivered from now on; after a crash
     /// they are redeliveries.
     DeliverMark { queue: QueueId, upto: Seq },
-    /// The queue and all its messages are gone. Its definition goes by a `Catalog` record beside
-    /// it.
+    /// Messages came back: these are their notes from now on. The counts of a message never go
+    /// down; one that is settled has no note.
+    Return { queue: QueueId, notes: Vec<(Seq, Note)> },
+    /// The deduplication of this queue, or of the exchange with this id, has seen a message with
+    /// this digest. It holds until then, in milliseconds since 1970 (`u64::MAX`: for ever). Of the
+    /// queue's digests only the newest `keep` stay; one that is seen again is the newest.
+    Seen { queue: QueueId, digest: u128, until_ms: u64, keep: u32 },
+    /// The queue and all that is kept under its id is gone. Its definition goes by a `Catalog`
+    /// record beside it.
     DeleteQueue { queue: QueueId },
     /// A definition changed.
     Catalog(CatalogChange),

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
-use super::catalog::{Catalog, Checkpoint, Kept, KeptLedger};
+use super::catalog::{Catalog, Checkpoint, Kept, KeptLedger, SeenPieces};
 use super::definition::Definition;
 use super::disk::{Ground, begin};
 use super::files::{FileReader, FileWriter, Files};
@@ -85,6 +85,7 @@ struct SimulatedCheckpoint {
     epoch: u32,
     definitions: BTreeMap<CatalogKey, Definition>,
     ledgers: BTreeMap<QueueId, KeptLedger>,
+    seen: SeenPieces,
     segments: BTreeMap<SegmentNumber, SegmentFacts>,
 }
 
@@ -395,12 +396,17 @@ impl Catalog for SimulatedDisk {
 
 impl SimulatedCheckpoint {
     fn kept(&self) -> Kept {
-        Kept {
+        let mut kept = Kept {
             position: self.position,
             epoch: self.epoch,
             definitions: self.definitions.values().cloned().collect(),
             ledgers: self.ledgers.values().cloned().collect(),
             segments: self.segments.iter().map(|(number, facts)| (*number, *facts)).collect(),
+        };
+        match kept.take_up_seen(&self.seen) {
+            Ok(()) => kept,
+            // As sled's directory is put aside.
+            Err(_) => Kept::default(),
         }
     }
 
@@ -409,8 +415,18 @@ impl SimulatedCheckpoint {
         for (key, definition) in &checkpoint.changes.definitions {
             put(&mut self.definitions, *key, definition.clone());
         }
-        for (queue, ledger) in &checkpoint.changes.ledgers {
-            put(&mut self.ledgers, *queue, ledger.as_ref().map(|ledger| ledger.kept(*queue)));
+        for (queue, change) in &checkpoint.changes.ledgers {
+            put(&mut self.ledgers, *queue, change.as_ref().map(|change| change.kept(*queue)));
+            let seen = change.as_ref().map(|change| change.seen.as_ref());
+            self.seen.retain(|(of, piece), _| {
+                let is_gone = match seen {
+                    Some(seen) => seen.is_some_and(|seen| seen.gone.contains(piece)),
+                    None => true,
+                };
+                of != queue || !is_gone
+            });
+            let written = seen.flatten().into_iter().flat_map(|seen| seen.written.iter().cloned());
+            self.seen.extend(written.map(|(piece, digests)| ((*queue, piece), digests)));
         }
         for (number, facts) in &checkpoint.changes.segments {
             put(&mut self.segments, *number, *facts);

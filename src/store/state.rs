@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::RecoveredQueue;
-use super::catalog::KeptLedger;
+use super::catalog::{KeptLedger, LedgerChange};
 use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
 use super::index::{Place, SegmentIndex};
 use super::ledger::{Put, QueueLedger, SegmentNumber};
-use super::record::{QueueId, Record, Seq, SeqRange, Settled};
+use super::record::{Note, QueueId, Record, Seq, SeqRange, Settled};
+use super::seen::SeenDigest;
 
 /// A definition's key in the catalog.
 pub(super) type CatalogKey = [u8; 32];
@@ -73,7 +73,7 @@ pub(super) struct LogState {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) definitions: Vec<(CatalogKey, Option<Definition>)>,
-    pub(super) ledgers: Vec<(QueueId, Option<QueueLedger>)>,
+    pub(super) ledgers: Vec<(QueueId, Option<LedgerChange>)>,
     pub(super) segments: Vec<(SegmentNumber, Option<SegmentFacts>)>,
 }
 
@@ -98,6 +98,7 @@ impl LogState {
                 settled.iter().for_each(|range| self.settle_range(*queue, *range));
                 self.mark_delivered(*queue, *delivered_upto);
             }
+            LogRecord::SeenState { queue, digests, keep } => self.see(*queue, digests, *keep),
             LogRecord::Carry { queues, .. } => {
                 self.put(queues, segment, place, false);
             }
@@ -118,6 +119,10 @@ impl LogState {
                     ranges.iter().for_each(|range| self.settle_range(*queue, *range));
                 }
                 Record::DeliverMark { queue, upto } => self.mark_delivered(*queue, *upto),
+                Record::Return { queue, notes } => self.note(*queue, notes),
+                Record::Seen { queue, digest, until_ms, keep } => {
+                    self.see(*queue, &[(*digest, *until_ms)], *keep);
+                }
                 Record::DeleteQueue { queue } => self.delete_queue(*queue),
                 Record::Catalog(change) => self.change_catalog(change),
             },
@@ -139,12 +144,22 @@ impl LogState {
         }
     }
 
+    fn note(&mut self, queue: QueueId, notes: &[(Seq, Note)]) {
+        if let Some(ledger) = self.ledger(queue) {
+            notes.iter().for_each(|(seq, note)| ledger.note(*seq, *note));
+            self.changed_queues.insert(queue);
+        }
+    }
+
+    fn see(&mut self, queue: QueueId, digests: &[SeenDigest], keep: u32) {
+        if let Some(ledger) = self.ledger(queue) {
+            digests.iter().for_each(|digest| ledger.see(*digest, keep));
+            self.changed_queues.insert(queue);
+        }
+    }
+
     pub(super) fn defined_queues(&self) -> HashSet<QueueId> {
-        let id = |definition: &Definition| match definition {
-            Definition::Queue(queue) => Some(queue.id),
-            _ => None,
-        };
-        self.catalog.values().filter_map(id).collect()
+        self.catalog.values().flat_map(Definition::queue_ids).collect()
     }
 
     /// Ends the reading of the whole log: only queues that are still defined stay.
@@ -284,11 +299,11 @@ impl LogState {
         }
     }
 
-    /// Adds a definition; a queue's begins its ledger.
+    /// Adds a definition; one with queues begins their ledgers.
     pub(super) fn put_definition(&mut self, definition: Definition) {
-        if let Definition::Queue(queue) = &definition {
-            self.ledgers.entry(queue.id).or_default();
-            self.changed_queues.insert(queue.id);
+        for queue in definition.queue_ids() {
+            self.ledgers.entry(queue).or_default();
+            self.changed_queues.insert(queue);
         }
         let key = definition.key().digest();
         self.catalog.insert(key, definition);
@@ -412,32 +427,6 @@ impl LogState {
         pinned
     }
 
-    /// The records that say all of this again, for the head of a segment.
-    pub(super) fn snapshot(&self) -> Vec<LogRecord> {
-        let definitions = self.catalog.values().map(|definition| {
-            LogRecord::Broker(Record::Catalog(CatalogChange::Put(definition.clone())))
-        });
-        let ledgers = self.ledgers.iter().map(|(queue, ledger)| LogRecord::QueueState {
-            queue: *queue,
-            settled: ledger.settled(),
-            delivered_upto: ledger.delivered_upto(),
-        });
-        [LogRecord::Snapshot].into_iter().chain(definitions).chain(ledgers).collect()
-    }
-
-    /// What the queues hold.
-    pub(super) fn queues(&self) -> Vec<RecoveredQueue> {
-        let queue = |(id, ledger): (&QueueId, &QueueLedger)| RecoveredQueue {
-            id: *id,
-            first: ledger.live_runs(Seq(0), 1).first().map_or(Seq(0), |run| run.first),
-            last: ledger.runs().map(|run| run.last).max().unwrap_or_default(),
-            count: ledger.live(),
-            bytes: u64::try_from(ledger.bytes()).unwrap_or(0),
-            delivered_upto: ledger.delivered_upto(),
-        };
-        self.ledgers.iter().map(queue).collect()
-    }
-
     /// Takes what changed since it was taken last.
     pub(super) fn take_changes(&mut self) -> Changes {
         let definitions = std::mem::take(&mut self.changed_definitions);
@@ -451,7 +440,7 @@ impl LogState {
                 .collect(),
             ledgers: queues
                 .into_iter()
-                .map(|queue| (queue, self.ledgers.get(&queue).cloned()))
+                .map(|queue| (queue, self.ledgers.get_mut(&queue).map(QueueLedger::take_change)))
                 .collect(),
             segments: segments.into_iter().map(|number| (number, facts(number))).collect(),
         }

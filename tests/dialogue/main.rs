@@ -4,6 +4,11 @@
 //! * `frames`: broken, misplaced and oversized frames
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `exchange_types`: whom a message reaches through each type of exchange
+//! * `extra_keys`: routing keys in CC and BCC
+//! * `queue_arguments`: what each argument of a queue may be, and what it comes to
+//! * `policies`: options by policy
+//! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `consumer_timeout`: consumers that don't settle what they have
@@ -24,15 +29,20 @@ mod consume;
 mod consumer_timeout;
 mod durability;
 mod events;
+mod exchange_types;
 mod exchanges;
+mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;
+mod limits;
 mod long_queues;
 mod permissions;
+mod policies;
 mod prefetch;
 mod publish;
+mod queue_arguments;
 mod queues;
 mod reply_to;
 mod single_active;

@@ -57,7 +57,7 @@ fn arguments_are_checked() {
         ("x-dead-letter-exchange", FieldValue::I32(1)),
         ("x-dead-letter-routing-key", long("k")),
         ("x-max-priority", FieldValue::I32(256)),
-        ("x-queue-type", long("stream")),
+        ("x-queue-type", long("mirrored")),
     ] {
         let request = QueueDeclare { arguments: table([(name, value)]), ..named("q") };
         let (code, text) = peer.refused(request);

@@ -1,13 +1,13 @@
 //! A crash after the n-th operation that writes, for every n: while messages are published, acked,
-//! moved, purged, queues deleted and declared again, segments begun, removed and rewritten, indexes
-//! and checkpoints written, the store closed, and opened again.
+//! given back, moved, purged, what was seen is noted, queues deleted and declared again, segments
+//! begun, removed and rewritten, indexes and checkpoints written, the store closed, and opened again.
 //!
 //! Each step waits for its commit. So what is found afterwards is what the confirmed steps have
 //! made, or that and the step that was on its way, and nothing else.
 
 use std::time::Duration;
 
-use ferrymq::store::record::{QueueId, Record, Seq};
+use ferrymq::store::record::{Note, QueueId, Record, Seq};
 use ferrymq::store::simulated::{Fault, SimulatedDisk};
 use ferrymq::store::{AppendError, Batch, Opened, StoreSettings, StoreState};
 
@@ -59,6 +59,24 @@ fn acked(queue: u64, first: u64, last: u64) -> Step {
     step(vec![settle(queue, first, last, bytes)], move |content| {
         let messages = &mut content.queues.entry(queue).or_default().0;
         messages.retain(|seq, _| !(first..=last).contains(seq));
+        content.notes.retain(|(of, seq), _| *of != queue || !(first..=last).contains(seq));
+    })
+}
+
+fn given_back(queue: u64, seq: u64, failed: u32, due_ms: u64) -> Step {
+    let note = Note { failed, returned: 1, due_ms };
+    step(vec![came_back(queue, &[(seq, note)])], move |content| {
+        content.notes.insert((queue, seq), note);
+    })
+}
+
+/// Of the digests two are kept.
+fn was_seen(queue: u64, digest: u128, until_ms: u64) -> Step {
+    step(vec![seen(queue, digest, until_ms, 2)], move |content| {
+        let seen = content.seen.entry(queue).or_default();
+        seen.retain(|(other, _)| *other != digest);
+        seen.push((digest, until_ms));
+        seen.drain(..seen.len().saturating_sub(2));
     })
 }
 
@@ -74,6 +92,7 @@ fn dead_lettered(from: (u64, u64), to: (u64, u64)) -> Step {
     };
     step(vec![moved], move |content| {
         content.queues.entry(from.0).or_default().0.remove(&from.1);
+        content.notes.remove(&from);
         content.queues.entry(to.0).or_default().0.insert(to.1, body(from.1));
     })
 }
@@ -84,6 +103,7 @@ fn purged(queue: u64, upto: u64, count: u64) -> Step {
     let purge = Record::Purge { queue: QueueId(queue), ranges, bytes: count * 300 };
     step(vec![purge], move |content| {
         content.queues.entry(queue).or_default().0.retain(|seq, _| *seq > upto);
+        content.notes.retain(|(of, seq), _| *of != queue || *seq > upto);
     })
 }
 
@@ -91,6 +111,8 @@ fn deleted(queue: u64) -> Step {
     step(delete(queue), move |content| {
         content.definitions.retain(|name| *name != format!("queue q{queue} {queue}"));
         content.queues.remove(&queue);
+        content.notes.retain(|(of, _), _| *of != queue);
+        content.seen.remove(&queue);
     })
 }
 
@@ -103,12 +125,18 @@ fn steps() -> Vec<Step> {
         published(&[(1, 1), (2, 1)]),
         published(&[(1, 2)]),
         delivered(1, 2),
+        given_back(1, 1, 1, 0),
         acked(1, 1, 1),
+        given_back(1, 2, 1, 99),
         dead_lettered((1, 2), (2, 2)),
         published(&[(2, 3)]),
+        given_back(2, 3, 0, 7),
         purged(2, 3, 3),
+        was_seen(1, 7, u64::MAX),
         declared(3),
         published(&[(3, 1), (1, 4)]),
+        given_back(3, 1, 1, 0),
+        was_seen(3, 7, 1),
         deleted(3),
         // The same name again would be another id.
         declared(4),
@@ -124,7 +152,20 @@ fn steps() -> Vec<Step> {
         places
     };
     steps.extend(FILL.iter().map(|places| published(places)));
-    steps.extend([acked(1, 101, 103), acked(1, 105, 111), acked(1, 113, 113), acked(1, 4, 4)]);
+    steps.extend([
+        given_back(1, 104, 1, 50),
+        was_seen(1, 8, 2),
+        acked(1, 101, 103),
+        given_back(1, 104, 2, 0),
+        given_back(1, 106, 1, 0),
+        was_seen(1, 7, 3),
+        acked(1, 105, 111),
+        acked(1, 113, 113),
+        was_seen(1, 9, 4),
+        acked(1, 4, 4),
+        // One that a crash may leave without its message.
+        given_back(4, 9, 1, 5),
+    ]);
     steps
 }
 

@@ -5,9 +5,11 @@
 //! * `failure`   writes that fail, the end, one process at a time
 //! * `model`     random operations and ends against a naive model
 //! * `paging`    messages read back, indexes, rewriting
+//! * `beside`    notes of messages, what deduplication has seen, ids of levels and exchanges
 //! * `crash_points`  a crash at every operation that writes
 //! * `mutated`   logs whose bytes were changed at will
 
+mod beside;
 mod crash_points;
 mod damage;
 mod failure;

@@ -13,9 +13,9 @@ use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldTable;
 use ferrymq::protocol::wire::ShortStr;
 use ferrymq::store::definition::QueueDefinition;
-use ferrymq::store::record::{QueueId, Record, Seq, SeqRange, Settled};
+use ferrymq::store::record::{Note, QueueId, Record, Seq, SeqRange, Settled};
 use ferrymq::store::simulated::SimulatedDisk;
-use ferrymq::store::{CatalogChange, Definition, Opened, ReadLimit, StoreSettings};
+use ferrymq::store::{CatalogChange, Definition, Opened, ReadLimit, RecoveredQueue, StoreSettings};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -32,10 +32,14 @@ const MESSAGES: u64 = 24;
 
 type Messages = BTreeMap<(u64, u64), Bytes>;
 
+/// What is noted of messages, and seen.
+type Beside = BTreeSet<(u64, u64, u64)>;
+
 /// A disk with some segments, and every message that was ever in one of them.
 struct Written {
     disk: SimulatedDisk,
     messages: Messages,
+    beside: Beside,
     queues: BTreeSet<String>,
 }
 
@@ -57,6 +61,7 @@ fn declare(queue: u64) -> Record {
         id: QueueId(queue),
         auto_delete: false,
         arguments: FieldTable::default(),
+        levels: 0,
     })))
 }
 
@@ -66,7 +71,7 @@ fn written() -> &'static Written {
         let disk = SimulatedDisk::new();
         let opened = disk.open_store(&SETTINGS).expect("an empty disk");
         commit(&opened, (1..=QUEUES).map(declare).collect());
-        let mut messages = Messages::new();
+        let (mut messages, mut beside) = (Messages::new(), Beside::new());
         for seq in 1..=MESSAGES {
             let places = (1..=1 + seq % QUEUES).map(|queue| (QueueId(queue), Seq(seq)));
             let (exchange, key) = (ShortStr::from_static("exchange"), ShortStr::from_static("key"));
@@ -75,6 +80,12 @@ fn written() -> &'static Written {
             messages.extend(places.clone().map(|(queue, seq)| ((queue.0, seq.0), body(seq.0))));
             let queues = places.collect();
             commit(&opened, vec![Record::Enqueue { message: Arc::new(message), queues }]);
+            let (queue, until_ms) = (QueueId(1), 1 << 40 | seq);
+            let note = Note { failed: 1, returned: 0, due_ms: until_ms };
+            let digest = u128::from(seq) << 64;
+            commit(&opened, vec![Record::Return { queue, notes: vec![(Seq(seq), note)] }]);
+            commit(&opened, vec![Record::Seen { queue, digest, until_ms, keep: 9 }]);
+            beside.insert((queue.0, seq, until_ms));
             if seq % 5 == 0 {
                 let seqs =
                     [SeqRange { first: Seq(seq - 2), last: Seq(seq - 1) }].into_iter().collect();
@@ -85,7 +96,7 @@ fn written() -> &'static Written {
         }
         let disk = disk.killed();
         let queues = (1..=QUEUES).map(|queue| format!("q{queue}")).collect();
-        Written { disk, messages, queues }
+        Written { disk, messages, beside, queues }
     })
 }
 
@@ -128,6 +139,16 @@ fn read_all(opened: &Opened) -> Messages {
     messages
 }
 
+fn beside(opened: &Opened) -> Beside {
+    let of_queue = |queue: &RecoveredQueue| {
+        let notes = queue.notes.iter().map(|(seq, note)| (seq.0, note.due_ms));
+        let seen = queue.seen.iter().map(|(digest, until_ms)| ((digest >> 64) as u64, *until_ms));
+        let id = queue.id.0;
+        notes.chain(seen).map(move |(seq, time)| (id, seq, time)).collect::<Vec<_>>()
+    };
+    opened.queues.iter().flat_map(of_queue).collect()
+}
+
 /// Opens a log that was changed as the input says.
 pub fn check(input: &[u8]) {
     let written = written();
@@ -147,8 +168,10 @@ pub fn check(input: &[u8]) {
     for (place, body) in &found {
         assert_eq!(written.messages.get(place), Some(body), "{place:?} was never written so");
     }
+    let beside_found = beside(&opened);
+    assert!(beside_found.is_subset(&written.beside), "{beside_found:?} was never written so");
     opened.store.close();
     let again = disk.killed().open_store(&SETTINGS).expect("it opened before");
-    assert_eq!(read_all(&again), found, "opened again");
+    assert_eq!((read_all(&again), beside(&again)), (found, beside_found), "opened again");
     again.store.close();
 }

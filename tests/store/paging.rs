@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ferrymq::store::simulated::SimulatedDisk;
-use ferrymq::store::{Opened, Seq};
+use ferrymq::store::{Opened, READ_EACH_MAX, Seq};
 
 use crate::support::*;
 
@@ -44,6 +44,40 @@ fn a_queue_is_read_back_over_all_its_segments() {
     assert!(read_all(&*opened.store, 3).is_empty(), "a queue that isn't there");
     commit(&opened, vec![settle(1, 1, 7, 7 * 600), settle(1, 20, 31, 12 * 600)]);
     assert_all(&opened, (8..20).chain(32..=COUNT));
+}
+
+#[test]
+fn messages_are_read_by_their_numbers_each_once_if_it_lives() {
+    let directory = directory();
+    let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+    fill(&opened);
+    commit(&opened, vec![settle(1, 1, 7, 7 * 600), settle(1, 20, 31, 12 * 600)]);
+    let check = |opened: &Opened| {
+        let read = |seqs: &[u64]| read_each(&*opened.store, 1, seqs);
+        assert_eq!(read(&[7, 8, 9, 19, 20, 32, 59, 60, 61, 99]), (vec![8, 9, 19, 32, 59, 60], 99));
+        assert_eq!(read(&[33]), (vec![33], 33));
+        assert_eq!(read(&[25]), (vec![], 25));
+        assert_eq!(read(&[]), (vec![], 0));
+        let all: Vec<u64> = (1..=COUNT).collect();
+        assert_eq!(read(&all).0, (8..20).chain(32..=COUNT).collect::<Vec<_>>());
+        assert_eq!(read_each(&*opened.store, 3, &[1, 5]), (vec![], 5), "a queue that isn't there");
+    };
+    check(&opened);
+    opened.store.close();
+    drop(opened);
+    check(&open_with(directory.path(), &SMALL_SEGMENTS));
+}
+
+#[test]
+fn no_more_messages_are_read_by_their_numbers_than_the_limit_allows() {
+    let directory = directory();
+    let opened = open(directory.path());
+    let last = READ_EACH_MAX as u64 + 10;
+    commit(&opened, vec![declare(1)]);
+    commit(&opened, (1..=last).map(|seq| enqueue(&[(1, seq)], "m")).collect());
+    let all: Vec<u64> = (1..=last).collect();
+    let (found, through) = read_each(&*opened.store, 1, &all);
+    assert_eq!((found.len(), through), (READ_EACH_MAX, READ_EACH_MAX as u64));
 }
 
 #[test]

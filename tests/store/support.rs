@@ -11,8 +11,8 @@ use ferrymq::protocol::message::{Body, Message};
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldTable;
 use ferrymq::protocol::wire::ShortStr;
-use ferrymq::store::definition::{QueueDefinition, VhostDefinition};
-use ferrymq::store::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
+use ferrymq::store::definition::{ExchangeDefinition, QueueDefinition, VhostDefinition};
+use ferrymq::store::record::{Note, QueueId, Ranges, Record, Seq, SeqRange, Settled};
 use ferrymq::store::{
     self, AppendError, Batch, CatalogChange, Committed, Definition, Opened, Page, Position,
     ReadLimit, Store, StoreSettings,
@@ -29,12 +29,14 @@ pub const SMALL_SEGMENTS: StoreSettings = StoreSettings {
     rewrite_after: Duration::from_millis(5),
 };
 
-/// What a directory holds: names of definitions, and each queue's bodies by sequence number with
-/// its delivery mark.
+/// What a directory holds: names of definitions, each queue's bodies by sequence number with its
+/// delivery mark, what is noted of messages by queue and number, and what each queue has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
     pub definitions: Vec<String>,
     pub queues: BTreeMap<u64, (BTreeMap<u64, Vec<u8>>, u64)>,
+    pub notes: BTreeMap<(u64, u64), Note>,
+    pub seen: BTreeMap<u64, Vec<(u128, u64)>>,
 }
 
 impl Content {
@@ -45,6 +47,7 @@ impl Content {
             .map(|definition| match definition {
                 Definition::Queue(queue) => format!("queue {} {}", queue.name, queue.id.0),
                 Definition::Vhost(vhost) => format!("vhost {}", vhost.name),
+                Definition::Exchange(exchange) => format!("exchange {}", exchange.name),
                 other => panic!("{other:?} was never put in"),
             })
             .collect();
@@ -60,7 +63,14 @@ impl Content {
             }
             (queue.id.0, (bodies, queue.delivered_upto.0))
         });
-        Self { definitions, queues: queues.collect() }
+        let queues = queues.collect();
+        let notes = opened.queues.iter().flat_map(|queue| {
+            assert!(queue.notes.is_sorted_by_key(|(seq, _)| *seq), "{:?}", queue.notes);
+            queue.notes.iter().map(|(seq, note)| ((queue.id.0, seq.0), *note))
+        });
+        let with_seen = opened.queues.iter().filter(|queue| !queue.seen.is_empty());
+        let seen = with_seen.map(|queue| (queue.id.0, queue.seen.clone()));
+        Self { definitions, queues, notes: notes.collect(), seen: seen.collect() }
     }
 
     /// The bodies in a queue, as text.
@@ -87,6 +97,15 @@ pub fn read_all(store: &dyn Store, queue: u64) -> BTreeMap<u64, Vec<u8>> {
         }
         from = Seq(page.through.0 + 1);
     }
+}
+
+/// Messages read back by their numbers, and the last number that the page goes through.
+pub fn read_each(store: &dyn Store, queue: u64, seqs: &[u64]) -> (Vec<u64>, u64) {
+    let (sender, page) = channel();
+    let on_read = Box::new(move |page| sender.send(page).expect("the test listens"));
+    store.read_each(QueueId(queue), seqs.iter().copied().map(Seq).collect(), on_read);
+    let page: Page = page.recv_timeout(DEADLINE).expect("an answer in time");
+    (page.messages.iter().map(|(seq, _)| seq.0).collect(), page.through.0)
 }
 
 pub fn read(store: &dyn Store, queue: u64, from: Seq) -> Page {
@@ -186,27 +205,61 @@ pub fn commit_all(opened: &Opened, batches: Vec<Batch>) {
 }
 
 pub fn vhost(name: &str) -> Record {
-    let vhost = VhostDefinition { name: name.to_owned() };
+    let vhost = VhostDefinition { name: name.to_owned(), ..VhostDefinition::default() };
     Record::Catalog(CatalogChange::Put(Definition::Vhost(vhost)))
 }
 
-fn queue_definition(queue: u64) -> Definition {
+fn queue_definition(queue: u64, levels: u8) -> Definition {
     Definition::Queue(QueueDefinition {
         vhost: "/".to_owned(),
         name: format!("q{queue}"),
         id: QueueId(queue),
         auto_delete: false,
         arguments: FieldTable::default(),
+        levels,
     })
 }
 
 pub fn declare(queue: u64) -> Record {
-    Record::Catalog(CatalogChange::Put(queue_definition(queue)))
+    declare_with_levels(queue, 0)
+}
+
+/// A queue with priorities: `levels` more ids are its own.
+pub fn declare_with_levels(queue: u64, levels: u8) -> Record {
+    Record::Catalog(CatalogChange::Put(queue_definition(queue, levels)))
 }
 
 pub fn delete(queue: u64) -> Batch {
-    let key = queue_definition(queue).key();
-    vec![Record::DeleteQueue { queue: QueueId(queue) }, Record::Catalog(CatalogChange::Delete(key))]
+    delete_with_levels(queue, 0)
+}
+
+/// A queue that was declared with so many levels.
+pub fn delete_with_levels(queue: u64, levels: u8) -> Batch {
+    let definition = queue_definition(queue, levels);
+    let gone = definition.queue_ids().map(|queue| Record::DeleteQueue { queue });
+    gone.chain([Record::Catalog(CatalogChange::Delete(definition.key()))]).collect()
+}
+
+fn exchange_definition(id: u64) -> Definition {
+    Definition::Exchange(ExchangeDefinition {
+        vhost: "/".to_owned(),
+        name: format!("x{id}"),
+        kind: "fanout".to_owned(),
+        auto_delete: false,
+        internal: false,
+        arguments: FieldTable::default(),
+        queue: Some(QueueId(id)),
+    })
+}
+
+/// An exchange under whose id the log keeps something.
+pub fn declare_exchange(id: u64) -> Record {
+    Record::Catalog(CatalogChange::Put(exchange_definition(id)))
+}
+
+pub fn delete_exchange(id: u64) -> Batch {
+    let gone = CatalogChange::Delete(exchange_definition(id).key());
+    vec![Record::DeleteQueue { queue: QueueId(id) }, Record::Catalog(gone)]
 }
 
 pub fn message(body: impl Into<Vec<u8>>) -> Arc<Message> {
@@ -232,6 +285,15 @@ pub fn settle_of(queue: u64, seqs: Ranges, bytes: u64) -> Record {
 
 pub fn mark(queue: u64, upto: u64) -> Record {
     Record::DeliverMark { queue: QueueId(queue), upto: Seq(upto) }
+}
+
+pub fn came_back(queue: u64, notes: &[(u64, Note)]) -> Record {
+    let notes = notes.iter().map(|(seq, note)| (Seq(*seq), *note)).collect();
+    Record::Return { queue: QueueId(queue), notes }
+}
+
+pub fn seen(queue: u64, digest: u128, until_ms: u64, keep: u32) -> Record {
+    Record::Seen { queue: QueueId(queue), digest, until_ms, keep }
 }
 
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {

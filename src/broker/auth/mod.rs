@@ -17,6 +17,7 @@ pub use permission::{Access, Permissions};
 
 use super::ConnectionId;
 use super::error::Error;
+use super::limit::{Counted, Place};
 use crate::protocol::properties::Properties;
 use crate::store::definition::{PermissionDefinition, UserDefinition};
 
@@ -30,6 +31,10 @@ pub struct User {
     state: RwLock<UserState>,
     /// Grows with every change of what the user may do.
     version: AtomicU64,
+    /// The open connections.
+    pub connections: Arc<Counted>,
+    /// The open channels of all of them.
+    pub channels: Arc<Counted>,
 }
 
 #[derive(Debug)]
@@ -45,7 +50,13 @@ struct UserState {
 impl User {
     pub fn new(name: String, password: PasswordHash, tags: Vec<String>) -> Arc<Self> {
         let state = UserState { password, tags, permissions: HashMap::new(), deleted: false };
-        Arc::new(Self { name, state: RwLock::new(state), version: AtomicU64::new(0) })
+        Arc::new(Self {
+            name,
+            state: RwLock::new(state),
+            version: AtomicU64::new(0),
+            connections: Arc::default(),
+            channels: Arc::default(),
+        })
     }
 
     /// Reads a stored definition. An unknown digest or a broken hash lets nobody in.
@@ -117,6 +128,17 @@ impl User {
     pub fn may_open(&self, vhost: &str) -> bool {
         let state = self.state.read();
         !state.deleted && state.permissions.contains_key(vhost)
+    }
+
+    /// One more channel of the user's. Refuses with 530 where there are as many as may be.
+    pub fn open_channel(&self) -> Result<Place, Error> {
+        self.channels.enter().map_err(|most| {
+            Error::not_allowed(format!(
+                "number of channels opened for user '{}' has reached the maximum allowed user limit \
+                 of ({most})",
+                self.name
+            ))
+        })
     }
 
     fn may(&self, access: Access, vhost: &str, name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 use crate::protocol::wire::ShortStr;
 
 #[derive(Default)]
@@ -27,9 +27,11 @@ impl Router for Direct {
         }
     }
 
-    fn route(&self, key: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        for binding in self.by_key.get(key.as_bytes()).into_iter().flat_map(BindingList::iter) {
-            visit(&binding.destination);
+    fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
+        for key in message.keys.iter() {
+            for binding in self.by_key.get(key.as_bytes()).into_iter().flat_map(BindingList::iter) {
+                visit(&binding.destination);
+            }
         }
     }
 }

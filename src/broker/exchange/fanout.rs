@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 
 #[derive(Default)]
 pub(super) struct Fanout {
@@ -20,7 +20,7 @@ impl Router for Fanout {
         self.bindings.remove(binding);
     }
 
-    fn route(&self, _: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
+    fn route(&self, _: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
         for binding in self.bindings.iter() {
             visit(&binding.destination);
         }

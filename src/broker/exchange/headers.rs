@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
 use crate::broker::error::Error;
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 
@@ -24,7 +24,7 @@ enum Wanted {
 }
 
 /// A value as it is compared: by meaning, not by its width on the wire. 1 is 1 in every integer
-/// type, but neither 1.0 nor "1".
+/// type, but neither 1.0 nor "1". Strings are equal by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Comparable {
     Integer(i64),
@@ -42,7 +42,7 @@ impl Comparable {
         match value {
             FieldValue::F32(float) => Self::Float(f64::from(*float).to_bits()),
             FieldValue::F64(float) => Self::Float(float.to_bits()),
-            FieldValue::LongStr(text) => Self::Text(text.clone()),
+            FieldValue::LongStr(text) | FieldValue::ByteArray(text) => Self::Text(text.clone()),
             other => {
                 let mut encoded = BytesMut::new();
                 FieldTable::from_iter([(ShortStr::default(), other.clone())]).encode(&mut encoded);
@@ -73,7 +73,7 @@ impl Condition {
                 Some("any") => (Mode::Any, false),
                 Some("all-with-x") => (Mode::All, true),
                 Some("any-with-x") => (Mode::Any, true),
-                other => return Err(Self::bad_mode(other, value)),
+                _ => return Err(Self::bad_mode(value)),
             },
         };
         let pairs = arguments
@@ -90,14 +90,20 @@ impl Condition {
         Ok(Self { mode, pairs })
     }
 
-    fn bad_mode(text: Option<&str>, value: &FieldValue) -> Error {
-        let received = match text {
-            Some(text) => format!("'{text}'"),
-            None => format!("a {}", value.type_name()),
-        };
-        Error::precondition_failed(format!(
-            "Invalid x-match field value {received}; expected all, any, all-with-x or any-with-x"
-        ))
+    /// RabbitMQ's words.
+    fn bad_mode(value: &FieldValue) -> Error {
+        Error::precondition_failed(match value {
+            FieldValue::LongStr(text) => format!(
+                "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or \
+                 any-with-x",
+                String::from_utf8_lossy(text)
+            ),
+            other => format!(
+                "Invalid x-match field type {} (value {}); expected longstr",
+                other.type_name(),
+                other.plain_text()
+            ),
+        })
     }
 
     fn holds(&self, headers: &HashMap<ShortStr, Comparable>) -> bool {
@@ -174,9 +180,13 @@ impl Router for Headers {
         }
     }
 
-    fn route(&self, _: &str, properties: &Properties, visit: &mut dyn FnMut(&Destination)) {
+    fn routes_by_keys_only(&self) -> bool {
+        false
+    }
+
+    fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
         self.always.iter().for_each(|binding| visit(&binding.destination));
-        let Some(table) = properties.headers() else { return };
+        let Some(table) = message.properties.headers() else { return };
         let headers: HashMap<ShortStr, Comparable> =
             table.iter().map(|(name, value)| (name.clone(), Comparable::of(value))).collect();
         for (name, value) in &headers {
@@ -194,8 +204,8 @@ impl Router for Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::exchange::tests::binding_of;
-    use crate::protocol::properties::BasicProperties;
+    use crate::broker::exchange::tests::{binding_of, routed_to};
+    use crate::protocol::properties::{BasicProperties, Properties};
 
     fn table(pairs: &[(&'static str, FieldValue)]) -> FieldTable {
         pairs.iter().map(|(name, value)| (ShortStr::from_static(name), value.clone())).collect()
@@ -217,9 +227,7 @@ mod tests {
         router.add(&binding(table(arguments)));
         let headers = Some(table(headers));
         let properties = Properties::from(&BasicProperties { headers, ..Default::default() });
-        let mut found = false;
-        router.route("", &properties, &mut |_| found = true);
-        found
+        !routed_to(&router, "", &properties).is_empty()
     }
 
     #[test]

@@ -28,6 +28,15 @@ impl BindingList {
         self.list.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// One of them, by a number below their count.
+    pub(super) fn get(&self, number: usize) -> Option<&Arc<Binding>> {
+        self.list.get(number)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Binding>> {
         self.list.iter()
     }

@@ -3,10 +3,16 @@
 //! Owner of its bindings, under a lock that publishers only read. Changes come from the vhost, one
 //! at a time.
 
+mod consistent_hash;
 mod direct;
 mod fanout;
 mod headers;
+mod kind;
 mod list;
+mod modulus_hash;
+mod random;
+mod recent_history;
+mod stable_hash;
 mod topic;
 
 use std::collections::HashMap;
@@ -16,58 +22,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
+pub use kind::ExchangeKind;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::binding::{Binding, Destination, DestinationKey};
 use super::error::Error;
-use crate::protocol::properties::Properties;
+use super::routing_keys::Routable;
+use crate::protocol::message::Message;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::ExchangeDefinition;
 
 /// The argument in which an exchange declared again must agree.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
-
-/// How an exchange chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExchangeKind {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
-}
-
-impl ExchangeKind {
-    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
-
-    pub fn parse(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::precondition_failed(format!(
-                "unknown exchange type '{name}'; the types are {known}"
-            ))
-        })
-    }
-
-    fn router(self) -> Box<dyn Router> {
-        match self {
-            Self::Direct => Box::<direct::Direct>::default(),
-            Self::Fanout => Box::<fanout::Fanout>::default(),
-            Self::Topic => Box::<topic::Topic>::default(),
-            Self::Headers => Box::<headers::Headers>::default(),
-        }
-    }
-}
 
 /// The bindings of an exchange, arranged so that the cost of a message follows those it matches.
 trait Router: Send + Sync {
@@ -76,17 +44,29 @@ trait Router: Send + Sync {
         Ok(())
     }
 
+    /// Whether messages with the same keys go the same way as long as the bindings stay.
+    fn routes_by_keys_only(&self) -> bool {
+        true
+    }
+
     fn add(&mut self, binding: &Arc<Binding>);
 
     fn remove(&mut self, binding: &Arc<Binding>);
 
+    /// Earlier messages for a destination that was bound just now, the oldest first.
+    fn recent(&self) -> Vec<Arc<Message>> {
+        Vec::new()
+    }
+
     /// Calls `visit` for each binding that the message follows; for the same one perhaps twice.
-    fn route(
-        &self,
-        routing_key: &str,
-        properties: &Properties,
-        visit: &mut dyn FnMut(&Destination),
-    );
+    fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination));
+}
+
+/// A binding that wasn't there before.
+pub(super) struct Bound {
+    pub(super) binding: Arc<Binding>,
+    /// Messages from before, for its destination.
+    pub(super) recent: Vec<Arc<Message>>,
 }
 
 /// What an exchange is, as it was declared.
@@ -107,8 +87,11 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that find no way out of this exchange.
-    pub alternate: Option<ShortStr>,
+    /// Whether messages with the same keys go the same way as long as the bindings stay.
+    pub(super) routes_by_keys_only: bool,
+    /// Where messages go that find no way out of this exchange. By its argument, or by a policy:
+    /// only those messages ask.
+    alternate: RwLock<Option<ShortStr>>,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
 }
@@ -146,7 +129,9 @@ impl Exchange {
         let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments } =
             properties;
         let alternate = alternate_of(&name, &arguments)?;
-        let bindings = Bindings { router: kind.router(), all: HashMap::new(), count: 0 };
+        let router = kind.router(&arguments)?;
+        let routes_by_keys_only = router.routes_by_keys_only();
+        let bindings = Bindings { router, all: HashMap::new(), count: 0 };
         Ok(Arc::new(Self {
             name,
             kind,
@@ -154,7 +139,8 @@ impl Exchange {
             auto_delete,
             internal,
             arguments,
-            alternate,
+            routes_by_keys_only,
+            alternate: RwLock::new(alternate),
             deleted: AtomicBool::new(false),
             bindings: RwLock::new(bindings),
         }))
@@ -173,7 +159,19 @@ impl Exchange {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.clone(),
+            queue: None,
         }
+    }
+
+    /// Where messages go that find no way out of this exchange.
+    pub fn alternate(&self) -> Option<ShortStr> {
+        self.alternate.read().clone()
+    }
+
+    /// Another alternate from now on. What was routed by the old one is stale: the vhost's version
+    /// has to grow.
+    pub(super) fn set_alternate(&self, alternate: Option<ShortStr>) {
+        *self.alternate.write() = alternate;
     }
 
     pub fn is_deleted(&self) -> bool {
@@ -194,7 +192,7 @@ impl Exchange {
     }
 
     /// Adds a binding; answers it, or nothing when it was there already.
-    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Arc<Binding>>, Error> {
+    pub(super) fn bind(&self, binding: Binding) -> Result<Option<Bound>, Error> {
         let mut bindings = self.bindings.write();
         bindings.router.check(&binding)?;
         let place = bindings.place(binding.destination.key(), &binding.key, &binding.arguments);
@@ -206,7 +204,8 @@ impl Exchange {
         here.push(Arc::clone(&binding));
         bindings.count += 1;
         bindings.router.add(&binding);
-        Ok(Some(binding))
+        let recent = bindings.router.recent();
+        Ok(Some(Bound { binding, recent }))
     }
 
     /// Removes a binding; answers it, or nothing when there was none.
@@ -231,13 +230,8 @@ impl Exchange {
 
     /// Calls `visit` for each destination that the message reaches from here; perhaps twice for
     /// one.
-    pub(super) fn route(
-        &self,
-        routing_key: &str,
-        properties: &Properties,
-        visit: &mut dyn FnMut(&Destination),
-    ) {
-        self.bindings.read().router.route(routing_key, properties, visit);
+    pub(super) fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
+        self.bindings.read().router.route(message, visit);
     }
 }
 
@@ -256,12 +250,19 @@ fn alternate_of(name: &ShortStr, arguments: &FieldTable) -> Result<Option<ShortS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::routing_keys::RoutingKeys;
+    use crate::protocol::properties::Properties;
 
     /// A binding to an exchange that is called what its key says.
     pub(super) fn binding_of(key: &str, arguments: FieldTable) -> Arc<Binding> {
-        let key = ShortStr::try_from(key).expect("short");
+        binding_to(key, key, arguments)
+    }
+
+    /// A binding to an exchange of that name.
+    pub(super) fn binding_to(name: &str, key: &str, arguments: FieldTable) -> Arc<Binding> {
+        let short = |text| ShortStr::try_from(text).expect("short");
         let properties = ExchangeProperties {
-            name: key.clone(),
+            name: short(name),
             kind: ExchangeKind::Fanout,
             durable: false,
             auto_delete: false,
@@ -269,6 +270,34 @@ mod tests {
             arguments: FieldTable::default(),
         };
         let destination = Destination::Exchange(Exchange::new(properties).expect("valid"));
-        Arc::new(Binding { source: ShortStr::default(), destination, key, arguments })
+        let (source, key) = (ShortStr::default(), short(key));
+        Arc::new(Binding { source, destination, key, arguments })
+    }
+
+    /// Routes a message with one key.
+    pub(super) fn route(
+        router: &dyn Router,
+        key: &str,
+        properties: &Properties,
+        body: &[u8],
+        visit: &mut dyn FnMut(&Destination),
+    ) {
+        let short = ShortStr::try_from(key).expect("short");
+        let message = Message::small(&ShortStr::default(), &short, properties, body, false);
+        let message = &Arc::new(message);
+        router.route(&Routable { keys: RoutingKeys::only(key), properties, message }, visit);
+    }
+
+    /// The names of the destinations that a message reaches.
+    pub(super) fn routed_to(
+        router: &dyn Router,
+        key: &str,
+        properties: &Properties,
+    ) -> Vec<String> {
+        let mut found = Vec::new();
+        route(router, key, properties, b"", &mut |destination| {
+            found.push(destination.key().1.to_string());
+        });
+        found
     }
 }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 
 /// A node's place in [`Topic::nodes`]; the root has the first.
 type NodeIndex = usize;
@@ -126,10 +126,12 @@ impl Router for Topic {
         }
     }
 
-    fn route(&self, key: &str, _: &Properties, visit: &mut dyn FnMut(&Destination)) {
-        let words: SmallVec<[&str; 16]> = key.split('.').collect();
-        let mut walk = Walk { nodes: &self.nodes, words: &words, seen: HashSet::new(), visit };
-        walk.at(ROOT, 0, false);
+    fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
+        for key in message.keys.iter() {
+            let words: SmallVec<[&str; 16]> = key.split('.').collect();
+            let mut walk = Walk { nodes: &self.nodes, words: &words, seen: HashSet::new(), visit };
+            walk.at(ROOT, 0, false);
+        }
     }
 }
 
@@ -187,7 +189,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::broker::exchange::tests::binding_of;
+    use crate::broker::exchange::tests::{binding_of, routed_to};
+    use crate::protocol::properties::Properties;
     use crate::protocol::table::FieldTable;
 
     fn fits(pattern: &[&str], words: &[&str]) -> bool {
@@ -205,10 +208,7 @@ mod tests {
     }
 
     fn routed(topic: &Topic, key: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        topic.route(key, &Properties::default(), &mut |destination| {
-            found.push(destination.key().1.to_string());
-        });
+        let mut found = routed_to(topic, key, &Properties::default());
         found.sort();
         found.dedup();
         found

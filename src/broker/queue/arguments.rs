@@ -1,11 +1,27 @@
-//! The x-arguments of a queue: checked when it is declared, parsed once into [`QueueOptions`].
+//! The x-arguments of a queue: checked when it is declared. What each one may be is in the table of
+//! [`options`](crate::broker::policy::options); together with policies they become
+//! [`QueueOptions`].
 
 use crate::broker::error::Error;
+use crate::broker::policy::options::{
+    DEAD_LETTER_EXCHANGE, NAME_PREFIX, OPTIONS, OptionRow, Subject,
+};
+use crate::broker::policy::settings::Settings;
+use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 
-/// Ten years in milliseconds, RabbitMQ's bound for every time.
-const TIME_MS_MAX: i64 = 315_360_000_000;
+/// The argument that names the type.
+pub const QUEUE_TYPE: &str = "x-queue-type";
+
+/// What kind of queue it is: what it promises and which arguments it takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum QueueType {
+    #[default]
+    Classic,
+    Quorum,
+    Stream,
+}
 
 /// What a queue does differently because of its arguments and the policies that match it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -82,118 +98,138 @@ pub struct Deduplication {
     pub ttl_ms: Option<u64>,
 }
 
-/// The kinds of value that an argument may have.
-enum Shape {
-    /// An integer of any width, from and to.
-    Integer(i64, i64),
-    Text,
-    OneOf(&'static [&'static str]),
-    Boolean,
-}
+impl QueueType {
+    const ALL: [Self; 3] = [Self::Classic, Self::Quorum, Self::Stream];
 
-/// The arguments that have a meaning: only these are checked and compared. Any other is kept and
-/// shown, as clients expect.
-const KNOWN: &[(&str, Shape)] = &[
-    ("x-dead-letter-exchange", Shape::Text),
-    ("x-dead-letter-routing-key", Shape::Text),
-    ("x-delivery-limit", Shape::Integer(-1, i64::MAX)),
-    ("x-expires", Shape::Integer(1, TIME_MS_MAX)),
-    ("x-max-length", Shape::Integer(0, i64::MAX)),
-    ("x-max-length-bytes", Shape::Integer(0, i64::MAX)),
-    ("x-max-priority", Shape::Integer(0, 255)),
-    ("x-message-ttl", Shape::Integer(0, TIME_MS_MAX)),
-    ("x-overflow", Shape::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
-    ("x-queue-mode", Shape::OneOf(&["default", "lazy"])),
-    ("x-queue-type", Shape::OneOf(&["classic", "quorum"])),
-    ("x-queue-version", Shape::Integer(1, 2)),
-    ("x-single-active-consumer", Shape::Boolean),
-];
-
-/// The arguments in which a queue declared again must agree. The queue type is not among them:
-/// there is one kind of queue, whatever it is called.
-pub const COMPARED: &[&str] = &[
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-delivery-limit",
-    "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-message-ttl",
-    "x-overflow",
-    "x-queue-mode",
-    "x-single-active-consumer",
-];
-
-/// Checks the arguments of the queue `described`.
-pub fn parse(arguments: &FieldTable, described: &str) -> Result<QueueOptions, Error> {
-    for (name, shape) in KNOWN {
-        if let Some(value) = arguments.get(name)
-            && let Some(why) = shape.refuses(value)
-        {
-            return Err(Error::precondition_failed(format!(
-                "invalid arg '{name}' for {described}: {why}"
-            )));
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
         }
     }
-    let options = QueueOptions {
-        dead_letter_exchange: short_text(arguments, "x-dead-letter-exchange", described)?,
-        dead_letter_routing_key: short_text(arguments, "x-dead-letter-routing-key", described)?,
-        single_active_consumer: arguments
-            .get("x-single-active-consumer")
-            .and_then(FieldValue::as_bool)
-            .unwrap_or_default(),
-        ..QueueOptions::default()
-    };
-    if options.dead_letter_routing_key.is_some() && options.dead_letter_exchange.is_none() {
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|queue_type| queue_type.name() == name)
+    }
+
+    /// The type of a queue that was declared with these arguments.
+    pub fn of(arguments: &FieldTable) -> Self {
+        let name = arguments.get(QUEUE_TYPE).and_then(FieldValue::as_str);
+        name.and_then(Self::parse).unwrap_or_default()
+    }
+
+    /// The type that somebody asks for; nothing when the default will do.
+    pub fn asked(arguments: &FieldTable, described: &str) -> Result<Option<Self>, Error> {
+        let Some(value) = arguments.get(QUEUE_TYPE) else { return Ok(None) };
+        let why = match value.as_str() {
+            Some("" | "undefined") => return Ok(None),
+            Some(name) => match Self::parse(name) {
+                Some(Self::Stream) => return Err(not_implemented(described)),
+                Some(queue_type) => return Ok(Some(queue_type)),
+                None => format!("there is no type '{name}', only classic and quorum"),
+            },
+            None => format!("a string is needed, not a {}", value.type_name()),
+        };
+        Err(invalid(QUEUE_TYPE, described, &why))
+    }
+
+    /// The name by which RabbitMQ's error texts call it.
+    fn module(self) -> String {
+        format!("rabbit_{}_queue", self.name())
+    }
+
+    /// Rule: a quorum queue is durable, everybody's, and there until it is deleted.
+    pub fn check_properties(
+        self,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        described: &str,
+    ) -> Result<(), Error> {
+        if self == Self::Classic {
+            return Ok(());
+        }
+        let refused = [
+            (auto_delete, "auto-delete"),
+            (exclusive, "exclusive-owner"),
+            (!durable, "non-durable"),
+        ];
+        match refused.into_iter().find(|(is_so, _)| *is_so) {
+            Some((_, property)) => Err(Error::precondition_failed(format!(
+                "invalid property '{property}' for {described}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Rule: only classic queues are named by the broker.
+    pub fn check_server_named(self) -> Result<(), Error> {
+        if self == Self::Classic {
+            return Ok(());
+        }
+        Err(Error::precondition_failed(format!(
+            "Cannot declare a server-named queue for type {}",
+            self.module()
+        )))
+    }
+}
+
+/// Checks the arguments of the queue `described`. Those without a meaning are kept and shown, as
+/// clients expect.
+pub fn check(
+    arguments: &FieldTable,
+    queue_type: QueueType,
+    described: &str,
+) -> Result<Settings, Error> {
+    let subject = Subject::Queue(queue_type);
+    let given = || OPTIONS.iter().filter_map(|row| Some((row, arguments.get(row.argument)?)));
+    for (row, value) in given().filter(|(row, _)| row.takes(subject)) {
+        if let Err(why) = row.shape.read_field(value) {
+            return Err(invalid(row.argument, described, &why));
+        }
+    }
+    let of_others = |row: &&OptionRow| !row.takes(subject) && !row.takes(Subject::Exchange);
+    if let Some((row, _)) = given().find(|(row, _)| of_others(row)) {
         return Err(Error::precondition_failed(format!(
-            "invalid arg 'x-dead-letter-routing-key' for {described}: routing_key_but_no_dlx_defined"
+            "invalid arg '{}' for {described} of queue type {}",
+            row.argument,
+            queue_type.module()
         )));
     }
-    Ok(options)
-}
-
-impl Shape {
-    fn refuses(&self, value: &FieldValue) -> Option<String> {
-        match self {
-            Self::Integer(low, high) => match value.as_i64() {
-                None => Some(format!("an integer is needed, not a {}", value.type_name())),
-                Some(number) if number < *low => {
-                    Some(format!("{number} is below the minimum of {low}"))
-                }
-                Some(number) if number > *high => {
-                    Some(format!("{number} is above the maximum of {high}"))
-                }
-                Some(_) => None,
-            },
-            Self::Text if value.as_str().is_none() => {
-                Some(format!("a string is needed, not a {}", value.type_name()))
-            }
-            Self::Text => None,
-            Self::OneOf(choices) => match value.as_str() {
-                Some(text) if choices.contains(&text) => None,
-                _ => Some(format!("must be one of {}", choices.join(", "))),
-            },
-            Self::Boolean if value.as_bool().is_none() => {
-                Some(format!("a boolean is needed, not a {}", value.type_name()))
-            }
-            Self::Boolean => None,
-        }
+    let settings = Settings::of_arguments(arguments, subject);
+    if let Some((argument, why)) = settings.contradiction() {
+        return Err(invalid(argument, described, &why));
     }
+    if settings.get("x-dead-letter-routing-key").is_some()
+        && settings.get(DEAD_LETTER_EXCHANGE).is_none()
+    {
+        let why = "routing_key_but_no_dlx_defined";
+        return Err(invalid("x-dead-letter-routing-key", described, why));
+    }
+    Ok(settings)
 }
 
-fn short_text(
-    arguments: &FieldTable,
-    name: &str,
+/// Takes out what a name that the broker makes begins with.
+pub fn take_name_prefix(
+    arguments: &mut FieldTable,
     described: &str,
 ) -> Result<Option<ShortStr>, Error> {
-    let Some(text) = arguments.get(name).and_then(FieldValue::as_str) else { return Ok(None) };
-    ShortStr::try_from(text).map(Some).map_err(|_| {
-        Error::precondition_failed(format!(
-            "invalid arg '{name}' for {described}: longer than {} bytes",
-            ShortStr::MAX_LEN
-        ))
-    })
+    let Some(value) = arguments.remove(NAME_PREFIX.argument) else { return Ok(None) };
+    let read = NAME_PREFIX.shape.read_field(&value);
+    let prefix = read.map_err(|why| invalid(NAME_PREFIX.argument, described, &why))?;
+    Ok(prefix.text().cloned())
+}
+
+fn invalid(argument: &str, described: &str, why: &str) -> Error {
+    Error::precondition_failed(format!("invalid arg '{argument}' for {described}: {why}"))
+}
+
+fn not_implemented(described: &str) -> Error {
+    Error::new(
+        ReplyCode::NotImplemented,
+        format!("{described}: there are no queues of type stream; use classic or quorum"),
+    )
 }
 
 #[cfg(test)]
@@ -202,9 +238,19 @@ mod tests {
 
     use super::*;
 
-    fn declare(name: &'static str, value: FieldValue) -> Result<QueueOptions, String> {
+    fn declare_as(
+        queue_type: QueueType,
+        name: &'static str,
+        value: FieldValue,
+    ) -> Result<QueueOptions, String> {
         let arguments = FieldTable::from_iter([(ShortStr::from_static(name), value)]);
-        parse(&arguments, "queue 'q' in vhost '/'").map_err(|error| error.text)
+        let settings = check(&arguments, queue_type, "queue 'q' in vhost '/'");
+        let settings = settings.map_err(|error| error.text)?;
+        Ok(settings.in_force(&Settings::default(), queue_type))
+    }
+
+    fn declare(name: &'static str, value: FieldValue) -> Result<QueueOptions, String> {
+        declare_as(QueueType::Classic, name, value)
     }
 
     fn text(text: &'static str) -> FieldValue {
@@ -237,5 +283,43 @@ mod tests {
     fn the_empty_dead_letter_exchange_is_the_default_one() {
         let options = declare("x-dead-letter-exchange", text("")).expect("valid");
         assert_eq!(options.dead_letter_exchange, Some(ShortStr::default()));
+    }
+
+    #[test]
+    fn an_argument_of_another_type_is_refused_and_an_unknown_one_is_not() {
+        let refused = declare_as(QueueType::Quorum, "x-max-priority", FieldValue::I8(5));
+        let expected = "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type \
+                        rabbit_quorum_queue";
+        assert_eq!(refused, Err(expected.to_owned()));
+        assert!(declare("x-max-age", text("7D")).is_err());
+        assert!(declare("x-anything", FieldValue::Void).is_ok());
+    }
+
+    #[test]
+    fn only_quorum_queues_have_a_delivery_limit_of_their_own() {
+        let limit = |queue_type, value| {
+            let name = "x-delivery-limit";
+            declare_as(queue_type, name, FieldValue::I32(value))
+                .map(|options| options.delivery_limit)
+        };
+        let plain = |queue_type| {
+            let options = declare_as(queue_type, "x-anything", FieldValue::Void);
+            options.map(|options| options.delivery_limit)
+        };
+        assert_eq!(plain(QueueType::Classic), Ok(None));
+        assert_eq!(plain(QueueType::Quorum), Ok(Some(20)));
+        assert_eq!(limit(QueueType::Quorum, 5), Ok(Some(5)));
+        assert_eq!(limit(QueueType::Quorum, -1), Ok(None));
+        assert_eq!(limit(QueueType::Classic, 3), Ok(Some(3)));
+    }
+
+    #[test]
+    fn a_quorum_queue_drops_its_head_instead_of_refusing_with_a_dead_letter() {
+        let overflow = |queue_type| {
+            let options = declare_as(queue_type, "x-overflow", text("reject-publish-dlx"));
+            options.map(|options| options.overflow)
+        };
+        assert_eq!(overflow(QueueType::Classic), Ok(Overflow::RejectPublishDlx));
+        assert_eq!(overflow(QueueType::Quorum), Ok(Overflow::DropHead));
     }
 }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
-use super::Queue;
-use super::state::Entry;
+use super::{Entry, Queue};
 use crate::broker::ConnectionId;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -257,6 +256,31 @@ impl Consumers {
             }
             return self.slots.get(&id).map(|slot| &slot.consumer);
         }
+    }
+
+    /// Takes the credit of this consumer for the next message, with a body of `bytes`, if it can
+    /// have it.
+    pub fn pick_this(&mut self, id: u64, bytes: u64) -> Option<&Arc<Consumer>> {
+        let slot = self.slots.get_mut(&id).filter(|slot| slot.willing)?;
+        let takes = slot.has_credit() && slot.consumer.lane.reserve(bytes, &slot.consumer);
+        if takes && !slot.consumer.no_ack {
+            slot.unacked += 1;
+        }
+        if !takes || !slot.has_credit() {
+            slot.willing = false;
+            let priority = slot.consumer.priority;
+            self.leave_ring(priority, id);
+        }
+        self.slots.get(&id).filter(|_| takes).map(|slot| &slot.consumer)
+    }
+
+    /// Whether somebody may be able to take a message.
+    pub fn has_willing(&self) -> bool {
+        self.willing.values().any(|level| !level.is_empty())
+    }
+
+    pub fn contains(&self, id: u64) -> bool {
+        self.slots.contains_key(&id)
     }
 
     /// How many messages the willing could take now by their own limits; bounded, for the delivery

@@ -3,36 +3,57 @@
 //! Owner of its messages and consumers, under one short lock that is never held over a wait.
 //! Whoever brings a message, credit or room delivers in the same step: there is no task to wake.
 //! Lock order: queue, then a connection's outbox, then the store's door. No queue's lock is taken
-//! while another's is held.
+//! while another's is held: a message that has to go to another queue leaves by [`Changes`].
+//!
+//! Messages come in by `arrival.rs`, go out by `delivery.rs` and come back by `settlement.rs`; what
+//! happens because it is time is in `aging.rs`.
 
+mod aging;
 pub mod arguments;
+mod arrival;
 pub mod consumers;
+mod delivery;
+pub mod entry;
+mod groups;
+mod lane;
+mod levels;
 mod mark;
 pub mod memory;
+mod schedule;
+mod seen;
+mod settlement;
 pub mod state;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
-use smallvec::SmallVec;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
 pub use consumers::{Consumer, Lane};
-pub use state::Entry;
+pub use delivery::Got;
+pub use entry::{ENTRY_COST, Entry, Place};
+pub use lane::{Next, Wanted};
+pub use settlement::Return;
 
+use self::arguments::Overflow;
 use self::consumers::Consumers;
+use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
-use self::state::{Next, State};
+use self::seen::Seen;
+use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
 use crate::broker::error::Error;
+use crate::broker::timers::{Timers, now_ms};
+use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record, Seq, Settled, ranges_of};
-use crate::store::{Epoch, Page, RecoveredQueue, Store};
+use crate::store::record::{QueueId, Record};
+use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
 #[derive(Debug, Clone)]
@@ -45,6 +66,19 @@ pub struct QueueProperties {
     /// The connection that owns it, if it is exclusive.
     pub exclusive_to: Option<ConnectionId>,
     pub arguments: FieldTable,
+    /// The levels are from 0 to this one; the log keeps each under an id of its own.
+    pub levels: u8,
+    /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
+    /// deduplication has seen.
+    pub own_of: Option<ShortStr>,
+}
+
+/// What all queues of a broker share.
+pub struct Surroundings {
+    pub epoch: Epoch,
+    pub store: Arc<dyn Store>,
+    pub memory: Arc<QueueMemory>,
+    pub timers: Arc<Timers>,
 }
 
 /// Counts of the moment.
@@ -54,22 +88,24 @@ pub struct QueueStatus {
     pub unacked: usize,
     pub ready_bytes: u64,
     pub consumers: usize,
+    /// Messages that wait for their time.
+    pub delayed: usize,
+    /// When the next of them is due, in milliseconds since 1970.
+    pub next_due_ms: Option<u64>,
 }
 
-/// A message that basic.get took.
-#[derive(Debug)]
-pub struct Got {
-    pub entry: Entry,
-    /// Ready messages that are left.
-    pub remaining: usize,
-}
+/// The queue may refuse a message.
+const REFUSES: u8 = 1;
+
+/// The queue looks at the time when a message came.
+const LOOKS_AT_TIMES: u8 = 2;
 
 pub struct Queue {
     pub properties: QueueProperties,
-    /// What is in force of its arguments and policies.
-    options: RwLock<Arc<QueueOptions>>,
-    store: Arc<dyn Store>,
-    memory: Arc<QueueMemory>,
+    around: Arc<Surroundings>,
+    vhost: Weak<Vhost>,
+    /// What publishers have to know of the options.
+    traits: AtomicU8,
     inner: Mutex<Inner>,
     /// Rung when a delivery mark was answered or messages were read back.
     came_nearer: Notify,
@@ -80,24 +116,41 @@ struct Inner {
     /// What of the queues' memory its messages use.
     part: Part,
     consumers: Consumers,
+    /// Where messages that agree in a header go out together.
+    groups: Option<Box<Groups>>,
+    seen: Seen,
+    /// What is in force of its arguments and policies.
+    options: Arc<QueueOptions>,
+    /// There may be messages that die of age.
+    ages: bool,
+    /// The time that the queue has told to the timers.
+    alarm_ms: Option<u64>,
+    /// When somebody used it last, where it expires.
+    used_ms: u64,
     deleted: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
 }
 
-/// Stored messages that left the queue for good.
-#[derive(Default)]
-struct Gone {
-    seqs: SmallVec<[Seq; 8]>,
-    bytes: u64,
-}
-
-impl Gone {
-    fn add(&mut self, entry: &Entry) {
-        if entry.stored {
-            self.seqs.push(entry.seq);
-            self.bytes += entry.message.body_len();
+impl Inner {
+    /// Another header tells groups apart from now on, or none.
+    fn set_groups(&mut self, header: Option<ShortStr>) {
+        if self.groups.as_ref().map(|groups| groups.header()) != header.as_ref() {
+            self.put_back_aside();
+            self.groups = header.map(|header| Box::new(Groups::new(header)));
         }
+    }
+
+    /// What stands aside for consumers goes back to its place.
+    fn put_back_aside(&mut self) {
+        let aside = self.groups.as_mut().map(|groups| groups.drain_aside());
+        aside.into_iter().flatten().for_each(|entry| self.state.put_back_aside(entry));
+    }
+
+    /// A consumer is gone: what stands aside for it can go to others.
+    fn forget_groups_of(&mut self, consumer: u64) {
+        let aside = self.groups.as_mut().map(|groups| groups.consumer_left(consumer));
+        aside.into_iter().flatten().for_each(|entry| self.state.put_back_aside(entry));
     }
 }
 
@@ -111,34 +164,91 @@ impl Queue {
     pub fn new(
         properties: QueueProperties,
         options: QueueOptions,
-        epoch: Epoch,
-        store: Arc<dyn Store>,
-        memory: Arc<QueueMemory>,
+        around: Arc<Surroundings>,
+        vhost: Weak<Vhost>,
     ) -> Arc<Self> {
-        let mut state = State::new(epoch);
+        let mut state = State::new(around.epoch);
         Part::begin(&mut state);
-        let mut consumers = Consumers::default();
-        consumers.set_single_active(options.single_active_consumer);
-        let inner =
-            Inner { state, part: Part::default(), consumers, deleted: false, failed: false };
+        let inner = Inner {
+            state,
+            part: Part::default(),
+            consumers: Consumers::default(),
+            groups: None,
+            seen: Seen::default(),
+            options: Arc::default(),
+            ages: false,
+            alarm_ms: None,
+            used_ms: 0,
+            deleted: false,
+            failed: false,
+        };
         let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
-        let options = RwLock::new(Arc::new(options));
-        Arc::new(Self { properties, options, store, memory, inner, came_nearer })
+        let traits = AtomicU8::new(0);
+        let queue = Arc::new(Self { properties, around, vhost, traits, inner, came_nearer });
+        queue.set_options(options);
+        queue
+    }
+
+    /// Puts in what the last run left of a level. Only for a queue that nobody has seen yet.
+    pub fn restore(&self, level: u8, left: &RecoveredQueue) {
+        let mut inner = self.inner.lock();
+        inner.ages |= left.count > 0;
+        if level == 0 {
+            inner.seen = Seen::restore(&left.seen);
+        }
+        inner.state.restore(level, left);
+    }
+
+    /// Begins to look after what the last run left.
+    pub(in crate::broker) fn begin(self: &Arc<Self>) {
+        let mut batch = Changes::default();
+        self.tidy(&mut self.inner.lock(), &mut batch);
+        self.append(batch);
     }
 
     /// What is in force of its arguments and policies.
     pub fn options(&self) -> Arc<QueueOptions> {
-        Arc::clone(&self.options.read())
+        Arc::clone(&self.inner.lock().options)
     }
 
-    /// Other policies match the queue from now on.
-    pub fn set_options(&self, options: QueueOptions) {
-        *self.options.write() = Arc::new(options);
+    /// Other options are in force from now on: what they forbid goes at once.
+    pub fn set_options(self: &Arc<Self>, options: QueueOptions) {
+        let is_own = self.properties.own_of.is_some();
+        let deduplicates = options.deduplication.is_some() && !is_own;
+        let refuses = options.overflow != Overflow::DropHead || deduplicates;
+        let ages = options.message_ttl_ms.is_some() || is_own;
+        let refuses = if refuses { REFUSES } else { 0 };
+        self.traits.store(refuses | if ages { LOOKS_AT_TIMES } else { 0 }, Ordering::Release);
+        let mut batch = Changes::default();
+        {
+            let mut inner = self.inner.lock();
+            inner.consumers.set_single_active(options.single_active_consumer);
+            inner.set_groups(options.group_header.clone());
+            inner.options = Arc::new(options);
+            inner.used_ms = now_ms();
+            self.deliver_ready(&mut inner, &mut batch);
+        }
+        self.append(batch);
     }
 
-    /// Puts in what the last run left. Only for a queue that nobody has seen yet.
-    pub fn restore(&self, left: &RecoveredQueue) {
-        self.inner.lock().state.restore(left);
+    /// Whether a message may come back from it: it has to be asked about each.
+    pub fn may_refuse(&self) -> bool {
+        self.traits.load(Ordering::Acquire) & REFUSES != 0
+    }
+
+    /// Whether messages have to bring the time of their arrival.
+    pub fn looks_at_times(&self) -> bool {
+        self.traits.load(Ordering::Acquire) & LOOKS_AT_TIMES != 0
+    }
+
+    /// The vhost that it is in, unless that is gone.
+    pub fn vhost(&self) -> Option<Arc<Vhost>> {
+        self.vhost.upgrade()
+    }
+
+    /// The id under which the log keeps a level.
+    pub fn id_of(&self, level: u8) -> QueueId {
+        QueueId(self.properties.id.0 + u64::from(level))
     }
 
     pub fn name(&self) -> &ShortStr {
@@ -175,123 +285,19 @@ impl Queue {
             unacked: inner.state.unacked_count(),
             ready_bytes: inner.state.ready_bytes(),
             consumers: inner.consumers.len(),
+            delayed: inner.state.delayed_count(),
+            next_due_ms: inner.state.next_due_ms(),
         }
+    }
+
+    /// Somebody has declared it again.
+    pub fn touch(&self) {
+        self.inner.lock().used_ms = now_ms();
     }
 
     /// Whether the log keeps this message for this queue.
     pub fn stores(&self, message: &Message) -> bool {
         self.properties.durable && message.is_persistent()
-    }
-
-    /// Adds messages in order and delivers what can be delivered. Answers the first one's sequence
-    /// number (the others follow without a gap), or nothing when the queue is gone. What the log
-    /// has to know beside the messages themselves is added to `batch`, which must bring them, too.
-    pub fn enqueue(
-        self: &Arc<Self>,
-        messages: &[Arc<Message>],
-        batch: &mut Changes,
-    ) -> Option<Seq> {
-        let mut inner = self.inner.lock();
-        if inner.deleted {
-            return None;
-        }
-        let first = inner.state.next_seq();
-        let mut waits = false;
-        for message in messages {
-            let stored = self.stores(message);
-            waits |= inner.state.enqueue(Arc::clone(message), stored);
-        }
-        if waits {
-            batch.arrived(self, first, Seq(inner.state.next_seq().0 - 1));
-        }
-        self.deliver_ready(&mut inner, first, batch);
-        Some(first)
-    }
-
-    /// Messages came back for good (basic.ack). Answers how many were out.
-    pub fn ack(self: &Arc<Self>, seqs: &[Seq], batch: &mut Changes) -> usize {
-        let mut inner = self.inner.lock();
-        let mut count = 0;
-        let mut gone = Gone::default();
-        for seq in seqs {
-            let Some((entry, consumer)) = inner.state.settle(*seq) else { continue };
-            count += 1;
-            inner.consumers.give_back_credit(consumer);
-            gone.add(&entry);
-        }
-        self.note_settled(&inner.state, gone, batch);
-        self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
-        count
-    }
-
-    /// Takes a message back that its consumer refused, to be moved elsewhere. The queue has settled
-    /// it; the log is told by the caller.
-    pub fn take_back(self: &Arc<Self>, seq: Seq, batch: &mut Changes) -> Option<Entry> {
-        let mut inner = self.inner.lock();
-        let (entry, consumer) = inner.state.settle(seq)?;
-        inner.consumers.give_back_credit(consumer);
-        self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
-        Some(entry)
-    }
-
-    /// Messages came back to be delivered again, each to its old place.
-    pub fn requeue(self: &Arc<Self>, seqs: impl IntoIterator<Item = Seq>, batch: &mut Changes) {
-        let mut inner = self.inner.lock();
-        for seq in seqs {
-            if let Some(consumer) = inner.state.requeue(seq) {
-                inner.consumers.give_back_credit(consumer);
-            }
-        }
-        self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
-    }
-
-    /// Takes one message for basic.get. Waits for the delivery mark where one is needed.
-    pub async fn get(
-        self: &Arc<Self>,
-        no_ack: bool,
-        batch: &mut Changes,
-    ) -> Result<Option<Got>, Error> {
-        if self.options().single_active_consumer {
-            return Err(Error::resource_locked(format!(
-                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
-                 queues with single active consumer",
-                self.described()
-            )));
-        }
-        loop {
-            let mut came_nearer = std::pin::pin!(self.came_nearer.notified());
-            came_nearer.as_mut().enable();
-            {
-                let mut inner = self.inner.lock();
-                match inner.state.peek(Seq(u64::MAX)) {
-                    Next::Empty => return Ok(None),
-                    Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
-                    Next::Unmarked if inner.failed => return Err(self.store_failed()),
-                    Next::Unreadable => return Err(self.store_failed()),
-                    Next::Unmarked => self.ask_mark(&mut inner, 1),
-                    Next::Paged => self.ask_read(&mut inner),
-                }
-            }
-            came_nearer.await;
-        }
-    }
-
-    fn take_one(&self, inner: &mut Inner, no_ack: bool, batch: &mut Changes) -> Option<Got> {
-        let entry = inner.state.take(0, no_ack)?;
-        if no_ack {
-            let mut gone = Gone::default();
-            gone.add(&entry);
-            self.note_settled(&inner.state, gone, batch);
-        }
-        self.tell_memory(inner);
-        Some(Got { entry, remaining: inner.state.ready_count() })
-    }
-
-    fn store_failed(&self) -> Error {
-        Error::new(
-            crate::protocol::reply::ReplyCode::InternalError,
-            format!("{} cannot be read: its store has failed", self.described()),
-        )
     }
 
     /// Adds a consumer. `announce` runs when it is certain that there will be one and before the
@@ -312,7 +318,7 @@ impl Queue {
         }
         announce();
         inner.consumers.add(consumer);
-        self.deliver_ready(&mut inner, Seq(u64::MAX), batch);
+        self.deliver_ready(&mut inner, batch);
         Ok(())
     }
 
@@ -322,8 +328,10 @@ impl Queue {
         let is_unused = {
             let mut inner = self.inner.lock();
             let was_there = inner.consumers.remove(id).is_some();
+            inner.forget_groups_of(id);
+            inner.used_ms = now_ms();
             // Another one may have become the single active consumer.
-            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
+            self.deliver_ready(&mut inner, &mut batch);
             was_there && inner.consumers.is_empty() && self.properties.auto_delete && !inner.deleted
         };
         self.append(batch);
@@ -336,18 +344,22 @@ impl Queue {
         {
             let mut inner = self.inner.lock();
             inner.consumers.wake(consumer);
-            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
+            self.deliver_ready(&mut inner, &mut batch);
         }
         self.append(batch);
     }
 
-    /// Drops the ready messages. Answers how many; `batch` gets what the log has to know.
+    /// Drops the ready and the delayed messages. Answers how many; `batch` gets what the log has to
+    /// know.
     pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
-        let (count, ranges, bytes) = inner.state.purge();
+        inner.put_back_aside();
+        let (count, levels) = inner.state.purge();
         self.tell_memory(&mut inner);
         if self.properties.durable {
-            batch.push(Record::Purge { queue: self.properties.id, ranges, bytes });
+            for Purged { level, ranges, bytes } in levels {
+                batch.push(Record::Purge { queue: self.id_of(level), ranges, bytes });
+            }
         }
         count
     }
@@ -369,6 +381,7 @@ impl Queue {
         inner.deleted = true;
         let count = inner.state.ready_count();
         inner.state = State::new(Epoch(0));
+        inner.groups = None;
         self.tell_memory(&mut inner);
         Ok((count, inner.consumers.drain()))
     }
@@ -377,138 +390,20 @@ impl Queue {
         self.inner.lock().deleted
     }
 
-    /// Gives ready messages to willing consumers. Messages from `fresh_from` on are brought to the
-    /// log by `batch` itself, so that their delivery mark goes with them.
-    fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, fresh_from: Seq, batch: &mut Changes) {
-        let mut deliveries: SmallVec<[(Arc<Consumer>, Vec<Entry>); 1]> = SmallVec::new();
-        let mut mark = None;
-        let mut gone = Gone::default();
-        loop {
-            match inner.state.peek(fresh_from) {
-                Next::Ready => {}
-                Next::Empty | Next::Paged | Next::Unreadable => break,
-                Next::Unmarked => {
-                    let wanted = inner.consumers.credit();
-                    if wanted > 0 && !inner.failed {
-                        self.ask_mark(inner, wanted);
-                    }
-                    break;
-                }
-            }
-            let Some(consumer) = inner.consumers.pick(inner.state.next_len()) else { break };
-            let Some(entry) = inner.state.take(consumer.id, consumer.no_ack) else { break };
-            if entry.stored && entry.seq >= fresh_from {
-                mark = Some(entry.seq);
-            }
-            if consumer.no_ack {
-                gone.add(&entry);
-            }
-            match deliveries.iter_mut().rev().find(|(other, _)| other.id == consumer.id) {
-                Some((_, entries)) => entries.push(entry),
-                None => deliveries.push((Arc::clone(consumer), vec![entry])),
-            }
-        }
-        if let Some(upto) = mark {
-            inner.state.mark_with_batch(upto);
-            batch.push(Record::DeliverMark { queue: self.properties.id, upto });
-        }
-        self.note_settled(&inner.state, gone, batch);
-        for (consumer, entries) in deliveries {
-            Arc::clone(&consumer.lane).deliver(&consumer, entries);
-        }
-        if !inner.consumers.is_empty() {
-            self.ask_read(inner);
-        }
-        self.tell_memory(inner);
-    }
-
     /// Tells what the head costs, and learns what it may.
     fn tell_memory(&self, inner: &mut Inner) {
         let Inner { part, state, .. } = inner;
-        part.tell(&self.memory, state);
-    }
-
-    /// Tells the log which stored messages are gone.
-    fn note_settled(&self, state: &State, gone: Gone, batch: &mut Changes) {
-        let Gone { mut seqs, bytes } = gone;
-        if seqs.is_empty() {
-            return;
-        }
-        seqs.sort_unstable();
-        let settled = Settled { seqs: ranges_of(&seqs), bytes, through: state.settled_through() };
-        batch.push(Record::Settle { queue: self.properties.id, settled });
-    }
-
-    /// Has a delivery mark written and delivers on once it is on disk.
-    fn ask_mark(self: &Arc<Self>, inner: &mut Inner, wanted: u64) {
-        let Some(upto) = inner.state.ask_mark(wanted) else { return };
-        let queue = Arc::downgrade(self);
-        let record = Record::DeliverMark { queue: self.properties.id, upto };
-        let answered = move |outcome: Result<_, _>| {
-            if let Some(queue) = queue.upgrade() {
-                queue.on_mark_answered(outcome.is_ok());
-            }
-        };
-        self.store.append(vec![record], Some(Box::new(answered)));
-    }
-
-    /// Has messages read back, if the head runs dry, and delivers on once they are there.
-    fn ask_read(self: &Arc<Self>, inner: &mut Inner) {
-        let Some(wanted) = inner.state.ask_read() else { return };
-        let queue = Arc::downgrade(self);
-        let on_read = move |page| {
-            if let Some(queue) = queue.upgrade() {
-                queue.on_read(wanted.round, page);
-            }
-        };
-        self.store.read(self.properties.id, wanted.from, wanted.limit, Box::new(on_read));
-    }
-
-    fn on_read(self: &Arc<Self>, round: u64, page: Page) {
-        let mut batch = Changes::default();
-        let lost = {
-            let mut inner = self.inner.lock();
-            let lost = inner.state.read(round, page);
-            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
-            lost
-        };
-        if lost > 0 {
-            tracing::error!(
-                queue = %self.name(),
-                vhost = %self.properties.vhost,
-                messages = lost,
-                "messages of a queue can't be read: it goes on without them"
-            );
-        }
-        self.came_nearer.notify_waiters();
-        self.append(batch);
-    }
-
-    /// New messages are on disk: those of a long queue leave the memory.
-    pub(in crate::broker) fn on_disk(&self, first: Seq, last: Seq) {
-        self.inner.lock().state.on_disk(first, last);
-    }
-
-    fn on_mark_answered(self: &Arc<Self>, written: bool) {
-        let mut batch = Changes::default();
-        {
-            let mut inner = self.inner.lock();
-            inner.failed |= !written;
-            inner.state.mark_answered(written);
-            self.deliver_ready(&mut inner, Seq(u64::MAX), &mut batch);
-        }
-        self.came_nearer.notify_waiters();
-        self.append(batch);
+        part.tell(&self.around.memory, state);
     }
 
     /// Appends what nobody waits for.
     pub fn append(&self, batch: Changes) {
-        batch.append(&*self.store, None);
+        batch.append(&*self.around.store, None);
     }
 
     /// For tests and for displays: the consumers of the moment.
     pub fn consumers(&self) -> Vec<Arc<Consumer>> {
-        let inner: MutexGuard<'_, Inner> = self.inner.lock();
+        let inner = self.inner.lock();
         inner.consumers.iter().cloned().collect()
     }
 }

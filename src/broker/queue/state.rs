@@ -1,170 +1,137 @@
-//! One queue's memory: which messages are ready, which are out with a consumer, in what order.
+//! One queue's memory: which messages are ready, which are out with a consumer, which wait for
+//! their time, in what order.
 //!
-//! Pure: no tasks, no locks, no disk, no clock. Effects go out as values. Owned by the queue
-//! (`queue/mod.rs`), which is the only caller.
-//!
-//! ```text
-//!            enqueue            take               settle
-//!   (new) ───────────▶ ready ──────────▶ unacked ──────────▶ (gone)
-//!                        ▲                  │
-//!                        └──── requeue ─────┘
-//! ```
-//!
-//! Ready messages stand in four places, from the next to be taken to the newest:
+//! Pure: no tasks, no locks, no disk, no clock. Effects go out as values, times come in as numbers.
+//! Owned by the queue (`queue/mod.rs`), which is the only caller.
 //!
 //! ```text
-//!   returned │ head: in memory │ cold: ranges that are on disk only │ tail: on its way to the disk
+//!            enqueue            take                settle
+//!   (new) ──────┬────▶ ready ──────────▶ unacked ──────────▶ (gone)
+//!               │        ▲  ▲               │
+//!   enqueue_    │        │  └── put_back ───┤
+//!   delayed     ▼        │                  │ delay
+//!            delayed ────┴── take_due ◀─────┘
 //! ```
 //!
-//! Invariants: a sequence number is in exactly one of these and `unacked`; every number in a place
-//! is smaller than every number in the next, because only what was taken can come back and what is
-//! taken is always the smallest. Only a stored message that is known to be on disk is paged out;
-//! one that isn't stored stands in `cold` itself.
+//! Ready messages stand in lanes, one for each priority (`lane.rs`), and the highest lane that has
+//! any is served. Delayed ones stand in the schedule (`schedule.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::mark::Mark;
-use crate::broker::outstanding::Outstanding;
+use smallvec::SmallVec;
+
+use super::entry::{Entry, Place};
+use super::lane::{Lane, Next, Wanted};
+use super::levels::Levels;
+use super::schedule::{Due, Schedule};
 use crate::protocol::message::Message;
-use crate::store::record::{Ranges, Seq, SeqRange};
-use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
+use crate::store::record::{Note, Ranges, Seq};
+use crate::store::{Epoch, Page, RecoveredQueue};
 
-/// So many messages may cost four times what the head may otherwise: large ones that a consumer's
-/// prefetch will take in a moment aren't worth the way to the disk and back.
-const HEAD_COUNT: usize = 256;
-
-/// What a ready message in memory is taken to cost beside its body: the message, its allocations,
-/// its place in the queue. Measured.
-pub const ENTRY_COST: u64 = 400;
-
-/// A message in a queue.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub seq: Seq,
-    pub message: Arc<Message>,
-    pub redelivered: bool,
-    /// Whether the log holds it in this queue, so that its end must be noted there.
-    pub stored: bool,
-}
-
-/// A message that is out, and the consumer that has it (0 for basic.get, which has none).
-#[derive(Debug)]
-struct Unacked {
-    entry: Entry,
-    consumer: u64,
-}
-
-/// Messages that are on disk only; all that live there with numbers from `first` to `last`.
-#[derive(Debug)]
-struct Paged {
-    first: Seq,
-    last: Seq,
-    count: u64,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-enum Cold {
-    Entry(Entry),
-    Paged(Box<Paged>),
-}
-
-#[derive(Debug)]
-struct Newest {
-    entry: Entry,
-    on_disk: bool,
-}
-
-/// What [`State::peek`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// [`State::take`] will hand out a message.
-    Ready,
-    Empty,
-    /// The next message waits for a delivery mark.
-    Unmarked,
-    /// The next message is on disk only.
-    Paged,
-    /// And it can't be read from there.
-    Unreadable,
-}
-
-/// A batch of messages to be read back.
+/// What was done with a message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    pub from: Seq,
-    pub limit: ReadLimit,
-    /// Tells an answer that came too late, after a purge.
-    pub round: u64,
+pub struct Enqueued {
+    pub place: Place,
+    /// The message can leave the memory when it is on disk ([`State::on_disk`]).
+    pub waits: bool,
+}
+
+/// What a purge has done to one level.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Purged {
+    pub level: u8,
+    /// The numbers that are gone now.
+    pub ranges: Ranges,
+    /// Bytes of the bodies of those that the log holds.
+    pub bytes: u64,
 }
 
 /// A queue's messages.
 #[derive(Debug)]
 pub struct State {
-    returned: BTreeMap<Seq, Entry>,
-    head: VecDeque<Entry>,
-    cold: VecDeque<Cold>,
-    tail: VecDeque<Newest>,
-    unacked: Outstanding<Unacked>,
-    next_seq: Seq,
-    /// Messages in `cold`, in memory or not.
-    cold_count: u64,
+    epoch: Epoch,
+    /// By level; those that never had a message are not made.
+    lanes: Vec<Lane>,
+    /// The lanes that have ready messages.
+    filled: Levels,
+    ready: usize,
+    /// Bytes of the bodies of ready messages.
     ready_bytes: u64,
-    /// What the stored messages in `head` cost.
-    head_cost: u64,
-    /// Where `head` ends when there is more, by what it costs.
+    unacked: usize,
+    /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
+    aside: usize,
+    schedule: Schedule,
+    /// Messages that were due and are being read from the disk.
+    due_reading: u64,
+    /// Tells an answer that came too late, after a purge.
+    due_round: u64,
+    /// What the log remembers of messages that have not been read back yet.
+    notes: BTreeMap<Place, Note>,
     head_max: u64,
-    /// Messages up to here were there when the broker started, and may have been delivered before.
-    redelivered_upto: Seq,
-    mark: Mark,
-    /// Up to here what is asked for will be read back.
-    reading: Option<Seq>,
-    read_round: u64,
-    unreadable: bool,
 }
 
 impl State {
     /// A queue without messages. Sequence numbers start at the epoch's first.
     pub fn new(epoch: Epoch) -> Self {
         Self {
-            returned: BTreeMap::new(),
-            head: VecDeque::new(),
-            cold: VecDeque::new(),
-            tail: VecDeque::new(),
-            unacked: Outstanding::default(),
-            next_seq: Seq(u64::from(epoch.0) << 40 | 1),
-            cold_count: 0,
+            epoch,
+            lanes: vec![Lane::new(0, epoch)],
+            filled: Levels::default(),
+            ready: 0,
             ready_bytes: 0,
-            head_cost: 0,
+            unacked: 0,
+            aside: 0,
+            schedule: Schedule::default(),
+            due_reading: 0,
+            due_round: 0,
+            notes: BTreeMap::new(),
             head_max: u64::MAX,
-            redelivered_upto: Seq(0),
-            mark: Mark::default(),
-            reading: None,
-            read_round: 0,
-            unreadable: false,
         }
     }
 
-    /// Puts in what the last run left.
-    pub fn restore(&mut self, left: &RecoveredQueue) {
-        self.mark.reach(left.delivered_upto);
-        self.redelivered_upto = left.delivered_upto;
-        if left.count > 0 {
-            let RecoveredQueue { first, last, count, bytes, .. } = *left;
-            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, count, bytes })));
-            self.cold_count += count;
-            self.ready_bytes += bytes;
+    /// Puts in what the last run left of a level.
+    pub fn restore(&mut self, level: u8, left: &RecoveredQueue) {
+        self.lane(level).restore(left);
+        self.ready += usize::try_from(left.count).unwrap_or(usize::MAX);
+        self.ready_bytes += left.bytes;
+        let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
+        self.notes.extend(notes);
+        self.note_filled(level);
+    }
+
+    fn lane(&mut self, level: u8) -> &mut Lane {
+        let index = usize::from(level);
+        while self.lanes.len() <= index {
+            let next = u8::try_from(self.lanes.len()).unwrap_or(u8::MAX);
+            let mut lane = Lane::new(next, self.epoch);
+            lane.set_head_max(self.head_max);
+            self.lanes.push(lane);
         }
+        &mut self.lanes[index]
+    }
+
+    fn note_filled(&mut self, level: u8) {
+        let is_filled = self.lanes.get(usize::from(level)).is_some_and(|lane| !lane.is_empty());
+        self.filled.set(level, is_filled);
     }
 
     pub fn ready_count(&self) -> usize {
-        let in_memory = self.returned.len() + self.head.len() + self.tail.len();
-        in_memory + usize::try_from(self.cold_count).unwrap_or(usize::MAX)
+        self.ready
     }
 
     pub fn unacked_count(&self) -> usize {
-        self.unacked.len()
+        self.unacked
+    }
+
+    /// Messages that wait for their time.
+    pub fn delayed_count(&self) -> usize {
+        self.schedule.len()
+    }
+
+    /// When the next of them is due, in milliseconds since 1970.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.schedule.next_due_ms()
     }
 
     /// Body bytes of the ready messages.
@@ -172,299 +139,257 @@ impl State {
         self.ready_bytes
     }
 
-    /// What the stored messages at the head cost.
+    /// What the stored messages at the heads of the lanes cost.
     pub fn head_cost(&self) -> u64 {
-        self.head_cost
+        self.lanes.iter().map(Lane::head_cost).sum()
     }
 
-    /// Sets what the stored messages at the head may cost before more of them are paged out.
+    /// Sets what the stored messages at the head of a lane may cost before more of them are paged
+    /// out.
     pub fn set_head_max(&mut self, max: u64) {
-        self.head_max = max.max(1);
+        self.head_max = max;
+        self.lanes.iter_mut().for_each(|lane| lane.set_head_max(max));
     }
 
-    /// The number the next enqueued message will get.
-    pub fn next_seq(&self) -> Seq {
-        self.next_seq
-    }
-
-    /// Adds a message at the end. Answers whether it is one of those that may be paged out when
-    /// they are on disk ([`State::on_disk`]).
-    pub fn enqueue(&mut self, message: Arc<Message>, stored: bool) -> bool {
-        let seq = self.next_seq;
-        self.next_seq = Seq(seq.0 + 1);
+    /// Adds a message at the end of its level.
+    pub fn enqueue(&mut self, level: u8, message: Arc<Message>, stored: bool) -> Enqueued {
+        self.ready += 1;
         self.ready_bytes += message.body_len();
-        let entry = Entry { seq, message, redelivered: false, stored };
-        let is_short = self.cold.is_empty() && self.tail.is_empty();
-        if is_short && (!stored || self.has_room()) {
-            self.push_head(entry);
-            return false;
-        }
-        self.tail.push_back(Newest { entry, on_disk: false });
-        self.refill();
-        stored
+        let lane = self.lane(level);
+        let entry = Entry::new(Place { level, seq: lane.number() }, message, stored);
+        let place = entry.place();
+        let waits = lane.enqueue(entry);
+        self.filled.set(level, true);
+        Enqueued { place, waits }
     }
 
-    /// Whether the head may grow.
-    fn has_room(&self) -> bool {
-        let max = if self.head.len() < HEAD_COUNT {
-            self.head_max.saturating_mul(4)
-        } else {
-            self.head_max
-        };
-        self.head_cost < max
+    /// Adds a message that waits until `due_ms`.
+    pub fn enqueue_delayed(
+        &mut self,
+        message: Arc<Message>,
+        stored: bool,
+        due_ms: u64,
+    ) -> Enqueued {
+        let place = Place { level: 0, seq: self.lane(0).number() };
+        let entry = Entry::new(place, message, stored);
+        match stored {
+            true => self.schedule.insert_coming(due_ms, entry),
+            false => self.schedule.insert(due_ms, entry),
+        }
+        Enqueued { place, waits: stored }
     }
 
-    fn push_head(&mut self, entry: Entry) {
-        self.head_cost += cost_of(&entry);
-        self.head.push_back(entry);
+    /// What was enqueued since this was called last has been told to its batch.
+    pub fn end_run(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::end_run);
     }
 
-    /// Moves on to the head what is in memory, as long as there is room.
-    fn refill(&mut self) {
-        while self.has_room() {
-            match self.cold.pop_front() {
-                Some(Cold::Entry(entry)) => {
-                    self.cold_count -= 1;
-                    self.push_head(entry);
-                }
-                Some(paged) => return self.cold.push_front(paged),
-                None => match self.tail.pop_front() {
-                    Some(newest) => self.push_head(newest.entry),
-                    None => return,
-                },
-            }
-        }
+    /// Whether a message came since [`State::end_run`].
+    pub fn is_fresh(&self, place: Place) -> bool {
+        let lane = self.lanes.get(usize::from(place.level));
+        lane.is_some_and(|lane| lane.is_fresh(place.seq))
     }
 
-    /// Messages from `first` to `last` are on disk: those in the tail leave the memory, when all
-    /// before them have.
-    pub fn on_disk(&mut self, first: Seq, last: Seq) {
-        let start = self.tail.partition_point(|newest| newest.entry.seq < first);
-        for newest in self.tail.range_mut(start..) {
-            if newest.entry.seq > last {
-                break;
-            }
-            newest.on_disk = true;
-        }
-        while let Some(newest) = self.tail.pop_front_if(|next| next.on_disk || !next.entry.stored) {
-            self.cold_count += 1;
-            self.page_out(newest.entry);
-        }
-        shrink(&mut self.tail);
-    }
-
-    fn page_out(&mut self, entry: Entry) {
-        if !entry.stored {
-            return self.cold.push_back(Cold::Entry(entry));
-        }
-        let (seq, bytes) = (entry.seq, entry.message.body_len());
-        if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
-            paged.last = seq;
-            paged.count += 1;
-            paged.bytes += bytes;
-        } else {
-            let paged = Paged { first: seq, last: seq, count: 1, bytes };
-            self.cold.push_back(Cold::Paged(Box::new(paged)));
+    /// Messages of a level from `first` to `last` are on disk: those behind the head leave the
+    /// memory, when all before them have.
+    pub fn on_disk(&mut self, level: u8, first: Seq, last: Seq, now_ms: u64) {
+        self.lane(level).on_disk(first, last);
+        if level == 0 {
+            self.schedule.on_disk(last, now_ms);
         }
     }
 
-    /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
-    /// read.
-    pub fn ask_read(&mut self) -> Option<Wanted> {
-        let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
-        if self.reading.is_some() || self.unreadable || self.head_cost > self.head_max / 2 {
-            return None;
-        }
-        self.reading = Some(paged.last);
-        let bytes = (self.head_max / 2).max(1);
-        let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
-        let limit = ReadLimit { count, bytes };
-        Some(Wanted { from: paged.first, limit, round: self.read_round })
+    /// What to read back now, so that no head runs dry; nothing where a batch is being read.
+    pub fn ask_read(&mut self) -> SmallVec<[Wanted; 1]> {
+        let lanes = &mut self.lanes;
+        let lane = |level: u8| lanes.get_mut(usize::from(level))?.ask_read();
+        self.filled.iter().filter_map(lane).collect()
     }
 
-    /// Takes messages that were read back. Answers how many turned out not to be readable.
-    pub fn read(&mut self, round: u64, page: Page) -> u64 {
-        if round != self.read_round {
-            return 0;
-        }
-        let Some(asked) = self.reading.take() else { return 0 };
-        let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return 0 };
-        let from = paged.first;
-        // What was paged out since it was asked may be missing, and is not lost.
-        let through = page.through.min(asked);
-        for (seq, message) in page.messages {
-            if seq < from || seq > through {
-                break;
-            }
-            paged.count = paged.count.saturating_sub(1);
-            paged.bytes = paged.bytes.saturating_sub(message.body_len());
-            self.cold_count -= 1;
-            let redelivered = seq <= self.redelivered_upto;
-            self.push_head(Entry { seq, message, redelivered, stored: true });
-        }
-        self.unreadable = through < from;
-        let mut lost = 0;
-        if through >= paged.last {
-            lost = paged.count;
-            self.cold_count -= paged.count;
-            self.ready_bytes -= paged.bytes;
-        } else {
-            paged.first = paged.first.max(Seq(through.0 + 1));
-            self.cold.push_front(Cold::Paged(paged));
-        }
-        self.refill();
-        lost
+    /// Takes messages that were read back. Those for which `due_ms` answers a time wait for it.
+    /// Answers how many turned out not to be readable.
+    pub fn read(
+        &mut self,
+        wanted: Wanted,
+        page: Page,
+        now_ms: u64,
+        due_ms: impl Fn(&Entry) -> Option<u64>,
+    ) -> u64 {
+        let Self { lanes, notes, schedule, ready, ready_bytes, .. } = self;
+        let Some(lane) = lanes.get_mut(usize::from(wanted.level)) else { return 0 };
+        let read = lane.read(wanted.round, page, |mut entry| {
+            let note = notes.remove(&entry.place()).unwrap_or_default();
+            entry.set_note(note);
+            let noted = (note.due_ms > 0).then_some(note.due_ms);
+            let Some(due_ms) = due_ms(&entry).or(noted) else { return Some(entry) };
+            *ready -= 1;
+            *ready_bytes -= entry.message.body_len();
+            schedule.insert_read(due_ms, entry, now_ms);
+            None
+        });
+        self.ready = self.ready.saturating_sub(usize::try_from(read.lost).unwrap_or(usize::MAX));
+        self.ready_bytes = self.ready_bytes.saturating_sub(read.lost_bytes);
+        self.note_filled(wanted.level);
+        read.lost
     }
 
-    /// Whether a message can be taken. Those from `fresh_from` on need no mark: the caller writes
-    /// the mark with the messages themselves.
-    pub fn peek(&self, fresh_from: Seq) -> Next {
-        if !self.returned.is_empty() {
-            return Next::Ready;
-        }
-        match self.head.front() {
-            Some(entry) if self.is_marked(entry) || entry.seq >= fresh_from => Next::Ready,
-            Some(_) => Next::Unmarked,
-            None if self.cold.is_empty() => Next::Empty,
-            None if self.unreadable => Next::Unreadable,
-            None => Next::Paged,
-        }
+    fn highest(&self) -> Option<&Lane> {
+        self.lanes.get(usize::from(self.filled.highest()?))
     }
 
-    fn is_marked(&self, entry: &Entry) -> bool {
-        !entry.stored || self.mark.covers(entry.seq)
+    /// Whether a message can be taken.
+    pub fn peek(&self) -> Next {
+        self.highest().map_or(Next::Empty, Lane::peek)
     }
 
-    /// Takes the next message out to `consumer`; with `settled` it is gone at once (no_ack).
-    pub fn take(&mut self, consumer: u64, settled: bool) -> Option<Entry> {
-        let entry = match self.returned.pop_first() {
-            Some((_, entry)) => entry,
-            None => self.take_head()?,
-        };
+    /// The message that [`State::take`] would hand out, if it is in memory.
+    pub fn next(&self) -> Option<&Entry> {
+        self.highest()?.next()
+    }
+
+    /// The oldest ready message of each level that has any; of those in memory.
+    pub fn fronts(&self) -> impl Iterator<Item = &Entry> {
+        let lane = |level: u8| self.lanes.get(usize::from(level))?.next();
+        self.filled.iter().filter_map(lane)
+    }
+
+    /// Takes the next message out to `consumer`; without one it is gone at once.
+    pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
+        let entry = self.take_from(self.filled.highest()?)?;
+        if let Some(consumer) = consumer {
+            self.unacked += 1;
+            self.lane(entry.level).hand_out(entry.clone(), consumer);
+        }
+        Some(entry)
+    }
+
+    /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
+    pub fn set_aside(&mut self) -> Option<Entry> {
+        let level = self.filled.highest()?;
+        let entry = self.lane(level).take()?;
+        self.aside += 1;
+        self.note_filled(level);
+        Some(entry)
+    }
+
+    /// A message that was kept goes out to `consumer`; without one it is gone at once.
+    pub fn hand_out_aside(&mut self, entry: &Entry, consumer: Option<u64>) {
+        self.aside -= 1;
+        self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
-        if !settled {
-            self.unacked.insert(entry.seq.0, Unacked { entry: entry.clone(), consumer });
+        if let Some(consumer) = consumer {
+            self.unacked += 1;
+            self.lane(entry.level).hand_out(entry.clone(), consumer);
         }
+    }
+
+    /// A message that was kept goes back to its place.
+    pub fn put_back_aside(&mut self, entry: Entry) {
+        self.aside -= 1;
+        let level = entry.level;
+        self.lane(level).put_back(entry);
+        self.filled.set(level, true);
+    }
+
+    /// Takes the oldest message of a level for good, if it is in memory.
+    pub fn take_from(&mut self, level: u8) -> Option<Entry> {
+        let entry = self.lane(level).take()?;
+        self.ready -= 1;
+        self.ready_bytes -= entry.message.body_len();
+        self.note_filled(level);
         Some(entry)
     }
 
-    fn take_head(&mut self) -> Option<Entry> {
-        let entry = self.head.pop_front()?;
-        self.head_cost -= cost_of(&entry);
-        shrink(&mut self.head);
-        if !self.cold.is_empty() || !self.tail.is_empty() {
-            self.refill();
-        }
-        Some(entry)
+    /// Takes the oldest message of the lowest level for good, if it is in memory.
+    pub fn take_lowest(&mut self) -> Option<Entry> {
+        self.take_from(self.filled.lowest()?)
     }
 
-    /// Body length of the message that [`State::take`] would hand out.
-    pub fn next_len(&self) -> u64 {
-        let next = self.returned.first_key_value().map(|(_, entry)| entry);
-        next.or_else(|| self.head.front()).map_or(0, |entry| entry.message.body_len())
+    /// A message came back. Answers it and the consumer that had it.
+    pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
+        let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
+        self.unacked -= 1;
+        Some(settled)
     }
 
-    /// A message came back for good. Answers it and the consumer that had it.
-    pub fn settle(&mut self, seq: Seq) -> Option<(Entry, u64)> {
-        self.unacked.remove(seq.0).map(|unacked| (unacked.entry, unacked.consumer))
-    }
-
-    /// A message came back to be delivered again, to its old place. Answers the consumer that had
-    /// it.
-    pub fn requeue(&mut self, seq: Seq) -> Option<u64> {
-        let Unacked { mut entry, consumer } = self.unacked.remove(seq.0)?;
-        entry.redelivered = true;
+    /// A message that was taken before is ready again, at its old place.
+    pub fn put_back(&mut self, entry: Entry) {
+        self.ready += 1;
         self.ready_bytes += entry.message.body_len();
-        self.returned.insert(seq, entry);
-        Some(consumer)
+        let level = entry.level;
+        self.lane(level).put_back(entry);
+        self.filled.set(level, true);
     }
 
-    /// Drops all ready messages. Answers how many, the numbers that are gone now, and the bytes of
-    /// those that the log holds.
-    pub fn purge(&mut self) -> (usize, Ranges, u64) {
-        let (count, bytes) = (self.ready_count(), self.stored_bytes());
-        self.returned.clear();
-        self.head = VecDeque::new();
-        self.cold = VecDeque::new();
-        self.tail = VecDeque::new();
-        (self.ready_bytes, self.head_cost, self.cold_count) = (0, 0, 0);
-        (self.reading, self.unreadable) = (None, false);
-        self.read_round += 1;
-        (count, self.all_but_unacked(), bytes)
+    /// A message that was taken before waits until `due_ms`.
+    pub fn delay(&mut self, entry: Entry, due_ms: u64) {
+        self.schedule.insert(due_ms, entry);
     }
 
-    /// Bytes of the bodies of ready messages that the log holds.
-    fn stored_bytes(&self) -> u64 {
-        let in_cold = self.cold.iter().filter_map(|cold| match cold {
-            Cold::Entry(entry) => Some(entry),
-            Cold::Paged(_) => None,
-        });
-        let in_tail = self.tail.iter().map(|newest| &newest.entry);
-        let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
-        let stored = entries.filter(|entry| entry.stored);
-        let in_memory: u64 = stored.map(|entry| entry.message.body_len()).sum();
-        let on_disk = self.cold.iter().map(|cold| match cold {
-            Cold::Entry(_) => 0,
-            Cold::Paged(paged) => paged.bytes,
-        });
-        in_memory + on_disk.sum::<u64>()
-    }
-
-    /// All numbers that were given, but for those that are out.
-    fn all_but_unacked(&self) -> Ranges {
-        let last = self.next_seq.0 - 1;
-        let mut ranges = Ranges::new();
-        let mut first = 0;
-        for stays in self.unacked.iter().map(|(seq, _)| seq).chain([last + 1]) {
-            if stays > first {
-                ranges.push(SeqRange { first: Seq(first), last: Seq(stays - 1) });
-            }
-            first = stays + 1;
+    /// Takes out the next delayed message that is due at `now_ms`. One that is on disk only has to
+    /// be read, and come back by [`State::due_was_read`].
+    pub fn take_due(&mut self, now_ms: u64) -> Option<Due> {
+        let due = self.schedule.take_due(now_ms)?;
+        if matches!(due, Due::OnDisk(_)) {
+            self.due_reading += 1;
         }
-        ranges
+        Some(due)
     }
 
-    /// Up to here every message is gone for good.
-    pub fn settled_through(&self) -> Seq {
-        let returned = self.returned.first_key_value().map(|(seq, _)| *seq);
-        let head = self.head.front().map(|entry| entry.seq);
-        let cold = self.cold.front().map(|cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        });
-        let tail = self.tail.front().map(|newest| newest.entry.seq);
-        let ready = returned.or(head).or(cold).or(tail);
-        let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
-        let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
-        Seq(lowest.0 - 1)
+    /// Which purge came last: what was due before one isn't wanted after it.
+    pub fn due_round(&self) -> u64 {
+        self.due_round
     }
 
-    /// The batch that brings messages up to `upto` also says that they were delivered.
-    pub fn mark_with_batch(&mut self, upto: Seq) {
-        self.mark.reach(upto);
+    /// A message that was due and on disk has been read.
+    pub fn due_was_read(&mut self, place: Place, message: Arc<Message>) -> Entry {
+        self.due_reading -= 1;
+        self.schedule.was_read(message.body_len());
+        self.lane(place.level).entry_of(place.seq, message)
     }
 
-    /// The mark to write so that `wanted` more messages can be delivered.
-    pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
-        let head = &self.head;
-        let ahead = |count: usize| Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq);
-        self.mark.ask(wanted, ahead)
+    /// Messages that were due can't be read.
+    pub fn due_were_lost(&mut self, count: u64) {
+        self.due_reading -= count;
+    }
+
+    /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many, and what became of each level.
+    pub fn purge(&mut self) -> (usize, Vec<Purged>) {
+        let (delayed, mut delayed_bytes) = self.schedule.clear();
+        let count = self.ready + delayed;
+        (self.due_reading, self.due_round) = (0, self.due_round + 1);
+        let purge = |lane: &mut Lane| {
+            let (ranges, bytes) = lane.purge();
+            let bytes = bytes + std::mem::take(&mut delayed_bytes);
+            Purged { level: lane.level(), ranges, bytes }
+        };
+        let purged = self.lanes.iter_mut().map(purge).collect();
+        (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());
+        self.notes.clear();
+        (count, purged)
+    }
+
+    /// Up to here every message of a level is gone for good.
+    pub fn settled_through(&self, level: u8) -> Seq {
+        // Those are not looked for by their place.
+        let none_elsewhere = self.schedule.is_empty() && self.due_reading == 0 && self.aside == 0;
+        let lane = self.lanes.get(usize::from(level)).filter(|_| none_elsewhere);
+        lane.map_or(Seq(0), Lane::settled_through)
+    }
+
+    /// The batch that brings messages of a level up to `upto` also says that they were delivered.
+    pub fn mark_with_batch(&mut self, level: u8, upto: Seq) {
+        self.lane(level).mark_with_batch(upto);
+    }
+
+    /// The mark to write so that `wanted` more messages can be delivered, and its level.
+    pub fn ask_mark(&mut self, wanted: u64) -> Option<(u8, Seq)> {
+        let level = self.filled.highest()?;
+        Some((level, self.lane(level).ask_mark(wanted)?))
     }
 
     /// The mark that was asked for is on disk (or, when the write failed, will never be).
-    pub fn mark_answered(&mut self, written: bool) {
-        self.mark.answered(written, self.head.is_empty() && self.cold.is_empty());
-    }
-}
-
-/// What a message costs that could be paged out.
-fn cost_of(entry: &Entry) -> u64 {
-    if entry.stored { entry.message.body_len() + ENTRY_COST } else { 0 }
-}
-
-/// Gives memory back that a long run has left.
-fn shrink<T>(deque: &mut VecDeque<T>) {
-    if deque.capacity() > 4 * deque.len() + 64 {
-        deque.shrink_to(2 * deque.len());
+    pub fn mark_answered(&mut self, level: u8, written: bool) {
+        self.lane(level).mark_answered(written);
     }
 }

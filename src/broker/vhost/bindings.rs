@@ -10,7 +10,10 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::exchange::Exchange;
+use crate::broker::exchange::{Bound, Exchange};
+use crate::broker::publish::{PublishBatch, Route};
+use crate::broker::routing_keys::Stored;
+use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -41,7 +44,9 @@ impl Vhost {
             key: request.key,
             arguments: request.arguments,
         };
-        let Some(binding) = source.bind(binding)? else { return Ok(Durable::already()) };
+        let Some(Bound { binding, recent }) = source.bind(binding)? else {
+            return Ok(Durable::already());
+        };
         topology.note(&binding);
         let created = || Event::binding("binding.created", &binding, &self.name);
         self.note_event(&mut topology, created);
@@ -50,7 +55,29 @@ impl Vhost {
             let definition = Definition::Binding(binding.definition(&self.name));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        Ok(Durable::append(&*self.store, batch))
+        let durable = Durable::append(&*self.store, batch);
+        drop(topology);
+        // The log keeps the order: with what comes later, the binding is on disk, too.
+        Ok(self.send(&recent, &binding.destination).unwrap_or(durable))
+    }
+
+    /// Brings earlier messages to a destination that was bound just now. Answers what is to be
+    /// waited for, if anything is.
+    fn send(&self, messages: &[Arc<Message>], destination: &Destination) -> Option<Durable> {
+        let mut batch = PublishBatch::default();
+        for message in messages {
+            let route = match destination {
+                Destination::Queue(queue) => Route::from_iter([Arc::clone(queue)]),
+                Destination::Exchange(exchange) => {
+                    self.route(exchange, &Stored::new(message).routable()).queues
+                }
+            };
+            if !route.is_empty() {
+                batch.publish(Arc::clone(message), &route);
+            }
+        }
+        let batch = batch.take();
+        (!batch.is_empty()).then(|| Durable::append(&*self.store, batch))
     }
 
     /// Takes a binding away; one that isn't there is gone already.
@@ -89,7 +116,8 @@ impl Vhost {
         };
         let (key, arguments) = (name(&stored.binding_key), stored.arguments);
         let binding = Binding { source: source.name.clone(), destination, key, arguments };
-        if let Some(binding) = source.bind(binding)? {
+        // Before anything was published there is nothing to send.
+        if let Some(Bound { binding, .. }) = source.bind(binding)? {
             self.topology(None).note(&binding);
         }
         Ok(())

@@ -9,7 +9,8 @@ use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind, ExchangeProperties};
+use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use crate::broker::policy::options::{Subject, compared};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -64,10 +65,11 @@ impl Vhost {
             internal: request.internal,
             arguments: request.arguments,
         })?;
-        if let Some(alternate) = &exchange.alternate {
+        if let Some(alternate) = exchange.alternate() {
             actor.check(Access::Read, &self.name, Resource::Exchange(&name))?;
-            actor.check(Access::Write, &self.name, Resource::Exchange(alternate))?;
+            actor.check(Access::Write, &self.name, Resource::Exchange(&alternate))?;
         }
+        exchange.set_alternate(self.alternate(&name, &exchange.arguments));
         let mut batch = Changes::default();
         if exchange.durable {
             let definition = Definition::Exchange(exchange.definition(&self.name));
@@ -93,6 +95,7 @@ impl Vhost {
             internal: stored.internal,
             arguments: stored.arguments,
         })?;
+        exchange.set_alternate(self.alternate(&name, &exchange.arguments));
         self.exchanges.insert(name, exchange);
         Ok(())
     }
@@ -108,7 +111,8 @@ impl Vhost {
         same_property("durable", &described, &request.durable, &current.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &current.auto_delete)?;
         same_property("internal", &described, &request.internal, &current.internal)?;
-        same_arguments(&[ALTERNATE_EXCHANGE], &described, &request.arguments, &current.arguments)
+        let compared = compared(Subject::Exchange).chain(kind.compared_arguments().iter().copied());
+        same_arguments(compared, &described, &request.arguments, &current.arguments)
     }
 
     /// The exchange of that name, or 404.

@@ -5,38 +5,39 @@
 
 mod bindings;
 mod exchanges;
+mod metadata;
 mod own;
+mod policies;
 mod queues;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
+pub use metadata::VhostMetadata;
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
-use super::dead_letter::{Reason, dead_letter};
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
-use super::queue::memory::QueueMemory;
-use super::queue::{Queue, QueueOptions, QueueProperties};
+use super::limit::{Counted, Limit};
+use super::policy::matching::CurrentPolicies;
+use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
 use super::reply::Replies;
 use super::trace::TRACE_EXCHANGE;
-use crate::broker::changes::Changes;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Seq};
-use crate::store::{Epoch, Store};
+use crate::store::Store;
+use crate::store::record::QueueId;
 
 /// Every vhost has these; they are not stored and can't be deleted.
 const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
@@ -51,31 +52,40 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
 pub struct QueueFactory {
-    epoch: Epoch,
+    around: Arc<Surroundings>,
     next: AtomicU32,
-    store: Arc<dyn Store>,
-    memory: Arc<QueueMemory>,
 }
 
 impl QueueFactory {
-    pub fn new(epoch: Epoch, store: Arc<dyn Store>, memory_bytes_max: u64) -> Self {
-        let memory = Arc::new(QueueMemory::new(memory_bytes_max));
-        Self { epoch, next: AtomicU32::new(1), store, memory }
+    pub fn new(around: Surroundings) -> Self {
+        Self { around: Arc::new(around), next: AtomicU32::new(1) }
     }
 
-    fn next_id(&self) -> QueueId {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        QueueId(u64::from(self.epoch.0) << 32 | u64::from(number))
+    /// An id for each level, of which the first is answered.
+    fn next_id(&self, levels: u8) -> QueueId {
+        let number = self.next.fetch_add(u32::from(levels) + 1, Ordering::Relaxed);
+        QueueId(u64::from(self.around.epoch.0) << 32 | u64::from(number))
     }
 
-    fn make(&self, properties: QueueProperties, options: QueueOptions) -> Arc<Queue> {
-        let (store, memory) = (Arc::clone(&self.store), Arc::clone(&self.memory));
-        Queue::new(properties, options, self.epoch, store, memory)
+    fn make(
+        &self,
+        properties: QueueProperties,
+        options: QueueOptions,
+        vhost: &Weak<Vhost>,
+    ) -> Arc<Queue> {
+        Queue::new(properties, options, Arc::clone(&self.around), Weak::clone(vhost))
     }
 }
 
 pub struct Vhost {
     pub name: ShortStr,
+    /// For its queues.
+    me: Weak<Self>,
+    metadata: RwLock<VhostMetadata>,
+    /// The open connections.
+    pub connections: Arc<Counted>,
+    /// Most queues.
+    pub queues_max: Limit,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
@@ -83,6 +93,7 @@ pub struct Vhost {
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
+    policies: CurrentPolicies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
     version: AtomicU64,
@@ -156,8 +167,12 @@ impl Vhost {
                 exchanges.insert(ShortStr::from_static(name), exchange);
             }
         }
-        let vhost = Arc::new(Self {
+        let vhost = Arc::new_cyclic(|me| Self {
             name,
+            me: Weak::clone(me),
+            metadata: RwLock::default(),
+            connections: Arc::default(),
+            queues_max: Limit::default(),
             store,
             factory,
             events,
@@ -165,6 +180,7 @@ impl Vhost {
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
+            policies: CurrentPolicies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
         });
@@ -217,21 +233,6 @@ impl Vhost {
     /// The exchanges of the moment, in no order.
     pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
         self.exchanges.iter().map(|entry| Arc::clone(&entry)).collect()
-    }
-
-    /// Messages that a consumer refused for good: to the dead-letter exchange, if the queue has
-    /// one.
-    pub fn reject(&self, queue: &Arc<Queue>, seqs: &[Seq], batch: &mut Changes) {
-        if queue.options().dead_letter_exchange.is_none() {
-            queue.ack(seqs, batch);
-            return;
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        for seq in seqs {
-            if let Some(entry) = queue.take_back(*seq, batch) {
-                dead_letter(self, queue, &entry, Reason::Rejected, now, batch);
-            }
-        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Vhost;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::PublishBatch;
+use crate::broker::publish::{PublishBatch, timed};
+use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
 use crate::protocol::wire::ShortStr;
@@ -19,13 +20,15 @@ impl Vhost {
         properties: &Properties,
         body: Body,
     ) {
-        let route = self.route(exchange, routing_key, properties).queues;
+        let message = Message::new(&exchange.name, routing_key, properties, body, false);
+        let message = Arc::new(message);
+        let keys = RoutingKeys::only(routing_key);
+        let route = self.route(exchange, &Routable { keys, properties, message: &message }).queues;
         if route.is_empty() {
             return;
         }
-        let message = Message::new(&exchange.name, routing_key, properties, body, false);
         let mut batch = PublishBatch::default();
-        batch.publish(Arc::new(message), &route);
+        batch.publish(timed(message, properties, &route), &route);
         batch.take().append(&*self.store, None);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 
 use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
@@ -13,8 +14,11 @@ use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties, arguments};
-use crate::protocol::table::FieldTable;
+use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
+use crate::broker::policy::value::Value;
+use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
+use crate::broker::queue::{Consumer, Queue, QueueOptions, QueueProperties};
+use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::RecoveredQueue;
 use crate::store::definition::{
@@ -64,31 +68,35 @@ impl Vhost {
     /// Declares a queue, or checks that the one that is there is what the client means.
     pub fn declare_queue(
         &self,
-        request: QueueDeclare,
+        mut request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(Arc<Queue>, Durable), Error> {
+        let described = describe(&request.name, &self.name);
+        let prefix = arguments::take_name_prefix(&mut request.arguments, &described)?;
         let name = match clean_name(&request.name) {
-            name if name.is_empty() => generated_name(),
+            name if name.is_empty() => generated_name(prefix.as_ref()),
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
         let mut topology = self.topology(Some(actor));
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
+            current.touch();
             return Ok((current, Durable::already()));
         }
-        if name.starts_with("amq.") && !request.name.is_empty() {
+        if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
             return Err(Error::access_refused(format!(
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        self.check_room_for(&name)?;
         let (properties, options) = self.check_new_queue(name, request, actor)?;
         let mut batch = Changes::default();
         if properties.durable {
             let definition = Definition::Queue(definition_of(&properties));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        let queue = self.factory.make(properties, options);
+        let queue = self.factory.make(properties, options, &self.me);
         if let Some(owner) = queue.properties.exclusive_to {
             topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
@@ -98,27 +106,67 @@ impl Vhost {
         Ok((queue, durable))
     }
 
+    fn check_room_for(&self, name: &ShortStr) -> Result<(), Error> {
+        match self.queues_max.get() {
+            Some(most) if self.queues.len() as u64 >= most => {
+                Err(Error::precondition_failed(format!(
+                    "cannot declare queue '{name}': queue limit in vhost '{}' ({most}) is reached",
+                    self.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of a queue whose declaration names none: the vhost's default, where a queue can be
+    /// that. Rule: it is kept with the arguments, so that the default can change.
+    fn default_queue_type(&self, request: &mut QueueDeclare) -> QueueType {
+        let default = self.metadata.read().default_queue_type.unwrap_or_default();
+        let can_be_any = request.durable
+            && !request.exclusive
+            && !request.auto_delete
+            && !request.name.is_empty();
+        if default == QueueType::Classic || !can_be_any {
+            return QueueType::Classic;
+        }
+        let name = Bytes::from_static(default.name().as_bytes());
+        let argument = ShortStr::from_static(QUEUE_TYPE);
+        request.arguments.insert(argument, FieldValue::LongStr(name));
+        default
+    }
+
     /// Rule: an exclusive queue is never durable, whatever was asked for.
     fn check_new_queue(
         &self,
         name: ShortStr,
-        request: QueueDeclare,
+        mut request: QueueDeclare,
         actor: &Actor,
     ) -> Result<(QueueProperties, QueueOptions), Error> {
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
-        let options = arguments::parse(&request.arguments, &described)?;
-        if let Some(exchange) = &options.dead_letter_exchange {
+        let QueueDeclare { durable, exclusive, auto_delete, .. } = request;
+        let described = describe(&name, &self.name);
+        let asked = QueueType::asked(&request.arguments, &described)?;
+        let queue_type = asked.unwrap_or_else(|| self.default_queue_type(&mut request));
+        if request.name.is_empty() {
+            queue_type.check_server_named()?;
+        }
+        let declared = arguments::check(&request.arguments, queue_type, &described)?;
+        queue_type.check_properties(durable, exclusive, auto_delete, &described)?;
+        if let Some(exchange) = declared.get(DEAD_LETTER_EXCHANGE).and_then(Value::text) {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
+        let options = self.queue_options(&name, &request.arguments);
+        let levels = options.max_priority;
         let properties = QueueProperties {
-            id: self.factory.next_id(),
+            id: self.factory.next_id(levels),
             name,
             vhost: self.name.clone(),
-            durable: request.durable && !request.exclusive,
-            auto_delete: request.auto_delete,
-            exclusive_to: request.exclusive.then_some(actor.connection),
+            durable: durable && !exclusive,
+            auto_delete,
+            exclusive_to: exclusive.then_some(actor.connection),
             arguments: request.arguments,
+            levels,
+            own_of: None,
         };
         Ok((properties, options))
     }
@@ -140,17 +188,20 @@ impl Vhost {
         same_property("durable", &described, &durable, &properties.durable)?;
         same_property("auto_delete", &described, &request.auto_delete, &properties.auto_delete)?;
         let (new, old) = (&request.arguments, &properties.arguments);
-        same_arguments(arguments::COMPARED, &described, new, old)
+        let queue_type = QueueType::of(old);
+        if let Some(asked) = QueueType::asked(new, &described)? {
+            same_property(QUEUE_TYPE, &described, &asked.name(), &queue_type.name())?;
+        }
+        same_arguments(compared(Subject::Queue(queue_type)), &described, new, old)
     }
 
     /// Puts in a queue that the last run left, with its messages. Only while nobody is connected.
     pub(in crate::broker) fn restore_queue(
         &self,
         stored: QueueDefinition,
-        content: Option<RecoveredQueue>,
+        content: Vec<(u8, RecoveredQueue)>,
     ) -> Result<(), Error> {
         let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
-        let described = format!("queue '{name}' in vhost '{}'", self.name);
         let properties = QueueProperties {
             id: stored.id,
             name: name.clone(),
@@ -159,11 +210,13 @@ impl Vhost {
             auto_delete: stored.auto_delete,
             exclusive_to: None,
             arguments: stored.arguments,
+            levels: stored.levels,
+            own_of: None,
         };
-        let options = arguments::parse(&properties.arguments, &described)?;
-        let queue = self.factory.make(properties, options);
-        if let Some(content) = content {
-            queue.restore(&content);
+        let options = self.queue_options(&properties.name, &properties.arguments);
+        let queue = self.factory.make(properties, options, &self.me);
+        for (level, content) in content {
+            queue.restore(level, &content);
         }
         self.queues.insert(name, queue);
         Ok(())
@@ -230,6 +283,12 @@ impl Vhost {
         }
     }
 
+    /// Deletes a queue that nobody has used for so long as it is kept then, and that nobody uses
+    /// now.
+    pub(in crate::broker) fn delete_expired_queue(&self, queue: &Arc<Queue>) {
+        drop(self.delete_unused_queue(queue));
+    }
+
     /// Deletes the exclusive queues of a connection that ends.
     pub fn delete_exclusive_queues(&self, owner: ConnectionId) {
         let owned = self.topology(None).exclusive.remove(&owner).unwrap_or_default();
@@ -265,7 +324,9 @@ impl Vhost {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };
             batch.push(Record::Catalog(CatalogChange::Delete(key)));
-            batch.push(Record::DeleteQueue { queue: queue.properties.id });
+            for level in 0..=queue.properties.levels {
+                batch.push(Record::DeleteQueue { queue: queue.id_of(level) });
+            }
         }
         let durable = Durable::append(&*self.store, batch);
         Ok(Deleted { message_count, durable, consumers })
@@ -291,13 +352,20 @@ fn definition_of(properties: &QueueProperties) -> QueueDefinition {
         name: properties.name.to_string(),
         id: properties.id,
         auto_delete: properties.auto_delete,
+        levels: properties.levels,
         arguments: properties.arguments.clone(),
     }
 }
 
+/// `queue 'name' in vhost 'vhost'`, the way errors name it.
+fn describe(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
 /// A name that nobody has: 128 random bits.
-fn generated_name() -> ShortStr {
+fn generated_name(prefix: Option<&ShortStr>) -> ShortStr {
     let bytes: [u8; 16] = rand::random();
-    let name = format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(bytes));
+    let prefix = prefix.map_or("amq.gen-", ShortStr::as_str);
+    let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes));
     ShortStr::try_from(name.as_str()).unwrap_or_default()
 }

@@ -9,9 +9,9 @@ use super::Vhost;
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::binding::Destination;
 use crate::broker::error::Error;
-use crate::broker::exchange::{Exchange, ExchangeKind};
+use crate::broker::exchange::Exchange;
 use crate::broker::publish::Route;
-use crate::protocol::properties::Properties;
+use crate::broker::routing_keys::Routable;
 use crate::protocol::wire::ShortStr;
 
 /// Up to here a list is searched, above it a set.
@@ -49,7 +49,7 @@ impl<T> Distinct<T> {
 #[derive(Debug)]
 pub struct Routed {
     pub queues: Route,
-    /// Every message with the same key goes there, until the topology changes.
+    /// Every message with this routing key and no other key goes there, until the topology changes.
     pub by_key_only: bool,
 }
 
@@ -69,17 +69,12 @@ impl Vhost {
 
     /// The queues that a message goes to. An exchange that finds no way passes the message to its
     /// alternate; nothing is visited twice.
-    pub fn route(
-        &self,
-        from: &Arc<Exchange>,
-        routing_key: &str,
-        properties: &Properties,
-    ) -> Routed {
-        if from.name.is_empty() {
-            let queues = self.queue(routing_key).into_iter().collect();
-            return Routed { queues, by_key_only: true };
+    pub fn route(&self, from: &Arc<Exchange>, message: &Routable<'_>) -> Routed {
+        let mut by_key_only = message.keys.is_one();
+        if from.name.is_empty() && by_key_only {
+            let queues = self.queue(message.keys.first()).into_iter().collect();
+            return Routed { queues, by_key_only };
         }
-        let mut by_key_only = true;
         let mut queues = Distinct::new();
         let mut exchanges = Distinct::new();
         exchanges.insert(from);
@@ -87,21 +82,22 @@ impl Vhost {
         while let Some(exchange) = exchanges.found.get(next).cloned() {
             next += 1;
             let mut matched = false;
-            by_key_only &= exchange.kind != ExchangeKind::Headers;
+            by_key_only &= exchange.routes_by_keys_only;
             if exchange.name.is_empty() {
-                let queue = self.queue(routing_key);
-                matched = queue.is_some();
-                queue.iter().for_each(|queue| queues.insert(queue));
+                for queue in message.keys.iter().filter_map(|key| self.queue(key)) {
+                    matched = true;
+                    queues.insert(&queue);
+                }
             }
-            exchange.route(routing_key, properties, &mut |destination| {
+            exchange.route(message, &mut |destination| {
                 matched = true;
                 match destination {
                     Destination::Queue(queue) => queues.insert(queue),
                     Destination::Exchange(exchange) => exchanges.insert(exchange),
                 }
             });
-            let alternate = exchange.alternate.as_ref().filter(|_| !matched);
-            if let Some(alternate) = alternate.and_then(|name| self.exchange(name)) {
+            let alternate = if matched { None } else { exchange.alternate() };
+            if let Some(alternate) = alternate.and_then(|name| self.exchange(&name)) {
                 exchanges.insert(&alternate);
             }
         }

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
+use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::queue::{Consumer, Lane, Queue};
+use crate::broker::publish::{check_expiration, timed};
+use crate::broker::queue::{Consumer, Lane, Queue, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
+use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
 use crate::connection::outbox::Outgoing;
-use crate::connection::peer::Peer;
+use crate::connection::peer::{Peer, When};
 use crate::protocol::generated::{
     BasicAck, BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicGetEmpty,
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
@@ -31,30 +34,48 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
-        let ContentAssembler { target, properties, .. } = &mut self.content;
+        let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
         }
+        let properties = &came.properties;
+        if properties.has_expiration() {
+            check_expiration(properties).map_err(|error| Failure::from(error).by(by))?;
+        }
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
+        let extra =
+            came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
-            return transaction.publish(Arc::clone(&found.exchange), message, *mandatory);
+            let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
+            let exchange = Arc::clone(exchange);
+            return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let route = found.route(routing_key, properties, &peer.vhost);
+        let keys = RoutingKeys::new(routing_key, extra);
+        let route = found.route(&Routable { keys, properties, message: &message }, &peer.vhost);
         if peer.is_tracing {
             peer.tracer.published(self.number, &message, route);
         }
+        let message = timed(message, properties, route);
         let is_stored = route.iter().any(|queue| queue.stores(&message));
-        if !route.is_empty() {
+        let mut is_refused = false;
+        if route.iter().any(|queue| queue.may_refuse()) {
+            is_refused = peer.publishes.publish_asking(message, route);
+        } else if !route.is_empty() {
             peer.publishes.publish(message, route);
         } else {
             peer.publish_without_queue(self.number, message, *mandatory);
         }
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
-            peer.owe_confirm(&self.shared, self.published, is_stored);
+            let when = match (is_refused, is_stored) {
+                (true, _) => When::Refused,
+                (false, true) => When::Stored,
+                (false, false) => When::Queued,
+            };
+            peer.owe_confirm(&self.shared, self.published, when);
         }
         self.content.forget_long();
         Ok(())
@@ -180,7 +201,10 @@ impl Channel {
     }
 
     pub(super) fn basic_nack(&mut self, nack: &BasicNack, peer: &mut Peer) -> Result<(), Failure> {
-        let settlement = if nack.requeue { Settlement::Requeue } else { Settlement::Reject };
+        let settlement = match nack.requeue {
+            true => Settlement::Requeue(Return::Returned),
+            false => Settlement::Reject,
+        };
         self.settle(nack.delivery_tag, nack.multiple, settlement, peer)
     }
 
@@ -189,7 +213,10 @@ impl Channel {
         reject: &BasicReject,
         peer: &mut Peer,
     ) -> Result<(), Failure> {
-        let settlement = if reject.requeue { Settlement::Requeue } else { Settlement::Reject };
+        let settlement = match reject.requeue {
+            true => Settlement::Requeue(Return::Failed),
+            false => Settlement::Reject,
+        };
         self.settle(reject.delivery_tag, false, settlement, peer)
     }
 
@@ -206,7 +233,7 @@ impl Channel {
         match &mut self.mode {
             Mode::Transaction(transaction) => transaction.settle(settlement, held),
             Mode::Plain | Mode::Confirm => {
-                settle(held, settlement, &peer.vhost, peer.publishes.records());
+                settle(held, settlement, peer.publishes.records());
                 Ok(())
             }
         }
@@ -222,7 +249,8 @@ impl Channel {
             return Err(Failure::new(ReplyCode::NotImplemented, "requeue=false"));
         }
         let held = self.shared.settle(0, true).unwrap_or_default();
-        settle(held, Settlement::Requeue, &peer.vhost, peer.publishes.records());
+        let settlement = Settlement::Requeue(Return::Returned);
+        settle(held, settlement, peer.publishes.records());
         peer.reply(self.number, !answer, BasicRecoverOk);
         Ok(())
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::target::Target;
 use crate::broker::error::Error;
 use crate::broker::reply::PSEUDO_QUEUE;
+use crate::broker::routing_keys::ExtraKeys;
 use crate::connection::close::Failure;
 use crate::protocol::error::DecodeError;
 use crate::protocol::frame::{ContentHead, Frame};
@@ -43,7 +44,37 @@ pub(super) struct ContentAssembler {
     stage: Stage,
     pub(super) target: Target,
     /// Of the message that is coming in, or came in last: the next one's are often the same.
+    pub(super) came: Came,
+}
+
+/// Properties as they came, and what follows from them.
+#[derive(Debug)]
+pub(super) struct Came {
     pub(super) properties: Properties,
+    /// What the message keeps of them, where that isn't all.
+    kept: Option<Properties>,
+    /// The routing keys that they add; what is wrong with them is for who publishes to say.
+    pub(super) extra_keys: Result<ExtraKeys, Error>,
+}
+
+impl Default for Came {
+    fn default() -> Self {
+        Self::from(Properties::default())
+    }
+}
+
+impl From<Properties> for Came {
+    fn from(properties: Properties) -> Self {
+        let extra_keys = ExtraKeys::of(&properties);
+        let kept = extra_keys.as_ref().ok().and_then(|keys| keys.without_blind(&properties));
+        Self { properties, kept, extra_keys }
+    }
+}
+
+impl Came {
+    fn kept(&self) -> &Properties {
+        self.kept.as_ref().unwrap_or(&self.properties)
+    }
 }
 
 fn unexpected(text: &str) -> Failure {
@@ -121,11 +152,11 @@ impl ContentAssembler {
                 ),
             ));
         }
-        if head.properties != self.properties.as_bytes() {
+        if head.properties != self.came.properties.as_bytes() {
             // A copy: these stay longer than what they were read into.
             let properties = Properties::parse(Bytes::copy_from_slice(head.properties))
                 .map_err(Failure::from)?;
-            self.properties = with_reply_address(properties, reply_address)?;
+            self.came = with_reply_address(properties, reply_address)?.into();
         }
         if body_size == 0 {
             return Ok(Some(self.complete_small(&[])));
@@ -163,18 +194,18 @@ impl ContentAssembler {
         let body = std::mem::take(body);
         self.stage = Stage::Idle;
         let BasicPublish { exchange, routing_key, .. } = self.target.publish();
-        Ok(Some(Message::new(exchange, routing_key, &self.properties, body, false)))
+        Ok(Some(Message::new(exchange, routing_key, self.came.kept(), body, false)))
     }
 
     fn complete_small(&mut self, body: &[u8]) -> Message {
         let BasicPublish { exchange, routing_key, .. } = self.target.publish();
-        Message::small(exchange, routing_key, &self.properties, body, false)
+        Message::small(exchange, routing_key, self.came.kept(), body, false)
     }
 
     /// Lets properties go that are too long to be kept for comparison.
     pub(super) fn forget_long(&mut self) {
-        if self.properties.as_bytes().len() > KEPT_MAX {
-            self.properties = Properties::default();
+        if self.came.properties.as_bytes().len() > KEPT_MAX {
+            self.came = Came::default();
         }
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::ages::Ages;
 use crate::broker::outstanding::Outstanding;
-use crate::broker::queue::{Consumer, Queue};
-use crate::store::Seq;
+use crate::broker::queue::{Consumer, Place, Queue};
 
 /// Who a delivery went to.
 #[derive(Clone)]
@@ -41,7 +40,7 @@ impl Recipient {
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) recipient: Recipient,
-    pub(crate) seq: Seq,
+    pub(crate) place: Place,
 }
 
 #[derive(Default)]

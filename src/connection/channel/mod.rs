@@ -29,7 +29,7 @@ use super::close::Failure;
 use super::peer::Peer;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, Return};
 use crate::protocol::frame::{ContentHead, Frame};
 use crate::protocol::generated::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method};
 use crate::protocol::reply::ReplyCode;
@@ -191,8 +191,8 @@ impl Channel {
             held.extend(transaction.take_settled());
             held.sort_by_key(|(tag, _)| *tag);
         }
-        for (queue, seqs) in by_queue(held) {
-            requeue(&queue, seqs);
+        for (queue, places) in by_queue(held) {
+            requeue(&queue, places, Return::Failed);
         }
         for queue in unused {
             // The client doesn't wait for it, and neither does the broker.

@@ -8,7 +8,7 @@ use super::Channel;
 use super::basic::remove_consumer;
 use super::settlement::by_queue;
 use super::shared::requeue;
-use crate::broker::queue::{Consumer, Lane};
+use crate::broker::queue::{Consumer, Lane, Return};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
 use crate::protocol::reply::ReplyCode;
@@ -58,8 +58,8 @@ impl Channel {
             self.shared.cancelled(consumer);
         }
         consumer.is_ended.store(true, Ordering::Relaxed);
-        for (queue, seqs) in by_queue(self.shared.take_back(consumer)) {
-            requeue(&queue, seqs);
+        for (queue, places) in by_queue(self.shared.take_back(consumer)) {
+            requeue(&queue, places, Return::Failed);
         }
         if is_unused {
             // Nobody waits for it.

@@ -4,43 +4,36 @@ use std::sync::Arc;
 
 use super::ledger::Held;
 use crate::broker::changes::Changes;
-use crate::broker::queue::Queue;
-use crate::broker::vhost::Vhost;
-use crate::store::Seq;
+use crate::broker::queue::{Place, Queue, Return};
 
 /// A client's word about deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settlement {
     Ack,
-    Requeue,
+    Requeue(Return),
     /// Dead-lettered, if the queue says where to.
     Reject,
 }
 
 /// Carries it out; what the log has to know is added to `batch`.
-pub(super) fn settle(
-    held: Vec<(u64, Held)>,
-    settlement: Settlement,
-    vhost: &Vhost,
-    batch: &mut Changes,
-) {
-    for (queue, seqs) in by_queue(held) {
+pub(super) fn settle(held: Vec<(u64, Held)>, settlement: Settlement, batch: &mut Changes) {
+    for (queue, places) in by_queue(held) {
         match settlement {
-            Settlement::Ack => drop(queue.ack(&seqs, batch)),
-            Settlement::Requeue => queue.requeue(seqs, batch),
-            Settlement::Reject => vhost.reject(&queue, &seqs, batch),
+            Settlement::Ack => drop(queue.ack(&places, batch)),
+            Settlement::Requeue(why) => queue.requeue(places, why, batch),
+            Settlement::Reject => queue.reject(&places, batch),
         }
     }
 }
 
 /// Groups what comes one after another from the same queue.
-pub(super) fn by_queue(held: Vec<(u64, Held)>) -> Vec<(Arc<Queue>, Vec<Seq>)> {
-    let mut groups: Vec<(Arc<Queue>, Vec<Seq>)> = Vec::new();
-    for (_, Held { recipient, seq }) in held {
+pub(super) fn by_queue(held: Vec<(u64, Held)>) -> Vec<(Arc<Queue>, Vec<Place>)> {
+    let mut groups: Vec<(Arc<Queue>, Vec<Place>)> = Vec::new();
+    for (_, Held { recipient, place }) in held {
         let queue = recipient.queue();
         match groups.last_mut() {
-            Some((last, seqs)) if Arc::ptr_eq(last, queue) => seqs.push(seq),
-            _ => groups.push((Arc::clone(queue), vec![seq])),
+            Some((last, places)) if Arc::ptr_eq(last, queue) => places.push(place),
+            _ => groups.push((Arc::clone(queue), vec![place])),
         }
     }
     groups

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
-use crate::broker::queue::{Consumer, Entry, Lane, Queue};
+use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
 use crate::broker::reply::Requester;
 use crate::broker::trace::Tracer;
 use crate::connection::outbox::{Outbox, Outgoing};
@@ -21,7 +21,6 @@ use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
-use crate::store::Seq;
 
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
@@ -80,17 +79,17 @@ impl ChannelShared {
                     tags.extend(ledger.pass());
                     continue;
                 }
-                let held = Held { recipient: recipient.clone(), seq: entry.seq };
+                let held = Held { recipient: recipient.clone(), place: entry.place() };
                 match ledger.record(held) {
                     Ok(tag) => tags.push(tag),
-                    Err(held) => refused.push(held.seq),
+                    Err(held) => refused.push(held.place),
                 }
             }
         }
         if let Recipient::Consumer(_) = recipient {
             self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
         }
-        requeue(recipient.queue(), refused);
+        requeue(recipient.queue(), refused, Return::Unsent);
     }
 
     /// Copies deliveries that are about to be written, if the vhost is traced.
@@ -211,10 +210,10 @@ fn consumed(held: &[(u64, Held)]) -> u32 {
 }
 
 /// Gives deliveries back to their queue, oldest first.
-pub(crate) fn requeue(queue: &Arc<Queue>, seqs: Vec<Seq>) {
-    if !seqs.is_empty() {
+pub(crate) fn requeue(queue: &Arc<Queue>, places: Vec<Place>, why: Return) {
+    if !places.is_empty() {
         let mut batch = Changes::default();
-        queue.requeue(seqs, &mut batch);
+        queue.requeue(places, why, &mut batch);
         queue.append(batch);
     }
 }

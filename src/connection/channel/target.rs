@@ -8,12 +8,12 @@ use std::sync::Arc;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::Route;
+use crate::broker::routing_keys::Routable;
 use crate::broker::vhost::Vhost;
 use crate::connection::peer::Peer;
 use crate::protocol::error::DecodeError;
 use crate::protocol::frame::Frame;
 use crate::protocol::generated::{BasicPublish, Method};
-use crate::protocol::properties::Properties;
 
 /// Payloads longer than this are not worth keeping: names so long are rare.
 const KEPT_MAX: usize = 128;
@@ -30,7 +30,7 @@ pub(super) struct Target {
 pub(super) struct Found {
     pub(super) exchange: Arc<Exchange>,
     route: Route,
-    /// The route follows from the key alone: it holds as long as the versions do.
+    /// The route follows from the routing key alone: it holds as long as the versions do.
     is_kept: bool,
     /// Of topology and permissions, from before they were asked.
     versions: (u64, u64),
@@ -75,10 +75,10 @@ impl Target {
 }
 
 impl Found {
-    /// The queues that a message with this key goes to.
-    pub(super) fn route(&mut self, key: &str, properties: &Properties, vhost: &Vhost) -> &Route {
-        if !self.is_kept {
-            let routed = vhost.route(&self.exchange, key, properties);
+    /// The queues that a message goes to. All that are asked for have the same routing key.
+    pub(super) fn route(&mut self, message: &Routable<'_>, vhost: &Vhost) -> &Route {
+        if !self.is_kept || !message.keys.is_one() {
+            let routed = vhost.route(&self.exchange, message);
             (self.route, self.is_kept) = (routed.queues, routed.by_key_only);
         }
         &self.route

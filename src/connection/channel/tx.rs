@@ -13,7 +13,8 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::PublishBatch;
+use crate::broker::publish::{PublishBatch, timed};
+use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
 use crate::protocol::generated::{TxCommitOk, TxRollbackOk, TxSelectOk};
@@ -27,10 +28,13 @@ const BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Operations in one transaction, for the same reason.
 const OPERATIONS_MAX: usize = 1_000_000;
 
-struct HeldBack {
-    exchange: Arc<Exchange>,
-    message: Arc<Message>,
-    mandatory: bool,
+/// A publish that waits for the commit.
+pub(super) struct HeldBack {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) message: Arc<Message>,
+    /// With those of BCC, which the message no longer says.
+    pub(super) extra_keys: ExtraKeys,
+    pub(super) mandatory: bool,
 }
 
 #[derive(Default)]
@@ -41,16 +45,13 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn publish(
-        &mut self,
-        exchange: Arc<Exchange>,
-        message: Arc<Message>,
-        mandatory: bool,
-    ) -> Result<(), Failure> {
+    pub(super) fn publish(&mut self, publish: HeldBack) -> Result<(), Failure> {
+        let HeldBack { message, extra_keys, .. } = &publish;
         let properties = message.properties_bytes().len() as u64;
-        let bytes = message.body_len().saturating_add(properties);
+        let keys = extra_keys.iter().map(|key| key.len() as u64).sum();
+        let bytes = message.body_len().saturating_add(properties).saturating_add(keys);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.publishes.push(HeldBack { exchange, message, mandatory });
+        self.publishes.push(publish);
         self.check_limits()
     }
 
@@ -107,31 +108,42 @@ impl Channel {
             return Err(not_transactional());
         };
         let transaction = std::mem::take(transaction);
-        let batch = self.apply(transaction, peer);
+        let (batch, is_whole) = self.apply(transaction, peer);
         Durable::append(&**peer.broker.store(), batch).wait().await?;
+        if !is_whole {
+            // A queue was full and has refused what it was to get.
+            return Err(Error::precondition_failed("partial tx completion").into());
+        }
         peer.outbox.put_method(self.number, TxCommitOk);
         Ok(())
     }
 
-    /// Brings a transaction into the queues; answers what has to be on disk before the commit is.
-    fn apply(&self, transaction: Transaction, peer: &Peer) -> Changes {
+    /// Brings a transaction into the queues; answers what has to be on disk before the commit is,
+    /// and whether the queues have taken all of it.
+    fn apply(&self, transaction: Transaction, peer: &Peer) -> (Changes, bool) {
         let mut publishes = PublishBatch::default();
-        for HeldBack { exchange, message, mandatory } in transaction.publishes {
-            let properties = message.properties();
-            let route = peer.vhost.route(&exchange, message.routing_key(), &properties).queues;
+        let mut is_whole = true;
+        for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
+            let (properties, key) = (message.properties(), message.routing_key());
+            let keys = RoutingKeys::new(key, &extra_keys);
+            let routable = Routable { keys, properties: &properties, message: &message };
+            let route = peer.vhost.route(&exchange, &routable).queues;
             if peer.is_tracing {
                 peer.tracer.published(self.number, &message, &route);
             }
-            if !route.is_empty() {
+            let message = timed(message, &properties, &route);
+            if route.iter().any(|queue| queue.may_refuse()) {
+                is_whole &= !publishes.publish_asking(message, &route);
+            } else if !route.is_empty() {
                 publishes.publish(message, &route);
             } else {
                 peer.publish_without_queue(self.number, message, mandatory);
             }
         }
         for (settlement, held) in transaction.settled {
-            settle(held, settlement, &peer.vhost, publishes.records());
+            settle(held, settlement, publishes.records());
         }
-        publishes.take()
+        (publishes.take(), is_whole)
     }
 
     pub(super) fn tx_rollback(&mut self, peer: &Peer) -> Result<(), Failure> {

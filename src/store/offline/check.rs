@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
+use std::path::Path;
 
 use super::fold::{Fold, Seen};
+use super::report::{FileReport, Lost, Problem, ProblemKind, QueueName, QueueReport, Report};
 use super::{Catalog, DataDirectory};
 use crate::store::OpenError;
 use crate::store::catalog::Kept;
@@ -18,127 +17,12 @@ use crate::store::record::QueueId;
 use crate::store::recovery::{NoFit, from_checkpoint};
 use crate::store::segment::{self, Damage, SegmentError};
 
-/// Problems of a file that are listed; of the others there is a count.
-const PROBLEMS_LISTED_MAX: usize = 1000;
-
 /// Looks at all of a data directory.
 pub fn check(directory: &Path) -> Result<Report, OpenError> {
     let (directory, kept) = DataDirectory::open(directory)?;
     let held = Held::of(&directory, &kept);
     let fold = Fold::of(&directory, kept)?;
-    Ok(Report::of(&directory, &fold, &held))
-}
-
-/// All that is to be said of a data directory.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    pub directory: PathBuf,
-    pub files: Vec<FileReport>,
-    pub queues: Vec<QueueReport>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct FileReport {
-    /// Within the directory.
-    pub file: String,
-    pub bytes: u64,
-    /// What is in it, in words.
-    pub holds: String,
-    /// The first of them.
-    pub problems: Vec<Problem>,
-    pub problems_not_listed: u64,
-    /// Messages that should live and can't be read in this file, nor in another one.
-    pub lost: Vec<Lost>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Lost {
-    pub queue: QueueName,
-    pub messages: u64,
-}
-
-/// Something that is wrong.
-#[derive(Debug, Serialize)]
-pub struct Problem {
-    pub kind: ProblemKind,
-    pub offset: Option<u64>,
-    pub bytes: Option<u64>,
-    /// Of the message that it is, when it is just one message.
-    pub queues: Vec<QueueName>,
-    /// Messages may be lost by it of which nothing is known.
-    pub unknown_loss: bool,
-    /// In words, with what to do.
-    pub text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProblemKind {
-    DamagedMessage,
-    DamagedPart,
-    TornTail,
-    UnfinishedSegment,
-    DamagedHead,
-    OtherFormat,
-    UnreadableFile,
-    MissingSegment,
-    MissingIndex,
-    DamagedIndex,
-    MissingCatalog,
-    DamagedCatalog,
-    CatalogDoesNotFit,
-    LostDefinition,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct QueueName {
-    pub vhost: String,
-    pub name: String,
-}
-
-/// What a queue holds.
-#[derive(Debug, Serialize)]
-pub struct QueueReport {
-    #[serde(flatten)]
-    pub queue: QueueName,
-    pub id: u64,
-    pub messages: u64,
-    /// Of their bodies.
-    pub bytes: u64,
-    /// Known to be lost. Where a part of the log is damaged whose index is gone, there may be more.
-    pub lost: u64,
-}
-
-impl Report {
-    pub(super) fn of(directory: &DataDirectory, fold: &Fold, held: &Held) -> Self {
-        let reporter = Reporter { directory, fold, names: names(fold) };
-        let mut files = reporter.segments();
-        files.extend(reporter.missing_segments());
-        files.push(reporter.catalog(held));
-        files.extend(reporter.lost_definitions());
-        let (directory, queues) = (directory.path.clone(), reporter.queues());
-        Self { directory, files, queues }
-    }
-
-    pub fn is_whole(&self) -> bool {
-        self.problems() == 0
-    }
-
-    pub fn problems(&self) -> u64 {
-        let of_file = |file: &FileReport| {
-            (file.problems.len() as u64).saturating_add(file.problems_not_listed)
-        };
-        self.files.iter().map(of_file).fold(0, u64::saturating_add)
-    }
-
-    /// A part of the log is damaged, and nothing says which messages were in it.
-    pub fn may_have_lost_more(&self) -> bool {
-        self.files.iter().flat_map(|file| &file.problems).any(|problem| problem.unknown_loss)
-    }
-
-    pub fn lost(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.lost).fold(0, u64::saturating_add)
-    }
+    Ok(report(&directory, &fold, &held))
 }
 
 /// What sled said before its content went into the fold.
@@ -167,30 +51,53 @@ impl Held {
     }
 }
 
-/// The names of queues, those included whose definition is lost.
-pub(super) fn names(fold: &Fold) -> HashMap<QueueId, QueueName> {
-    let state = fold.state.lock();
-    let queue = |definition: &Definition| match definition {
-        Definition::Queue(queue) => {
-            let name = QueueName { vhost: queue.vhost.clone(), name: queue.name.clone() };
-            Some((queue.id, name))
-        }
-        _ => None,
-    };
-    state.catalog.values().filter_map(queue).collect()
+/// Says all that is to be said of a directory that was folded.
+pub(super) fn report(directory: &DataDirectory, fold: &Fold, held: &Held) -> Report {
+    let reporter = Reporter { directory, fold, owners: owners(fold) };
+    let mut files = reporter.segments();
+    files.extend(reporter.missing_segments());
+    files.push(reporter.catalog(held));
+    files.extend(reporter.lost_definitions());
+    Report { directory: directory.path.clone(), files, queues: reporter.queues() }
+}
+
+/// Whose an id is.
+struct Owner {
+    /// The first of its ids.
+    id: QueueId,
+    name: QueueName,
+}
+
+/// The queues and exchanges by all their ids, those included whose definition is lost.
+fn owners(fold: &Fold) -> HashMap<QueueId, Owner> {
+    let (state, mut owners) = (fold.state.lock(), HashMap::new());
+    for definition in state.catalog.values() {
+        let (vhost, name, is_exchange) = match definition {
+            Definition::Queue(queue) => (&queue.vhost, &queue.name, false),
+            Definition::Exchange(exchange) => (&exchange.vhost, &exchange.name, true),
+            _ => continue,
+        };
+        let Some(id) = definition.queue_ids().next() else { continue };
+        let name = QueueName { vhost: vhost.clone(), name: name.clone(), is_exchange };
+        let owner = |queue| (queue, Owner { id, name: name.clone() });
+        owners.extend(definition.queue_ids().map(owner));
+    }
+    owners
 }
 
 struct Reporter<'a> {
     directory: &'a DataDirectory,
     fold: &'a Fold,
-    names: HashMap<QueueId, QueueName>,
+    owners: HashMap<QueueId, Owner>,
 }
 
 impl Reporter<'_> {
     fn name(&self, queue: QueueId) -> QueueName {
-        self.names.get(&queue).cloned().unwrap_or_else(|| QueueName {
+        let name = self.owners.get(&queue).map(|owner| owner.name.clone());
+        name.unwrap_or_else(|| QueueName {
             vhost: String::new(),
             name: format!("a deleted queue, id {}", queue.0),
+            is_exchange: false,
         })
     }
 
@@ -221,12 +128,7 @@ impl Reporter<'_> {
         }
         let of_segment = (number, QueueId(0))..=(number, QueueId(u64::MAX));
         let lost = self.fold.lost.range(of_segment);
-        report.lost.extend(
-            lost.map(|((_, queue), messages)| Lost {
-                queue: self.name(*queue),
-                messages: *messages,
-            }),
-        );
+        report.lost = Lost::of(lost.map(|((_, queue), messages)| (self.name(*queue), *messages)));
         report
     }
 
@@ -338,20 +240,20 @@ impl Reporter<'_> {
 
     /// Segments that are not there and in which messages lived.
     fn missing_segments(&self) -> Vec<FileReport> {
-        let mut missing: BTreeMap<SegmentNumber, Vec<Lost>> = BTreeMap::new();
+        let mut missing: BTreeMap<SegmentNumber, Vec<(QueueName, u64)>> = BTreeMap::new();
         for ((number, queue), messages) in &self.fold.lost {
             let is_there = self.fold.segments.contains_key(number)
                 || self.directory.found.unreadable.iter().any(|(bad, _)| bad == number);
             if !is_there {
-                let lost = Lost { queue: self.name(*queue), messages: *messages };
+                let lost = (self.name(*queue), *messages);
                 missing.entry(*number).or_default().push(lost);
             }
         }
-        let report = |(number, lost)| {
+        let report = |(number, lost): (SegmentNumber, Vec<(QueueName, u64)>)| {
             let mut report = FileReport::new(format!("log/{}", segment::file_name(number)), 0);
             let text = "it is missing, and messages lived in it; restore the file from a backup";
             report.add(Problem::of_file(ProblemKind::MissingSegment, text.to_owned()));
-            FileReport { lost, ..report }
+            FileReport { lost: Lost::of(lost.into_iter()), ..report }
         };
         missing.into_iter().map(report).collect()
     }
@@ -425,23 +327,36 @@ impl Reporter<'_> {
     }
 
     fn queues(&self) -> Vec<QueueReport> {
-        let mut lost: HashMap<QueueId, u64> = HashMap::new();
-        for ((_, queue), messages) in &self.fold.lost {
-            let sum = lost.entry(*queue).or_default();
-            *sum = sum.saturating_add(*messages);
+        let mut reports: BTreeMap<QueueId, QueueReport> = BTreeMap::new();
+        for queue in self.fold.state.lock().queues() {
+            let report = self.report_of(&mut reports, queue.id);
+            report.messages = report.messages.saturating_add(queue.count);
+            report.bytes = report.bytes.saturating_add(queue.bytes);
         }
-        let report = |queue: crate::store::RecoveredQueue| QueueReport {
-            queue: self.name(queue.id),
-            id: queue.id.0,
-            messages: queue.count,
-            bytes: queue.bytes,
-            lost: lost.get(&queue.id).copied().unwrap_or(0),
-        };
-        let mut queues: Vec<_> = self.fold.state.lock().queues().into_iter().map(report).collect();
-        queues.sort_unstable_by(|a, b| {
-            (&a.queue.vhost, &a.queue.name).cmp(&(&b.queue.vhost, &b.queue.name))
-        });
+        for ((_, queue), messages) in &self.fold.lost {
+            let report = self.report_of(&mut reports, *queue);
+            report.lost = report.lost.saturating_add(*messages);
+        }
+        let mut queues: Vec<QueueReport> = reports.into_values().collect();
         queues
+            .sort_by(|a, b| (&a.queue.vhost, &a.queue.name).cmp(&(&b.queue.vhost, &b.queue.name)));
+        queues
+    }
+
+    /// The report of whoever has this id.
+    fn report_of<'a>(
+        &self,
+        reports: &'a mut BTreeMap<QueueId, QueueReport>,
+        queue: QueueId,
+    ) -> &'a mut QueueReport {
+        let id = self.owners.get(&queue).map_or(queue, |owner| owner.id);
+        reports.entry(id).or_insert_with(|| QueueReport {
+            queue: self.name(id),
+            id: id.0,
+            messages: 0,
+            bytes: 0,
+            lost: 0,
+        })
     }
 
     fn file(&self, name: &str) -> FileReport {
@@ -460,26 +375,4 @@ fn length(path: &Path) -> io::Result<u64> {
         sum = sum.saturating_add(length(&entry?.path())?);
     }
     Ok(sum)
-}
-
-impl FileReport {
-    fn new(file: String, bytes: u64) -> Self {
-        let (holds, problems, lost) = (String::new(), Vec::new(), Vec::new());
-        Self { file, bytes, holds, problems, problems_not_listed: 0, lost }
-    }
-
-    fn add(&mut self, problem: Problem) {
-        if self.problems.len() < PROBLEMS_LISTED_MAX {
-            self.problems.push(problem);
-        } else {
-            self.problems_not_listed = self.problems_not_listed.saturating_add(1);
-        }
-    }
-}
-
-impl Problem {
-    fn of_file(kind: ProblemKind, text: String) -> Self {
-        let (offset, bytes, queues) = (None, None, Vec::new());
-        Self { kind, offset, bytes, queues, unknown_loss: false, text }
-    }
 }

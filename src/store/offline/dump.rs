@@ -9,10 +9,10 @@ use std::sync::mpsc::sync_channel;
 use super::DataDirectory;
 use super::fold::Fold;
 use crate::protocol::message::Message;
-use crate::store::definition::{Definition, QueueDefinition};
+use crate::store::definition::Definition;
 use crate::store::files::Files;
-use crate::store::reader::{LogReader, ReadRequests};
-use crate::store::record::{QueueId, Seq};
+use crate::store::reader::{LogReader, ReadRequests, Wanted};
+use crate::store::record::{Note, QueueId, Seq};
 use crate::store::{OpenError, Page, ReadLimit};
 
 /// What is read at a time.
@@ -31,7 +31,20 @@ pub struct DumpFilter {
 #[derive(Debug)]
 pub enum Dumped<'a> {
     Definition(&'a Definition),
-    Message { queue: &'a QueueDefinition, seq: Seq, redelivered: bool, message: &'a Message },
+    Message(DumpedMessage<'a>),
+}
+
+/// A message that lives.
+#[derive(Debug)]
+pub struct DumpedMessage<'a> {
+    /// The queue that it is in, or the exchange that holds it back.
+    pub owner: &'a Definition,
+    /// Of the queue's priorities.
+    pub level: u64,
+    pub seq: Seq,
+    pub redelivered: bool,
+    pub note: Note,
+    pub message: &'a Message,
 }
 
 /// Hands out what lives. An error of `each` ends it and is answered; otherwise, whether all could
@@ -47,8 +60,7 @@ pub fn dump(
     let mut definitions: Vec<Definition> = fold.state.lock().catalog.values().cloned().collect();
     definitions.retain(|definition| filter.wants(definition));
     definitions.sort_by_cached_key(order);
-    let queues: Vec<&QueueDefinition> = definitions.iter().filter_map(as_queue).collect();
-    if let Some(name) = filter.queue.as_ref().filter(|_| queues.is_empty()) {
+    if let Some(name) = filter.queue.as_ref().filter(|_| definitions.is_empty()) {
         let vhost = filter.vhost.as_ref().map(|vhost| format!(" in the vhost {vhost}"));
         return Err(OpenError::new(format!(
             "there is no queue {name}{}; `ferrymqctl store check` lists them all",
@@ -58,7 +70,7 @@ pub fn dump(
     let dumped = definitions
         .iter()
         .try_for_each(|definition| each(Dumped::Definition(definition)))
-        .and_then(|()| messages(&directory, &fold, &queues, filter.limit, each));
+        .and_then(|()| messages(&directory, &fold, &definitions, filter.limit, each));
     Ok(dumped.map(|()| fold.lost.is_empty() && fold.recovered.is_empty()))
 }
 
@@ -72,20 +84,18 @@ impl DumpFilter {
                 &queue.vhost
             }
             _ if self.queue.is_some() => return false,
-            Definition::User(_) => return self.vhost.is_none(),
+            Definition::User(_) | Definition::UserLimit(_) | Definition::GlobalParameter(_) => {
+                return self.vhost.is_none();
+            }
             Definition::Vhost(vhost) => &vhost.name,
             Definition::Permission(permission) => &permission.vhost,
             Definition::Exchange(exchange) => &exchange.vhost,
             Definition::Binding(binding) => &binding.vhost,
+            Definition::Policy(policy) | Definition::OperatorPolicy(policy) => &policy.vhost,
+            Definition::Parameter(parameter) => &parameter.vhost,
+            Definition::VhostLimit(limit) => &limit.owner,
         };
         self.vhost.as_ref().is_none_or(|wanted| wanted == vhost)
-    }
-}
-
-fn as_queue(definition: &Definition) -> Option<&QueueDefinition> {
-    match definition {
-        Definition::Queue(queue) => Some(queue),
-        _ => None,
     }
 }
 
@@ -98,15 +108,22 @@ fn order(definition: &Definition) -> (u8, String) {
         Definition::Exchange(_) => 3,
         Definition::Queue(_) => 4,
         Definition::Binding(_) => 5,
+        Definition::Policy(_) => 6,
+        Definition::OperatorPolicy(_) => 7,
+        Definition::Parameter(_) => 8,
+        Definition::GlobalParameter(_) => 9,
+        Definition::VhostLimit(_) => 10,
+        Definition::UserLimit(_) => 11,
     };
     (kind, serde_json::to_string(&definition.key()).unwrap_or_default())
 }
 
-/// Reads as a broker does: with its reading thread, batch by batch.
+/// Reads as a broker does: with its reading thread, batch by batch. Of a queue the highest level
+/// comes first, as its consumers get it.
 fn messages(
     directory: &DataDirectory,
     fold: &Fold,
-    queues: &[&QueueDefinition],
+    owners: &[Definition],
     limit: Option<u64>,
     each: &mut dyn FnMut(Dumped<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -114,24 +131,21 @@ fn messages(
     let (reads, reader) = LogReader::new(files, Arc::clone(&fold.state));
     let reading = std::thread::Builder::new().name("store-read".to_owned());
     let reading = reading.spawn(move || reader.run())?;
-    let dumped = queues.iter().try_for_each(|queue| {
-        let ledger = fold.state.lock().ledgers.get(&queue.id).cloned().unwrap_or_default();
-        let delivered_upto = ledger.delivered_upto();
+    let dumped = owners.iter().try_for_each(|owner| {
         let mut left = limit.unwrap_or(u64::MAX);
-        let mut from = Some(Seq(0));
-        while let Some(next) = from.filter(|_| left > 0) {
-            let page = read(&reads, queue.id, next)?;
-            for (seq, message) in &page.messages {
-                if left == 0 {
-                    break;
-                }
-                let (seq, redelivered) = (*seq, *seq <= delivered_upto);
-                each(Dumped::Message { queue, seq, redelivered, message })?;
-                left = left.saturating_sub(1);
-            }
-            from = page.through.0.checked_add(1).map(Seq);
-        }
-        Ok(())
+        let queues: Vec<(u64, QueueId)> = (0..).zip(owner.queue_ids()).collect();
+        queues.into_iter().rev().try_for_each(|(level, queue)| {
+            each_of(fold, &reads, queue, &mut left, |seq, redelivered, note, message| {
+                each(Dumped::Message(DumpedMessage {
+                    owner,
+                    level,
+                    seq,
+                    redelivered,
+                    note,
+                    message,
+                }))
+            })
+        })
     });
     drop(reads);
     // It ends when nobody can ask any more.
@@ -139,9 +153,37 @@ fn messages(
     dumped
 }
 
+/// Hands out the messages under one id, no more than are left to be.
+fn each_of(
+    fold: &Fold,
+    reads: &ReadRequests,
+    queue: QueueId,
+    left: &mut u64,
+    mut each: impl FnMut(Seq, bool, Note, &Message) -> io::Result<()>,
+) -> io::Result<()> {
+    let (delivered_upto, notes) = match fold.state.lock().ledgers.get(&queue) {
+        Some(ledger) => (ledger.delivered_upto(), ledger.notes().clone()),
+        None => return Ok(()),
+    };
+    let mut from = Some(Seq(0));
+    while let Some(next) = from.filter(|_| *left > 0) {
+        let page = read(reads, queue, next)?;
+        for (seq, message) in &page.messages {
+            if *left == 0 {
+                break;
+            }
+            each(*seq, *seq <= delivered_upto, notes.of(*seq), message)?;
+            *left = left.saturating_sub(1);
+        }
+        from = page.through.0.checked_add(1).map(Seq);
+    }
+    Ok(())
+}
+
 fn read(reads: &ReadRequests, queue: QueueId, from: Seq) -> io::Result<Page> {
     let (sender, page) = sync_channel(1);
-    reads.ask(queue, from, READ_AT_ONCE, Box::new(move |page| drop(sender.send(page))));
+    let wanted = Wanted::From(from, READ_AT_ONCE);
+    reads.ask(queue, wanted, Box::new(move |page| drop(sender.send(page))));
     let failed = || io::Error::other(format!("messages of queue {} can't be read back", queue.0));
     // A page that ends before it begins is the answer to a failure.
     page.recv().ok().filter(|page| page.through >= from && page.through > Seq(0)).ok_or_else(failed)

@@ -22,7 +22,8 @@ use crate::store::encoding::LogRecord;
 use crate::store::files::Files;
 use crate::store::index::Entry;
 use crate::store::index_file::IndexFile;
-use crate::store::ledger::{RangeSet, Run, SegmentNumber};
+use crate::store::ledger::{Run, SegmentNumber};
+use crate::store::ranges::RangeSet;
 use crate::store::reader::read_entries;
 use crate::store::record::{QueueId, Record, Seq};
 use crate::store::recovery::{Witness, count_bytes, fold_whole_log};
@@ -83,7 +84,8 @@ impl Fold {
 /// Gives queues whose definition is lost one of their own.
 fn define(state: &mut LogState, recovered: &[QueueId]) {
     if !recovered.is_empty() {
-        let vhost = VhostDefinition { name: RECOVERED_VHOST.to_owned() };
+        let name = RECOVERED_VHOST.to_owned();
+        let vhost = VhostDefinition { name, ..VhostDefinition::default() };
         state.put_definition(Definition::Vhost(vhost));
     }
     for id in recovered {
@@ -93,6 +95,7 @@ fn define(state: &mut LogState, recovered: &[QueueId]) {
             id: *id,
             auto_delete: false,
             arguments: FieldTable::new(),
+            levels: 0,
         }));
     }
 }

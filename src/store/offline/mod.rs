@@ -14,6 +14,7 @@ mod dump;
 mod fold;
 mod overlay;
 mod repair;
+mod report;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -24,9 +25,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tempfile::TempDir;
 
-pub use check::{FileReport, Problem, ProblemKind, QueueName, QueueReport, Report, check};
-pub use dump::{DumpFilter, Dumped, dump};
+pub use check::check;
+pub use dump::{DumpFilter, Dumped, DumpedMessage, dump};
 pub use repair::{Repaired, repair};
+pub use report::{FileReport, Problem, ProblemKind, QueueName, QueueReport, Report};
 
 use self::overlay::Overlay;
 use super::OpenError;

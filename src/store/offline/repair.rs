@@ -7,16 +7,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DataDirectory;
-use super::check::{Held, Report};
+use super::check::{Held, report};
 use super::fold::Fold;
+use super::report::Report;
 use crate::protocol::gather::Gather;
 use crate::store::carry::each_batch;
 use crate::store::definition::Definition;
 use crate::store::disk::begin_segment;
 use crate::store::encoding::{Encoder, LogRecord};
 use crate::store::files::{Directory, sync_directory};
-use crate::store::ledger::{QueueLedger, SegmentNumber};
-use crate::store::record::QueueId;
+use crate::store::ledger::SegmentNumber;
+use crate::store::record::Seq;
 use crate::store::segment::Segment;
 use crate::store::state::LogState;
 use crate::store::{Epoch, OpenError, StoreSettings};
@@ -47,7 +48,7 @@ pub fn repair(directory: &Path, to: &Path) -> Result<Repaired, OpenError> {
     let held = Held::of(&directory, &kept);
     let kept_epoch = kept.epoch;
     let fold = Fold::of(&directory, kept)?;
-    let report = Report::of(&directory, &fold, &held);
+    let report = report(&directory, &fold, &held);
     let epoch = epoch(&fold, directory.found.last_epoch.max(kept_epoch));
     write(&directory, &fold, epoch, to).map_err(|error| {
         OpenError::new(format!(
@@ -96,7 +97,8 @@ fn existing_ancestor(path: &Path) -> PathBuf {
 fn epoch(fold: &Fold, found: u32) -> Epoch {
     let queues = fold.state.lock().queues();
     let used = queues.iter().flat_map(|queue| {
-        let marked = queue.last.max(queue.delivered_upto);
+        let noted = queue.notes.last().map_or(Seq(0), |(seq, _)| *seq);
+        let marked = queue.last.max(queue.delivered_upto).max(noted);
         [marked.0 >> SEQ_EPOCH_SHIFT, queue.id.0 >> QUEUE_EPOCH_SHIFT]
     });
     let used = used.filter_map(|epoch| u32::try_from(epoch).ok()).max().unwrap_or(0);
@@ -113,8 +115,7 @@ fn write(directory: &DataDirectory, fold: &Fold, epoch: Epoch, to: &Path) -> io:
             state.put_definition(definition.clone());
         }
         for (queue, ledger) in &from.ledgers {
-            let restored = QueueLedger::restore(&ledger.settled(), ledger.delivered_upto());
-            state.ledgers.insert(*queue, restored);
+            state.ledgers.insert(*queue, ledger.without_messages());
         }
         from.segments.keys().copied().collect()
     };
@@ -167,9 +168,11 @@ fn prove(fold: &Fold, to: &Path) -> Result<(usize, u64), OpenError> {
     let opened = crate::store::open(to, &StoreSettings::default())?;
     let state = fold.state.lock();
     let sums = |queues: Vec<crate::store::RecoveredQueue>| {
-        let mut sums: Vec<(QueueId, u64, u64)> =
-            queues.iter().map(|queue| (queue.id, queue.count, queue.bytes)).collect();
-        sums.sort_unstable();
+        let mut sums: Vec<_> = queues
+            .into_iter()
+            .map(|queue| (queue.id, queue.count, queue.bytes, queue.notes, queue.seen))
+            .collect();
+        sums.sort_unstable_by_key(|(id, ..)| *id);
         sums
     };
     let (expected, found) = (sums(state.queues()), sums(opened.queues));
@@ -181,6 +184,6 @@ fn prove(fold: &Fold, to: &Path) -> Result<(usize, u64), OpenError> {
             to.display()
         )));
     }
-    let messages = found.iter().map(|(_, count, _)| *count).fold(0, u64::saturating_add);
+    let messages = found.iter().map(|(_, count, ..)| *count).fold(0, u64::saturating_add);
     Ok((opened.catalog.len(), messages))
 }

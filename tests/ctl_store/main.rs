@@ -3,192 +3,25 @@
 //!
 //! A program of its own: a process that is being started holds for a moment what was open in the one
 //! that starts it, locks included, and the store's tests open their directories again and again.
+//!
+//! * here  what `check` says and what `repair` saves of a damaged directory
+//! * `directories`  what is looked at, and how
+//! * `dump`  what is printed of definitions and messages
 
-#[path = "store/support.rs"]
+#[path = "../store/support.rs"]
 #[allow(dead_code, reason = "the store's tests use the rest of it")]
 mod support;
 
-use std::collections::BTreeMap;
+mod directories;
+mod dump;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use ferrymq::protocol::message::Message;
-use ferrymq::protocol::properties::{BasicProperties, Properties};
-use ferrymq::protocol::table::{FieldTable, FieldValue};
-use ferrymq::protocol::wire::ShortStr;
-use ferrymq::store::definition::{PermissionDefinition, UserDefinition};
-use ferrymq::store::record::{QueueId, Record, Seq};
-use ferrymq::store::{CatalogChange, Definition, StoreSettings};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use ferrymq::store::Note;
+use serde_json::json;
 
+use directories::*;
 use support::*;
-
-/// Some segments, none of which is rewritten meanwhile.
-const SEGMENTS: StoreSettings =
-    StoreSettings { rewrite_after: Duration::from_secs(3600), ..SMALL_SEGMENTS };
-
-const MESSAGES: u64 = 30;
-
-fn body(seq: u64) -> String {
-    format!("message {seq:03} {}", "x".repeat(400))
-}
-
-/// A directory with full segments, left in order: queue 1 has all but the first three of its
-/// messages, every third of them is in queue 2, too; queue 9 was deleted.
-fn left_in_order() -> TempDir {
-    let directory = directory();
-    let opened = open_with(directory.path(), &SEGMENTS);
-    commit(&opened, vec![vhost("/"), declare(1), declare(2), declare(9)]);
-    for seq in 1..=MESSAGES {
-        let both: &[(u64, u64)] = if seq % 3 == 0 { &[(1, seq), (2, seq)] } else { &[(1, seq)] };
-        commit(&opened, vec![enqueue(both, body(seq)), enqueue(&[(9, seq)], "gone")]);
-    }
-    commit(&opened, vec![settle(1, 1, 3, 3 * body(1).len() as u64), mark(1, 7)]);
-    commit(&opened, delete(9));
-    opened.store.close();
-    assert!(segments(directory.path()).len() > 3, "several segments");
-    directory
-}
-
-/// One segment, as a crash leaves it: a message a batch, and where each batch ends.
-fn crashed_in_one_segment() -> (TempDir, Vec<usize>) {
-    let directory = directory();
-    let opened = open(directory.path());
-    commit(&opened, vec![vhost("/"), declare(1)]);
-    let end = || written_len(&segments(directory.path())[0]);
-    let mut ends = vec![end()];
-    for seq in 1..=5 {
-        commit(&opened, vec![enqueue(&[(1, seq)], body(seq))]);
-        ends.push(end());
-    }
-    (crashed(directory.path()), ends)
-}
-
-/// Runs it once nobody has the directory. A process that another test is about to start holds for a
-/// moment all files that this one had open, and so the lock of a store that was closed meanwhile.
-fn ctl(arguments: &[&str]) -> Output {
-    let start = Instant::now();
-    loop {
-        let output = ctl_at_once(arguments);
-        let is_in_use = String::from_utf8_lossy(&output.stderr).contains("is in use by a");
-        if !is_in_use || start.elapsed() > DEADLINE {
-            return output;
-        }
-    }
-}
-
-fn ctl_at_once(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrymqctl"));
-    command.arg("store").args(arguments).output().expect("the program runs")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
-
-/// Every file with its bytes.
-fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(directory).expect("readable") {
-        let path = entry.expect("readable").path();
-        if path.is_dir() {
-            files.extend(tree(&path));
-        } else {
-            files.insert(path.clone(), std::fs::read(&path).expect("readable"));
-        }
-    }
-    files
-}
-
-/// What `check` says; the directory stays as it is.
-fn checked(directory: &Path) -> (Option<i32>, Value) {
-    let before = tree(directory);
-    let output = ctl(&["check", text(directory), "--json"]);
-    assert!(tree(directory) == before, "check changed something");
-    let report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    (output.status.code(), report)
-}
-
-/// The kinds of the problems of a report, by file.
-fn problems(report: &Value) -> Vec<(String, String)> {
-    let mut problems = Vec::new();
-    for file in report["files"].as_array().expect("files") {
-        for problem in file["problems"].as_array().expect("problems") {
-            let [file, kind] = [&file["file"], &problem["kind"]];
-            let word = |value: &Value| value.as_str().expect("text").to_owned();
-            problems.push((word(file), word(kind)));
-        }
-    }
-    problems
-}
-
-fn kinds(report: &Value) -> Vec<String> {
-    problems(report).into_iter().map(|(_, kind)| kind).collect()
-}
-
-fn lost(report: &Value) -> u64 {
-    let queues = report["queues"].as_array().expect("queues");
-    queues.iter().map(|queue| queue["lost"].as_u64().expect("a count")).sum()
-}
-
-/// What was saved of a directory, opened as a broker opens it, and the exit code. The original stays
-/// as it is, and the new one is whole.
-fn repaired(directory: &Path) -> (Option<i32>, Content) {
-    let before = tree(directory);
-    let parent = self::directory();
-    let to = parent.path().join("new");
-    let output = ctl(&["repair", text(directory), "--to", text(&to)]);
-    assert!(tree(directory) == before, "repair changed the original");
-    assert!(to.join("log").exists(), "{}", String::from_utf8_lossy(&output.stderr));
-    let (code, report) = checked(&to);
-    assert_eq!((code, problems(&report)), (Some(0), vec![]));
-    (output.status.code(), content(&to))
-}
-
-fn assert_saved(directory: &Path, code: Option<i32>, content: &Content) {
-    let saved = repaired(directory);
-    assert_eq!(saved.0, code);
-    // Not the bodies: they would fill the screen.
-    assert_eq!(saved.1.definitions, content.definitions);
-    let numbers = |content: &Content| -> Vec<(u64, Vec<u64>, u64)> {
-        let queues = content.queues.iter();
-        queues.map(|(queue, (m, mark))| (*queue, m.keys().copied().collect(), *mark)).collect()
-    };
-    assert_eq!(numbers(&saved.1), numbers(content));
-    assert!(saved.1 == *content, "other bodies");
-}
-
-fn change(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = std::fs::read(path).expect("readable");
-    how(&mut bytes);
-    std::fs::write(path, bytes).expect("writable");
-}
-
-fn find(bytes: &[u8], what: &str) -> usize {
-    let found = bytes.windows(what.len()).position(|window| window == what.as_bytes());
-    found.unwrap_or_else(|| panic!("{what:?} is not there"))
-}
-
-/// The segment with a message, and the message's place.
-fn segment_with(directory: &Path, what: &str) -> (PathBuf, usize) {
-    let has = |path: &PathBuf| {
-        let bytes = std::fs::read(path).expect("readable");
-        bytes.windows(what.len()).any(|window| window == what.as_bytes())
-    };
-    let path = segments(directory).into_iter().find(has).expect("it is somewhere");
-    let offset = find(&std::fs::read(&path).expect("readable"), what);
-    (path, offset)
-}
-
-fn without(mut content: Content, queue: u64, seqs: &[u64]) -> Content {
-    let messages = &mut content.queues.get_mut(&queue).expect("a queue").0;
-    messages.retain(|seq, _| !seqs.contains(seq));
-    content
-}
 
 #[test]
 fn a_whole_directory_is_whole_and_its_queues_are_counted() {
@@ -508,99 +341,34 @@ fn messages_of_a_queue_whose_definition_is_lost_are_saved_under_its_number() {
     assert_eq!(saved.bodies(7).len(), 3);
 }
 
-fn awkward_message() -> Message {
-    let field = |name, value| (ShortStr::from_static(name), value);
-    let headers = FieldTable::from_iter([
-        field("größe", FieldValue::LongStr(Bytes::from_static("🦀".as_bytes()))),
-        field("raw", FieldValue::LongStr(Bytes::from_static(&[0xFF, 0xFE]))),
+/// Levels of a queue are one queue to whoever looks at it, and what an exchange holds back is its own.
+#[test]
+fn levels_notes_and_what_was_seen_are_counted_and_saved() {
+    let directory = directory();
+    let opened = open_with(directory.path(), &SEGMENTS);
+    commit(&opened, vec![vhost("/"), declare_with_levels(1, 2), declare_exchange(9)]);
+    let note = Note { failed: 2, returned: 1, due_ms: 7 };
+    for seq in 1..=MESSAGES {
+        commit(&opened, vec![enqueue(&[(1, seq), (3, seq), (9, seq)], body(seq))]);
+        commit(&opened, vec![came_back(3, &[(seq, note)]), seen(9, seq.into(), seq, 20)]);
+    }
+    opened.store.close();
+    drop(opened);
+    let (code, report) = checked(directory.path());
+    assert_eq!((code, problems(&report)), (Some(0), vec![]));
+    let bytes = MESSAGES * body(1).len() as u64;
+    let expected = json!([
+        {"vhost": "/", "name": "q1", "id": 1, "messages": 2 * MESSAGES, "bytes": 2 * bytes, "lost": 0},
+        {"vhost": "/", "name": "x9", "is_exchange": true, "id": 9, "messages": MESSAGES,
+         "bytes": bytes, "lost": 0},
     ]);
-    let properties = BasicProperties {
-        headers: Some(headers),
-        delivery_mode: Some(2),
-        ..BasicProperties::default()
-    };
-    let (exchange, key) = (ShortStr::from_static("тема"), ShortStr::from_static("a\"b\n"));
-    Message::small(&exchange, &key, &Properties::from(&properties), &[0, 0xFF], false)
-}
-
-fn dumped(arguments: &[&str]) -> Vec<Value> {
-    let output = ctl(&[&["dump"], arguments].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-#[test]
-fn a_dump_shows_definitions_without_secrets_and_messages_with_all_they_have() {
-    let directory = directory();
-    let opened = open(directory.path());
-    let put = |definition| Record::Catalog(CatalogChange::Put(definition));
-    let user = Definition::User(UserDefinition {
-        name: "ferris".to_owned(),
-        password_hash: "c2VjcmV0".to_owned(),
-        hashing_algorithm: "sha256".to_owned(),
-        tags: vec!["administrator".to_owned()],
-    });
-    let all = || ".*".to_owned();
-    let permission = Definition::Permission(PermissionDefinition {
-        user: "ferris".to_owned(),
-        vhost: "/".to_owned(),
-        configure: all(),
-        write: all(),
-        read: all(),
-    });
-    let message = std::sync::Arc::new(awkward_message());
-    let queues = [(QueueId(1), Seq(1))].into_iter().collect();
-    commit(&opened, vec![vhost("/"), put(user), put(permission), declare(1), declare(2)]);
-    commit(&opened, vec![Record::Enqueue { message, queues }, mark(1, 1)]);
-    commit(&opened, vec![enqueue(&[(1, 2), (2, 5)], "later")]);
-    opened.store.close();
-    let at = text(directory.path());
-    let queue = |id: u64| {
-        json!({"kind": "queue", "vhost": "/", "name": format!("q{id}"), "id": id,
-               "auto_delete": false, "arguments": {}})
-    };
-    let plain = |queue: &str, seq: u64| {
-        json!({"kind": "message", "vhost": "/", "queue": queue, "seq": seq, "redelivered": false,
-               "exchange": "exchange", "routing_key": "key", "properties": {}, "body_bytes": 5})
-    };
-    let awkward = json!({
-        "kind": "message", "vhost": "/", "queue": "q1", "seq": 1, "redelivered": true,
-        "exchange": "тема", "routing_key": "a\"b\n", "body_bytes": 2,
-        "properties": {
-            "delivery_mode": 2,
-            "headers": {"größe": "🦀", "raw": {"base64": "//4="}},
-        },
-    });
-    let expected = vec![
-        json!({"kind": "vhost", "name": "/"}),
-        json!({"kind": "user", "name": "ferris", "tags": ["administrator"]}),
-        json!({"kind": "permission", "user": "ferris", "vhost": "/", "configure": ".*",
-               "write": ".*", "read": ".*"}),
-        queue(1),
-        queue(2),
-        awkward.clone(),
-        plain("q1", 2),
-        plain("q2", 5),
-    ];
-    assert_eq!(dumped(&[at]), expected);
-    assert_eq!(dumped(&[at, "--queue", "q2"]), [queue(2), plain("q2", 5)]);
-    assert_eq!(dumped(&[at, "--vhost", "other"]), [] as [Value; 0]);
-    let mut with_body = awkward;
-    with_body["body"] = "AP8=".into();
-    let one = dumped(&[at, "--queue", "q1", "--limit", "1", "--bodies"]);
-    assert_eq!(one, [queue(1), with_body]);
-}
-
-#[test]
-fn a_dump_goes_through_many_pages_in_order() {
-    let directory = directory();
-    let opened = open(directory.path());
-    commit(&opened, vec![vhost("/"), declare(1)]);
-    let records = (1..=2500).map(|seq| enqueue(&[(1, seq)], "m")).collect();
-    commit(&opened, records);
-    opened.store.close();
-    let dumped = dumped(&[text(directory.path()), "--queue", "q1"]);
-    let seqs: Vec<u64> = dumped.iter().filter_map(|line| line["seq"].as_u64()).collect();
-    assert_eq!(seqs, (1..=2500).collect::<Vec<_>>());
+    assert_eq!(report["queues"], expected);
+    let whole = content(crashed(directory.path()).path());
+    assert_eq!((whole.notes.len() as u64, whole.seen[&9].len()), (MESSAGES, 20));
+    assert_saved(directory.path(), Some(0), &whole);
+    std::fs::remove_dir_all(directory.path().join("catalog")).expect("it was there");
+    let said = ctl(&["check", text(directory.path())]).stdout;
+    let said = String::from_utf8(said).expect("UTF-8");
+    assert!(said.contains("exchange \"x9\" in the vhost"), "{said}");
+    assert_saved(directory.path(), Some(0), &whole);
 }

@@ -1,0 +1,183 @@
+//! Parameters: settings of what works beside the broker's own rules, of a vhost each, and settings
+//! of the whole broker.
+//!
+//! Owner of their values. A value is any JSON that its component takes.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+
+use super::Broker;
+use super::durable::Durable;
+use super::error::Error;
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::{
+    CatalogChange, Definition, DefinitionKey, GlobalParameterDefinition, ParameterDefinition,
+};
+
+/// Most parameters of all vhosts, and most global ones.
+const PARAMETERS_MAX: usize = 10_000;
+
+/// Largest value, in bytes as JSON.
+const VALUE_LEN_MAX: usize = 64 * 1024;
+
+/// What has parameters.
+struct Component {
+    name: &'static str,
+    takes: fn(&Json) -> bool,
+    /// What it takes, in words.
+    value: &'static str,
+}
+
+const COMPONENTS: [Component; 3] = [
+    Component { name: "federation-upstream", takes: Json::is_object, value: "an object" },
+    Component { name: "federation-upstream-set", takes: Json::is_array, value: "an array" },
+    Component { name: "shovel", takes: Json::is_object, value: "an object" },
+];
+
+/// What RabbitMQ keeps among its parameters and has a way of its own here.
+const APART: [&str; 4] = ["operator_policy", "policy", "user-limits", "vhost-limits"];
+
+/// By vhost, component and name.
+type Key = (String, String, String);
+
+#[derive(Debug, Default)]
+pub struct Parameters {
+    of_vhosts: Mutex<BTreeMap<Key, Json>>,
+    global: Mutex<BTreeMap<String, Json>>,
+}
+
+impl Broker {
+    /// Sets a parameter. Refuses, with 406, what its component can't take, and with 404 a vhost
+    /// that isn't there.
+    pub fn put_parameter(&self, parameter: ParameterDefinition) -> Result<Durable, Error> {
+        check(&parameter)?;
+        if self.vhost(&parameter.vhost).is_none() {
+            return Err(Error::not_found(format!("no vhost '{}'", parameter.vhost)));
+        }
+        let mut of_vhosts = self.parameters.of_vhosts.lock();
+        put(&mut of_vhosts, key_of(&parameter), &parameter.value)?;
+        Ok(self.store_change(CatalogChange::Put(Definition::Parameter(parameter))))
+    }
+
+    /// Clears a parameter. Answers whether there was one.
+    pub fn delete_parameter(&self, vhost: &str, component: &str, name: &str) -> (bool, Durable) {
+        let (vhost, component, name) = (vhost.to_owned(), component.to_owned(), name.to_owned());
+        let mut of_vhosts = self.parameters.of_vhosts.lock();
+        let removed = of_vhosts.remove(&(vhost.clone(), component.clone(), name.clone()));
+        let key = DefinitionKey::Parameter { vhost, component, name };
+        (removed.is_some(), self.store_removal(removed, key))
+    }
+
+    /// All parameters, by vhost, component and name.
+    pub fn parameters(&self) -> Vec<ParameterDefinition> {
+        let of_vhosts = self.parameters.of_vhosts.lock();
+        let parameter = |((vhost, component, name), value): (&Key, &Json)| ParameterDefinition {
+            vhost: vhost.clone(),
+            component: component.clone(),
+            name: name.clone(),
+            value: value.clone(),
+        };
+        of_vhosts.iter().map(parameter).collect()
+    }
+
+    /// Sets a parameter of the whole broker.
+    pub fn put_global_parameter(
+        &self,
+        parameter: GlobalParameterDefinition,
+    ) -> Result<Durable, Error> {
+        let GlobalParameterDefinition { name, value } = &parameter;
+        check_size(&format!("global parameter '{name}'"), name, value)?;
+        let mut global = self.parameters.global.lock();
+        put(&mut global, name.clone(), value)?;
+        Ok(self.store_change(CatalogChange::Put(Definition::GlobalParameter(parameter))))
+    }
+
+    /// Clears a parameter of the whole broker. Answers whether there was one.
+    pub fn delete_global_parameter(&self, name: &str) -> (bool, Durable) {
+        let mut global = self.parameters.global.lock();
+        let removed = global.remove(name);
+        let key = DefinitionKey::GlobalParameter(name.to_owned());
+        (removed.is_some(), self.store_removal(removed, key))
+    }
+
+    /// All parameters of the whole broker, by name.
+    pub fn global_parameters(&self) -> Vec<GlobalParameterDefinition> {
+        let global = self.parameters.global.lock();
+        let parameter = |(name, value): (&String, &Json)| GlobalParameterDefinition {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        global.iter().map(parameter).collect()
+    }
+
+    pub(super) fn restore_parameter(&self, stored: ParameterDefinition) {
+        self.parameters.of_vhosts.lock().insert(key_of(&stored), stored.value);
+    }
+
+    pub(super) fn restore_global_parameter(&self, stored: GlobalParameterDefinition) {
+        self.parameters.global.lock().insert(stored.name, stored.value);
+    }
+
+    fn store_removal(&self, removed: Option<Json>, key: DefinitionKey) -> Durable {
+        match removed {
+            Some(_) => self.store_change(CatalogChange::Delete(key)),
+            None => Durable::already(),
+        }
+    }
+}
+
+fn key_of(parameter: &ParameterDefinition) -> Key {
+    let ParameterDefinition { vhost, component, name, .. } = parameter;
+    (vhost.clone(), component.clone(), name.clone())
+}
+
+fn check(parameter: &ParameterDefinition) -> Result<(), Error> {
+    let ParameterDefinition { component, name, value, .. } = parameter;
+    if APART.contains(&component.as_str()) {
+        return Err(Error::precondition_failed(format!(
+            "'{component}' is not set as a parameter: policies and limits are set as such"
+        )));
+    }
+    let Some(found) = COMPONENTS.iter().find(|known| known.name == component) else {
+        let known = COMPONENTS.map(|known| known.name).join(", ");
+        return Err(Error::precondition_failed(format!(
+            "there is no component '{component}' with parameters, only {known}"
+        )));
+    };
+    let described = format!("parameter '{name}' of component '{component}'");
+    check_size(&described, name, value)?;
+    if !(found.takes)(value) {
+        return Err(Error::precondition_failed(format!(
+            "{described}: the value must be {}",
+            found.value
+        )));
+    }
+    Ok(())
+}
+
+fn check_size(described: &str, name: &str, value: &Json) -> Result<(), Error> {
+    if name.is_empty() || name.len() > ShortStr::MAX_LEN {
+        return Err(Error::precondition_failed(format!(
+            "{described}: the name must have 1 to {} bytes",
+            ShortStr::MAX_LEN
+        )));
+    }
+    if value.to_string().len() > VALUE_LEN_MAX {
+        return Err(Error::precondition_failed(format!(
+            "{described}: the value is longer than {VALUE_LEN_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+fn put<K: Ord>(parameters: &mut BTreeMap<K, Json>, key: K, value: &Json) -> Result<(), Error> {
+    if parameters.len() >= PARAMETERS_MAX && !parameters.contains_key(&key) {
+        return Err(Error::precondition_failed(format!(
+            "there are {PARAMETERS_MAX} parameters already: delete one first"
+        )));
+    }
+    parameters.insert(key, value.clone());
+    Ok(())
+}

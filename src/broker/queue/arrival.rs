@@ -1,0 +1,160 @@
+//! Messages come into a queue.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::arguments::Overflow;
+use super::state::Enqueued;
+use super::{Inner, Queue, seen};
+use crate::broker::changes::{Arrival, Changes, Leaving};
+use crate::broker::dead_letter::Reason;
+use crate::broker::delayed;
+use crate::broker::timers::now_ms;
+use crate::broker::transfer::Why;
+use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
+use crate::store::record::{Places, Seq};
+
+/// Messages of each level that can be paged out when they are on disk: from, to.
+type Waiting = SmallVec<[(u8, Seq, Seq); 1]>;
+
+impl Queue {
+    /// Adds messages in order and delivers what can be delivered. What the log has to keep of each
+    /// is added to its `places`; what it has to know beside the messages, to `batch`, which must
+    /// bring them, too. Answers whether all were taken: one that is refused has to be the only one.
+    /// A queue that is gone takes them to nowhere.
+    pub fn enqueue(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        places: &mut [Places],
+        batch: &mut Changes,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.deleted {
+            return true;
+        }
+        if self.may_refuse()
+            && let [message] = messages
+        {
+            let digest = self.digest_of(&inner, message);
+            if digest.is_some_and(|digest| self.has_seen(&mut inner, digest, batch)) {
+                return true;
+            }
+            if self.refuses(&inner, message, batch) {
+                return false;
+            }
+            if let Some(digest) = digest {
+                self.note_seen(&mut inner, digest, batch);
+            }
+        }
+        let mut waiting = Waiting::new();
+        for (message, places) in messages.iter().zip(places) {
+            let stored = self.stores(message);
+            let Enqueued { place, waits } = self.put(&mut inner, message, stored);
+            if stored {
+                places.push((self.id_of(place.level), place.seq));
+            }
+            if waits {
+                note(&mut waiting, place.level, place.seq);
+            }
+        }
+        for (level, first, last) in waiting {
+            batch.arrived(Arrival { queue: Arc::clone(self), level, first, last });
+        }
+        self.deliver_ready(&mut inner, batch);
+        true
+    }
+
+    fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
+        let Inner { state, options, ages, .. } = inner;
+        *ages |= message.arrived_ms().is_some();
+        if self.properties.own_of.is_some()
+            && let Some(due_ms) = delayed::due_ms(message)
+        {
+            return state.enqueue_delayed(Arc::clone(message), stored, due_ms);
+        }
+        let level = match options.max_priority {
+            0 => 0,
+            max => message.priority().min(max),
+        };
+        state.enqueue(level, Arc::clone(message), stored)
+    }
+
+    /// What deduplication tells a message apart by; none where there is no deduplication.
+    fn digest_of(&self, inner: &Inner, message: &Message) -> Option<u128> {
+        let rule = inner.options.deduplication.as_ref()?;
+        seen::digest_of(message.properties().raw_headers(), rule)
+    }
+
+    /// Whether a message with this digest has come before. Then it is the newest from now on: so
+    /// the log is told something that a confirm can wait for, behind the message that came first.
+    fn has_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) -> bool {
+        let Some(until_ms) = inner.seen.until(digest, now_ms()) else { return false };
+        self.see(inner, digest, until_ms, batch);
+        true
+    }
+
+    fn note_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) {
+        if let Some(rule) = &inner.options.deduplication {
+            let until_ms = seen::until_of(rule, now_ms());
+            self.see(inner, digest, until_ms, batch);
+        }
+    }
+
+    fn see(&self, inner: &mut Inner, digest: u128, until_ms: u64, batch: &mut Changes) {
+        let Some(rule) = &inner.options.deduplication else { return };
+        inner.seen.see(digest, until_ms, rule.size);
+        if self.properties.durable {
+            batch.push(seen::record(self.id_of(0), digest, until_ms, rule));
+        }
+    }
+
+    /// Whether the queue, which is an exchange's own, has seen a message with this digest's headers
+    /// before. From now on it has.
+    pub(in crate::broker) fn is_duplicate(
+        &self,
+        properties: &Properties,
+        batch: &mut Changes,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        let rule = inner.options.deduplication.as_ref();
+        let digest = rule.and_then(|rule| seen::digest_of(properties.raw_headers(), rule));
+        let Some(digest) = digest else { return false };
+        if self.has_seen(&mut inner, digest, batch) {
+            return true;
+        }
+        self.note_seen(&mut inner, digest, batch);
+        false
+    }
+
+    /// Rule: what would make the queue longer than it may be is refused, whether or not a consumer
+    /// waits for it.
+    fn refuses(
+        self: &Arc<Self>,
+        inner: &Inner,
+        message: &Arc<Message>,
+        batch: &mut Changes,
+    ) -> bool {
+        let options = &inner.options;
+        let (count, bytes) = (inner.state.ready_count() as u64, inner.state.ready_bytes());
+        let is_full = options.max_length.is_some_and(|max| count + 1 > max)
+            || options.max_length_bytes.is_some_and(|max| bytes + message.body_len() > max);
+        if !is_full || options.overflow == Overflow::DropHead {
+            return false;
+        }
+        if options.overflow == Overflow::RejectPublishDlx {
+            let entry = super::Entry::refused(Arc::clone(message));
+            let why = Why::Died(Reason::MaxLen);
+            batch.leaves(Leaving { queue: Arc::clone(self), entry, why });
+        }
+        true
+    }
+}
+
+fn note(waiting: &mut Waiting, level: u8, seq: Seq) {
+    match waiting.iter_mut().find(|(other, ..)| *other == level) {
+        Some((_, _, last)) => *last = seq,
+        None => waiting.push((level, seq, seq)),
+    }
+}

@@ -1,0 +1,336 @@
+//! Messages go out of a queue: to consumers as long as they have credit and room, to basic.get, and
+//! from the disk to the memory before either.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::groups::GroupKey;
+use super::lane::{Next, Wanted};
+use super::settlement::Gone;
+use super::{Consumer, Entry, Inner, Queue};
+use crate::broker::changes::Changes;
+use crate::broker::delayed;
+use crate::broker::error::Error;
+use crate::broker::timers::now_ms;
+use crate::protocol::reply::ReplyCode;
+use crate::store::Page;
+use crate::store::record::{Record, Seq};
+
+/// What stands for a consumer where there is none: for basic.get.
+const NO_CONSUMER: u64 = 0;
+
+/// A message that basic.get took.
+#[derive(Debug)]
+pub struct Got {
+    pub entry: Entry,
+    /// Ready messages that are left.
+    pub remaining: usize,
+}
+
+/// What goes out in one step.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    deliveries: SmallVec<[(Arc<Consumer>, Vec<Entry>); 1]>,
+    /// Of messages that the batch itself brings: the last one of each level that goes out.
+    marks: SmallVec<[(u8, Seq); 1]>,
+    pub(super) gone: Gone,
+}
+
+impl Outgoing {
+    /// The batch that brings the message has to say that it may be delivered.
+    fn mark(&mut self, entry: &Entry) {
+        if !entry.stored {
+            return;
+        }
+        match self.marks.iter_mut().find(|(level, _)| *level == entry.level) {
+            Some((_, upto)) => *upto = entry.seq.max(*upto),
+            None => self.marks.push((entry.level, entry.seq)),
+        }
+    }
+
+    fn add(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
+        if consumer.no_ack {
+            self.gone.add(&entry);
+        }
+        match self.deliveries.iter_mut().rev().find(|(other, _)| other.id == consumer.id) {
+            Some((_, entries)) => entries.push(entry),
+            None => self.deliveries.push((Arc::clone(consumer), vec![entry])),
+        }
+    }
+}
+
+/// Gives the next message to whoever is next. Nothing when nobody can take it.
+fn give(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
+    let len = inner.state.next()?.message.body_len();
+    let consumer = inner.consumers.pick(len)?;
+    let entry = inner.state.take((!consumer.no_ack).then_some(consumer.id))?;
+    if inner.state.is_fresh(entry.place()) {
+        out.mark(&entry);
+    }
+    out.add(consumer, entry);
+    Some(())
+}
+
+/// The same where messages have groups: to the consumer that has the message's group, or aside
+/// until that one can take it.
+fn give_in_group(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
+    let Inner { groups: Some(groups), consumers, state, .. } = inner else { return None };
+    let next = state.next()?;
+    let (len, is_fresh) = (next.message.body_len(), state.is_fresh(next.place()));
+    let key = groups.key_of(&next.message);
+    let holder = key.and_then(|key| groups.holder(key));
+    let consumer = match (holder, key) {
+        (None, _) => consumers.pick(len)?,
+        (Some(holder), Some(key)) if !groups.has_aside(key) => {
+            match consumers.pick_this(holder, len) {
+                Some(consumer) => consumer,
+                None => return set_aside(inner, key, out),
+            }
+        }
+        (Some(_), key) => return set_aside(inner, key?, out),
+    };
+    let entry = state.take((!consumer.no_ack).then_some(consumer.id))?;
+    if is_fresh {
+        out.mark(&entry);
+    }
+    if let Some(key) = key
+        && !consumer.no_ack
+    {
+        groups.goes_out(key, consumer.id);
+    }
+    out.add(consumer, entry);
+    Some(())
+}
+
+/// Sets the next message aside, if that helps another one behind it.
+fn set_aside(inner: &mut Inner, key: GroupKey, out: &mut Outgoing) -> Option<()> {
+    let Inner { groups: Some(groups), consumers, state, .. } = inner else { return None };
+    if !consumers.has_willing() || !groups.may_set_aside() {
+        return None;
+    }
+    let entry = state.set_aside()?;
+    if state.is_fresh(entry.place()) {
+        // It may be delivered when this batch is long written.
+        out.mark(&entry);
+    }
+    groups.set_aside(key, entry);
+    Some(())
+}
+
+/// Sets the next message aside if it belongs to a consumer, so that basic.get doesn't take it.
+fn keep_for_others(inner: &mut Inner) -> bool {
+    let Inner { groups: Some(groups), state, .. } = inner else { return false };
+    let Some(next) = state.next() else { return false };
+    let Some(key) = groups.key_of(&next.message) else { return false };
+    if groups.holder(key).is_none_or(|holder| holder == NO_CONSUMER) || !groups.may_set_aside() {
+        return false;
+    }
+    let Some(entry) = state.set_aside() else { return false };
+    groups.set_aside(key, entry);
+    true
+}
+
+impl Queue {
+    /// Gives ready messages to willing consumers, and does what has to be done now. What was
+    /// enqueued since the last time is brought to the log by `batch` itself, so that its delivery
+    /// mark goes with it.
+    pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
+        let mut out = Outgoing::default();
+        self.deliver_aside(inner, &mut out);
+        loop {
+            match inner.state.peek() {
+                Next::Ready => {}
+                Next::Empty | Next::Paged | Next::Unreadable => break,
+                Next::Unmarked => {
+                    let wanted = inner.consumers.credit();
+                    if wanted > 0 && !inner.failed {
+                        self.ask_mark(inner, wanted);
+                    }
+                    break;
+                }
+            }
+            if self.next_dies(inner, &mut out.gone, batch) {
+                continue;
+            }
+            let is_group = inner.groups.is_some();
+            match if is_group { give_in_group(inner, &mut out) } else { give(inner, &mut out) } {
+                Some(()) => {}
+                None => break,
+            }
+        }
+        self.send(inner, out, batch);
+        self.tidy(inner, batch);
+    }
+
+    /// Gives consumers what was set aside for them.
+    fn deliver_aside(&self, inner: &mut Inner, out: &mut Outgoing) {
+        let Inner { groups: Some(groups), consumers, state, .. } = inner else { return };
+        for id in groups.waited_for() {
+            while let Some(len) = groups.next_len(id)
+                && let Some(consumer) = consumers.pick_this(id, len)
+                && let Some((key, entry)) = groups.take_aside(id)
+            {
+                let holder = (!consumer.no_ack).then_some(id);
+                state.hand_out_aside(&entry, holder);
+                if holder.is_some() {
+                    groups.goes_out(key, id);
+                }
+                out.add(consumer, entry);
+            }
+        }
+    }
+
+    fn send(&self, inner: &mut Inner, out: Outgoing, batch: &mut Changes) {
+        let Outgoing { deliveries, marks, gone } = out;
+        for (level, upto) in marks {
+            inner.state.mark_with_batch(level, upto);
+            batch.push(Record::DeliverMark { queue: self.id_of(level), upto });
+        }
+        self.note_settled(&inner.state, gone, batch);
+        for (consumer, entries) in deliveries {
+            Arc::clone(&consumer.lane).deliver(&consumer, entries);
+        }
+    }
+
+    /// Takes one message for basic.get. Waits for the delivery mark where one is needed.
+    pub async fn get(
+        self: &Arc<Self>,
+        no_ack: bool,
+        batch: &mut Changes,
+    ) -> Result<Option<Got>, Error> {
+        if self.options().single_active_consumer {
+            return Err(Error::resource_locked(format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum \
+                 queues with single active consumer",
+                self.described()
+            )));
+        }
+        loop {
+            let mut came_nearer = std::pin::pin!(self.came_nearer.notified());
+            came_nearer.as_mut().enable();
+            {
+                let mut inner = self.inner.lock();
+                inner.used_ms = now_ms();
+                let mut gone = Gone::default();
+                while self.next_dies(&mut inner, &mut gone, batch) {}
+                self.note_settled(&inner.state, gone, batch);
+                let next = inner.state.peek();
+                if next == Next::Ready && keep_for_others(&mut inner) {
+                    continue;
+                }
+                match next {
+                    Next::Empty => return Ok(None),
+                    Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
+                    Next::Unmarked if inner.failed => return Err(self.store_failed()),
+                    Next::Unreadable => return Err(self.store_failed()),
+                    Next::Unmarked => self.ask_mark(&mut inner, 1),
+                    Next::Paged => self.ask_read(&mut inner),
+                }
+            }
+            came_nearer.await;
+        }
+    }
+
+    fn take_one(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        no_ack: bool,
+        batch: &mut Changes,
+    ) -> Option<Got> {
+        let entry = inner.state.take((!no_ack).then_some(NO_CONSUMER))?;
+        if let Some(groups) = &mut inner.groups
+            && let Some(key) = groups.key_of(&entry.message)
+            && !no_ack
+        {
+            groups.goes_out(key, NO_CONSUMER);
+        }
+        if no_ack {
+            let mut gone = Gone::default();
+            gone.add(&entry);
+            self.note_settled(&inner.state, gone, batch);
+        }
+        self.tidy(inner, batch);
+        Some(Got { entry, remaining: inner.state.ready_count() })
+    }
+
+    fn store_failed(&self) -> Error {
+        Error::new(
+            ReplyCode::InternalError,
+            format!("{} cannot be read: its store has failed", self.described()),
+        )
+    }
+
+    /// Has a delivery mark written and delivers on once it is on disk.
+    fn ask_mark(self: &Arc<Self>, inner: &mut Inner, wanted: u64) {
+        let Some((level, upto)) = inner.state.ask_mark(wanted) else { return };
+        let queue = Arc::downgrade(self);
+        let record = Record::DeliverMark { queue: self.id_of(level), upto };
+        let answered = move |outcome: Result<_, _>| {
+            if let Some(queue) = queue.upgrade() {
+                queue.on_mark_answered(level, outcome.is_ok());
+            }
+        };
+        self.around.store.append(vec![record], Some(Box::new(answered)));
+    }
+
+    fn on_mark_answered(self: &Arc<Self>, level: u8, written: bool) {
+        let mut batch = Changes::default();
+        {
+            let mut inner = self.inner.lock();
+            inner.failed |= !written;
+            inner.state.mark_answered(level, written);
+            self.deliver_ready(&mut inner, &mut batch);
+        }
+        self.came_nearer.notify_waiters();
+        self.append(batch);
+    }
+
+    /// Has messages read back where a head runs dry, and delivers on once they are there.
+    pub(super) fn ask_read(self: &Arc<Self>, inner: &mut Inner) {
+        for wanted in inner.state.ask_read() {
+            let queue = Arc::downgrade(self);
+            let on_read = move |page| {
+                if let Some(queue) = queue.upgrade() {
+                    queue.on_read(wanted, page);
+                }
+            };
+            let (id, Wanted { from, limit, .. }) = (self.id_of(wanted.level), wanted);
+            self.around.store.read(id, from, limit, Box::new(on_read));
+        }
+    }
+
+    fn on_read(self: &Arc<Self>, wanted: Wanted, page: Page) {
+        let mut batch = Changes::default();
+        let lost = {
+            let mut inner = self.inner.lock();
+            inner.ages |= page.messages.iter().any(|(_, message)| message.arrived_ms().is_some());
+            let due_ms = |entry: &Entry| match self.properties.own_of {
+                Some(_) => delayed::due_ms(&entry.message),
+                None => None,
+            };
+            let lost = inner.state.read(wanted, page, now_ms(), due_ms);
+            self.deliver_ready(&mut inner, &mut batch);
+            lost
+        };
+        if lost > 0 {
+            self.report_unreadable(lost);
+        }
+        self.came_nearer.notify_waiters();
+        self.append(batch);
+    }
+
+    pub(super) fn report_unreadable(&self, messages: u64) {
+        tracing::error!(
+            queue = %self.name(),
+            vhost = %self.properties.vhost,
+            messages,
+            "messages of a queue can't be read: it goes on without them"
+        );
+    }
+
+    /// New messages are on disk: those of a long queue leave the memory.
+    pub(in crate::broker) fn on_disk(&self, level: u8, first: Seq, last: Seq) {
+        self.inner.lock().state.on_disk(level, first, last, now_ms());
+    }
+}

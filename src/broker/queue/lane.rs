@@ -1,0 +1,472 @@
+//! One level of a queue: which messages are ready, which are out with a consumer, in what order.
+//!
+//! A queue without priorities has one, a queue with priorities one for each. The log knows each
+//! level as a queue of its own. Pure; owned by the queue's state.
+//!
+//! Ready messages stand in four places, from the next to be taken to the newest:
+//!
+//! ```text
+//!   returned │ head: in memory │ cold: ranges that are on disk only │ tail: on its way to the disk
+//! ```
+//!
+//! Invariants: a sequence number is in exactly one of these and `unacked`, or its message waits in
+//! the state's schedule; every number in a place is smaller than every number in the next, because
+//! only what was taken can come back and what is taken is always the smallest. Only a stored
+//! message that is known to be on disk is paged out; one that isn't stored stands in `cold` itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::entry::{ENTRY_COST, Entry};
+use super::mark::Mark;
+use crate::broker::outstanding::Outstanding;
+use crate::protocol::message::Message;
+use crate::store::record::{Ranges, Seq, SeqRange};
+use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
+
+/// So many messages may cost four times what the head may otherwise: large ones that a consumer's
+/// prefetch will take in a moment aren't worth the way to the disk and back.
+const HEAD_COUNT: usize = 256;
+
+/// A message that is out, and the consumer that has it (0 for basic.get, which has none).
+#[derive(Debug)]
+struct Unacked {
+    entry: Entry,
+    consumer: u64,
+}
+
+/// Messages that are on disk only; all that live there with numbers from `first` to `last`.
+#[derive(Debug)]
+struct Paged {
+    first: Seq,
+    last: Seq,
+    count: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Cold {
+    Entry(Entry),
+    Paged(Box<Paged>),
+}
+
+#[derive(Debug)]
+struct Newest {
+    entry: Entry,
+    on_disk: bool,
+}
+
+/// What [`Lane::peek`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// [`Lane::take`] will hand out a message.
+    Ready,
+    Empty,
+    /// The next message waits for a delivery mark.
+    Unmarked,
+    /// The next message is on disk only.
+    Paged,
+    /// And it can't be read from there.
+    Unreadable,
+}
+
+/// A batch of messages to be read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub level: u8,
+    pub from: Seq,
+    pub limit: ReadLimit,
+    /// Tells an answer that came too late, after a purge.
+    pub round: u64,
+}
+
+/// What a batch that was read back has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Messages that were counted and can't be read, and the bytes of their bodies.
+    pub lost: u64,
+    pub lost_bytes: u64,
+}
+
+#[derive(Debug)]
+pub struct Lane {
+    level: u8,
+    returned: BTreeMap<Seq, Entry>,
+    head: VecDeque<Entry>,
+    cold: VecDeque<Cold>,
+    tail: VecDeque<Newest>,
+    unacked: Outstanding<Unacked>,
+    next_seq: Seq,
+    /// Messages from here on came just now: the batch that brings them says that they may be
+    /// delivered.
+    fresh_from: Seq,
+    /// Messages in `cold`, in memory or not.
+    cold_count: u64,
+    /// What the stored messages in `head` cost.
+    head_cost: u64,
+    /// Where `head` ends when there is more, by what it costs.
+    head_max: u64,
+    /// Messages up to here were there when the broker started, and may have been delivered before.
+    redelivered_upto: Seq,
+    mark: Mark,
+    /// Up to here what is asked for will be read back.
+    reading: Option<Seq>,
+    read_round: u64,
+    unreadable: bool,
+}
+
+impl Lane {
+    /// A level without messages. Sequence numbers start at the epoch's first.
+    pub fn new(level: u8, epoch: Epoch) -> Self {
+        Self {
+            level,
+            returned: BTreeMap::new(),
+            head: VecDeque::new(),
+            cold: VecDeque::new(),
+            tail: VecDeque::new(),
+            unacked: Outstanding::default(),
+            next_seq: Seq(u64::from(epoch.0) << 40 | 1),
+            fresh_from: Seq(u64::MAX),
+            cold_count: 0,
+            head_cost: 0,
+            head_max: u64::MAX,
+            redelivered_upto: Seq(0),
+            mark: Mark::default(),
+            reading: None,
+            read_round: 0,
+            unreadable: false,
+        }
+    }
+
+    /// Puts in what the last run left.
+    pub fn restore(&mut self, left: &RecoveredQueue) {
+        self.mark.reach(left.delivered_upto);
+        self.redelivered_upto = left.delivered_upto;
+        if left.count > 0 {
+            let RecoveredQueue { first, last, count, bytes, .. } = *left;
+            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, count, bytes })));
+            self.cold_count += count;
+        }
+    }
+
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    pub fn ready_count(&self) -> usize {
+        let in_memory = self.returned.len() + self.head.len() + self.tail.len();
+        in_memory + usize::try_from(self.cold_count).unwrap_or(usize::MAX)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ready_count() == 0
+    }
+
+    /// What the stored messages at the head cost.
+    pub fn head_cost(&self) -> u64 {
+        self.head_cost
+    }
+
+    /// Sets what the stored messages at the head may cost before more of them are paged out.
+    pub fn set_head_max(&mut self, max: u64) {
+        self.head_max = max.max(1);
+    }
+
+    /// A number for a message that comes now.
+    pub fn number(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = Seq(seq.0 + 1);
+        self.fresh_from = self.fresh_from.min(seq);
+        seq
+    }
+
+    /// What comes from now on comes with another batch.
+    pub fn end_run(&mut self) {
+        self.fresh_from = Seq(u64::MAX);
+    }
+
+    /// Whether a message came with the batch of now.
+    pub fn is_fresh(&self, seq: Seq) -> bool {
+        seq >= self.fresh_from
+    }
+
+    /// Adds a message that has just got its number at the end. Answers whether it is one of those
+    /// that may be paged out when they are on disk ([`Lane::on_disk`]).
+    pub fn enqueue(&mut self, entry: Entry) -> bool {
+        let stored = entry.stored;
+        let is_short = self.cold.is_empty() && self.tail.is_empty();
+        if is_short && (!stored || self.has_room()) {
+            self.push_head(entry);
+            return false;
+        }
+        self.tail.push_back(Newest { entry, on_disk: false });
+        self.refill();
+        stored
+    }
+
+    /// Whether the head may grow.
+    fn has_room(&self) -> bool {
+        let max = if self.head.len() < HEAD_COUNT {
+            self.head_max.saturating_mul(4)
+        } else {
+            self.head_max
+        };
+        self.head_cost < max
+    }
+
+    fn push_head(&mut self, entry: Entry) {
+        self.head_cost += entry.cost();
+        self.head.push_back(entry);
+    }
+
+    /// Moves on to the head what is in memory, as long as there is room.
+    fn refill(&mut self) {
+        while self.has_room() {
+            match self.cold.pop_front() {
+                Some(Cold::Entry(entry)) => {
+                    self.cold_count -= 1;
+                    self.push_head(entry);
+                }
+                Some(paged) => return self.cold.push_front(paged),
+                None => match self.tail.pop_front() {
+                    Some(newest) => self.push_head(newest.entry),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Messages from `first` to `last` are on disk: those in the tail leave the memory, when all
+    /// before them have.
+    pub fn on_disk(&mut self, first: Seq, last: Seq) {
+        let start = self.tail.partition_point(|newest| newest.entry.seq < first);
+        for newest in self.tail.range_mut(start..) {
+            if newest.entry.seq > last {
+                break;
+            }
+            newest.on_disk = true;
+        }
+        while let Some(newest) = self.tail.pop_front_if(|next| next.on_disk || !next.entry.stored) {
+            self.cold_count += 1;
+            self.page_out(newest.entry);
+        }
+        shrink(&mut self.tail);
+    }
+
+    fn page_out(&mut self, entry: Entry) {
+        if !entry.stored {
+            return self.cold.push_back(Cold::Entry(entry));
+        }
+        let (seq, bytes) = (entry.seq, entry.message.body_len());
+        if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
+            paged.last = seq;
+            paged.count += 1;
+            paged.bytes += bytes;
+        } else {
+            let paged = Paged { first: seq, last: seq, count: 1, bytes };
+            self.cold.push_back(Cold::Paged(Box::new(paged)));
+        }
+    }
+
+    /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
+    /// read.
+    pub fn ask_read(&mut self) -> Option<Wanted> {
+        let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
+        if self.reading.is_some() || self.unreadable || self.head_cost > self.head_max / 2 {
+            return None;
+        }
+        self.reading = Some(paged.last);
+        let bytes = (self.head_max / 2).max(1);
+        let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
+        let limit = ReadLimit { count, bytes };
+        Some(Wanted { level: self.level, from: paged.first, limit, round: self.read_round })
+    }
+
+    /// Takes messages that were read back. `sift` may take one for itself.
+    pub fn read(
+        &mut self,
+        round: u64,
+        page: Page,
+        mut sift: impl FnMut(Entry) -> Option<Entry>,
+    ) -> Read {
+        let mut read = Read::default();
+        if round != self.read_round {
+            return read;
+        }
+        let Some(asked) = self.reading.take() else { return read };
+        let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return read };
+        let from = paged.first;
+        // What was paged out since it was asked may be missing, and is not lost.
+        let through = page.through.min(asked);
+        for (seq, message) in page.messages {
+            if seq < from || seq > through {
+                break;
+            }
+            paged.count = paged.count.saturating_sub(1);
+            paged.bytes = paged.bytes.saturating_sub(message.body_len());
+            self.cold_count -= 1;
+            if let Some(entry) = sift(self.entry_of(seq, message)) {
+                self.push_head(entry);
+            }
+        }
+        self.unreadable = through < from;
+        if through >= paged.last {
+            (read.lost, read.lost_bytes) = (paged.count, paged.bytes);
+            self.cold_count -= paged.count;
+        } else {
+            paged.first = paged.first.max(Seq(through.0 + 1));
+            self.cold.push_front(Cold::Paged(paged));
+        }
+        self.refill();
+        read
+    }
+
+    /// A message that was read from the log.
+    pub fn entry_of(&self, seq: Seq, message: Arc<Message>) -> Entry {
+        let redelivered = seq <= self.redelivered_upto;
+        let level = self.level;
+        Entry { seq, level, redelivered, stored: true, failed: 0, returned: 0, message }
+    }
+
+    /// Whether a message can be taken. Those that came with the batch of now need no mark: the
+    /// caller writes the mark with the messages themselves.
+    pub fn peek(&self) -> Next {
+        if !self.returned.is_empty() {
+            return Next::Ready;
+        }
+        match self.head.front() {
+            Some(entry) if self.is_marked(entry) || self.is_fresh(entry.seq) => Next::Ready,
+            Some(_) => Next::Unmarked,
+            None if self.cold.is_empty() => Next::Empty,
+            None if self.unreadable => Next::Unreadable,
+            None => Next::Paged,
+        }
+    }
+
+    fn is_marked(&self, entry: &Entry) -> bool {
+        !entry.stored || self.mark.covers(entry.seq)
+    }
+
+    /// The oldest ready message, if it is in memory.
+    pub fn next(&self) -> Option<&Entry> {
+        let next = self.returned.first_key_value().map(|(_, entry)| entry);
+        next.or_else(|| self.head.front())
+    }
+
+    /// Takes the oldest ready message out of the ready ones.
+    pub fn take(&mut self) -> Option<Entry> {
+        match self.returned.pop_first() {
+            Some((_, entry)) => Some(entry),
+            None => self.take_head(),
+        }
+    }
+
+    fn take_head(&mut self) -> Option<Entry> {
+        let entry = self.head.pop_front()?;
+        self.head_cost -= entry.cost();
+        shrink(&mut self.head);
+        if !self.cold.is_empty() || !self.tail.is_empty() {
+            self.refill();
+        }
+        Some(entry)
+    }
+
+    /// The message is out with `consumer`.
+    pub fn hand_out(&mut self, entry: Entry, consumer: u64) {
+        self.unacked.insert(entry.seq.0, Unacked { entry, consumer });
+    }
+
+    /// A message came back. Answers it and the consumer that had it.
+    pub fn settle(&mut self, seq: Seq) -> Option<(Entry, u64)> {
+        self.unacked.remove(seq.0).map(|unacked| (unacked.entry, unacked.consumer))
+    }
+
+    /// A message that was taken before goes to its old place.
+    pub fn put_back(&mut self, entry: Entry) {
+        self.returned.insert(entry.seq, entry);
+    }
+
+    /// Drops all ready messages. Answers the numbers that are gone now, and the bytes of those that
+    /// the log holds.
+    pub fn purge(&mut self) -> (Ranges, u64) {
+        let bytes = self.stored_bytes();
+        self.returned.clear();
+        self.head = VecDeque::new();
+        self.cold = VecDeque::new();
+        self.tail = VecDeque::new();
+        (self.head_cost, self.cold_count) = (0, 0);
+        (self.reading, self.unreadable) = (None, false);
+        self.read_round += 1;
+        (self.all_but_unacked(), bytes)
+    }
+
+    /// Bytes of the bodies of ready messages that the log holds.
+    fn stored_bytes(&self) -> u64 {
+        let in_cold = self.cold.iter().filter_map(|cold| match cold {
+            Cold::Entry(entry) => Some(entry),
+            Cold::Paged(_) => None,
+        });
+        let in_tail = self.tail.iter().map(|newest| &newest.entry);
+        let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
+        let stored = entries.filter(|entry| entry.stored);
+        let in_memory: u64 = stored.map(|entry| entry.message.body_len()).sum();
+        let on_disk = self.cold.iter().map(|cold| match cold {
+            Cold::Entry(_) => 0,
+            Cold::Paged(paged) => paged.bytes,
+        });
+        in_memory + on_disk.sum::<u64>()
+    }
+
+    /// All numbers that were given, but for those that are out.
+    fn all_but_unacked(&self) -> Ranges {
+        let last = self.next_seq.0 - 1;
+        let mut ranges = Ranges::new();
+        let mut first = 0;
+        for stays in self.unacked.iter().map(|(seq, _)| seq).chain([last + 1]) {
+            if stays > first {
+                ranges.push(SeqRange { first: Seq(first), last: Seq(stays - 1) });
+            }
+            first = stays + 1;
+        }
+        ranges
+    }
+
+    /// Up to here every message is gone for good.
+    pub fn settled_through(&self) -> Seq {
+        let returned = self.returned.first_key_value().map(|(seq, _)| *seq);
+        let head = self.head.front().map(|entry| entry.seq);
+        let cold = self.cold.front().map(|cold| match cold {
+            Cold::Entry(entry) => entry.seq,
+            Cold::Paged(paged) => paged.first,
+        });
+        let tail = self.tail.front().map(|newest| newest.entry.seq);
+        let ready = returned.or(head).or(cold).or(tail);
+        let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
+        let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
+        Seq(lowest.0 - 1)
+    }
+
+    /// The batch that brings messages up to `upto` also says that they were delivered.
+    pub fn mark_with_batch(&mut self, upto: Seq) {
+        self.mark.reach(upto);
+    }
+
+    /// The mark to write so that `wanted` more messages can be delivered.
+    pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
+        let head = &self.head;
+        let ahead = |count: usize| Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq);
+        self.mark.ask(wanted, ahead)
+    }
+
+    /// The mark that was asked for is on disk (or, when the write failed, will never be).
+    pub fn mark_answered(&mut self, written: bool) {
+        self.mark.answered(written, self.head.is_empty() && self.cold.is_empty());
+    }
+}
+
+/// Gives memory back that a long run has left.
+fn shrink<T>(deque: &mut VecDeque<T>) {
+    if deque.capacity() > 4 * deque.len() + 64 {
+        deque.shrink_to(2 * deque.len());
+    }
+}

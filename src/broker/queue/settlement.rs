@@ -1,0 +1,192 @@
+//! Messages come back to a queue: for good, to be moved elsewhere, or to be delivered again.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::arguments::{Retry, RetryKind};
+use super::state::State;
+use super::{Entry, Inner, Place, Queue};
+use crate::broker::changes::{Changes, Leaving};
+use crate::broker::dead_letter::Reason;
+use crate::broker::timers::now_ms;
+use crate::broker::transfer::Why;
+use crate::store::record::{Note, Record, Seq, Settled, ranges_of};
+
+/// Why a message is to be delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// It was never sent to its consumer.
+    Unsent,
+    /// The consumer gave it back.
+    Returned,
+    /// The consumer failed with it, or is gone.
+    Failed,
+}
+
+impl Return {
+    fn waits(self, kind: RetryKind) -> bool {
+        match kind {
+            RetryKind::All => self != Self::Unsent,
+            RetryKind::Failed => self == Self::Failed,
+            RetryKind::Returned => self == Self::Returned,
+        }
+    }
+}
+
+/// Stored messages that left the queue for good.
+#[derive(Default)]
+pub(super) struct Gone(SmallVec<[(Place, u64); 8]>);
+
+impl Gone {
+    pub(super) fn add(&mut self, entry: &Entry) {
+        if entry.stored {
+            self.0.push((entry.place(), entry.message.body_len()));
+        }
+    }
+}
+
+/// What is written of messages that came back, by level.
+type Notes = SmallVec<[(u8, Vec<(Seq, Note)>); 1]>;
+
+impl Queue {
+    /// Messages came back for good (basic.ack). Answers how many were out.
+    pub fn ack(self: &Arc<Self>, places: &[Place], batch: &mut Changes) -> usize {
+        let mut inner = self.inner.lock();
+        let mut count = 0;
+        let mut gone = Gone::default();
+        for place in places {
+            let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
+            count += 1;
+            came_back(&mut inner, &entry, consumer);
+            gone.add(&entry);
+        }
+        self.note_settled(&inner.state, gone, batch);
+        self.deliver_ready(&mut inner, batch);
+        count
+    }
+
+    /// Messages came back that a consumer refused for good: to the dead-letter exchange, if there
+    /// is one.
+    pub fn reject(self: &Arc<Self>, places: &[Place], batch: &mut Changes) {
+        if self.inner.lock().options.dead_letter_exchange.is_none() {
+            self.ack(places, batch);
+            return;
+        }
+        let mut inner = self.inner.lock();
+        for place in places {
+            let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
+            came_back(&mut inner, &entry, consumer);
+            let why = Why::Died(Reason::Rejected);
+            batch.leaves(Leaving { queue: Arc::clone(self), entry, why });
+        }
+        self.deliver_ready(&mut inner, batch);
+    }
+
+    /// Messages came back to be delivered again, each to its old place, or after a while.
+    pub fn requeue(
+        self: &Arc<Self>,
+        places: impl IntoIterator<Item = Place>,
+        why: Return,
+        batch: &mut Changes,
+    ) {
+        let mut inner = self.inner.lock();
+        let (mut notes, mut gone) = (Notes::new(), Gone::default());
+        for place in places {
+            let Some((mut entry, consumer)) = inner.state.settle(place) else { continue };
+            came_back(&mut inner, &entry, consumer);
+            entry.redelivered = true;
+            match why {
+                Return::Unsent => {}
+                Return::Returned => entry.returned = entry.returned.saturating_add(1),
+                Return::Failed => entry.failed = entry.failed.saturating_add(1),
+            }
+            let limit = inner.options.delivery_limit;
+            if limit.is_some_and(|limit| u32::from(entry.failed) > limit) {
+                self.dies(&inner, entry, Reason::DeliveryLimit, &mut gone, batch);
+                continue;
+            }
+            let wait_ms = inner.options.retry.filter(|retry| why.waits(retry.kind));
+            let due_ms = wait_ms.map(|retry| now_ms().saturating_add(wait_of(&retry, &entry)));
+            if entry.stored && why != Return::Unsent {
+                note(&mut notes, &entry, due_ms.unwrap_or(0));
+            }
+            match due_ms {
+                Some(due_ms) => inner.state.delay(entry, due_ms),
+                None => inner.state.put_back(entry),
+            }
+        }
+        for (level, notes) in notes {
+            batch.push(Record::Return { queue: self.id_of(level), notes });
+        }
+        self.note_settled(&inner.state, gone, batch);
+        self.deliver_ready(&mut inner, batch);
+    }
+
+    /// A message leaves the queue because it died: to the dead-letter exchange, if there is one.
+    pub(super) fn dies(
+        self: &Arc<Self>,
+        inner: &Inner,
+        entry: Entry,
+        reason: Reason,
+        gone: &mut Gone,
+        batch: &mut Changes,
+    ) {
+        if inner.options.dead_letter_exchange.is_none() {
+            return gone.add(&entry);
+        }
+        batch.leaves(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
+    }
+
+    /// Tells the log which stored messages are gone.
+    pub(super) fn note_settled(&self, state: &State, gone: Gone, batch: &mut Changes) {
+        let Gone(mut places) = gone;
+        places.sort_unstable();
+        for level in places.chunk_by(|(a, _), (b, _)| a.level == b.level) {
+            let seqs: SmallVec<[Seq; 8]> = level.iter().map(|(place, _)| place.seq).collect();
+            let bytes = level.iter().map(|(_, bytes)| bytes).sum();
+            let Some((Place { level, .. }, _)) = level.first() else { continue };
+            let through = state.settled_through(*level);
+            let settled = Settled { seqs: ranges_of(&seqs), bytes, through };
+            batch.push(Record::Settle { queue: self.id_of(*level), settled });
+        }
+    }
+}
+
+/// The consumer has credit again, and may no longer have the message's group.
+fn came_back(inner: &mut Inner, entry: &Entry, consumer: u64) {
+    inner.consumers.give_back_credit(consumer);
+    if let Some(groups) = &mut inner.groups
+        && let Some(key) = groups.key_of(&entry.message)
+    {
+        let is_there = inner.consumers.contains(consumer);
+        for entry in groups.came_back(key, is_there) {
+            inner.state.put_back_aside(entry);
+        }
+    }
+}
+
+fn note(notes: &mut Notes, entry: &Entry, due_ms: u64) {
+    let note = (entry.seq, entry.note(due_ms));
+    match notes.iter_mut().find(|(level, _)| *level == entry.level) {
+        Some((_, notes)) => notes.push(note),
+        None => notes.push((entry.level, vec![note])),
+    }
+}
+
+/// How long a message waits that came back so often, in milliseconds.
+fn wait_of(retry: &Retry, entry: &Entry) -> u64 {
+    let times = u32::from(entry.failed) + u32::from(entry.returned);
+    let wait = match retry.multiplier_percent {
+        None => retry.min_ms.saturating_mul(u64::from(times)),
+        Some(percent) => {
+            let factor = f64::from(percent) / 100.0;
+            let grown = factor.powi(i32::try_from(times.saturating_sub(1)).unwrap_or(i32::MAX));
+            // Saturates, and is bounded below.
+            (retry.min_ms as f64 * grown) as u64
+        }
+    };
+    let chance = wait.min(retry.max_ms) / 100 * u64::from(retry.jitter_percent.min(100));
+    let late = if chance > 0 { rand::random_range(0..=chance) } else { 0 };
+    wait.saturating_add(late).clamp(retry.min_ms, retry.max_ms.max(retry.min_ms))
+}

@@ -1,0 +1,146 @@
+//! Policies: setting and clearing them, and putting in force what they say.
+//!
+//! A change swaps the policies under the topology's lock, so that every queue and exchange either
+//! is declared under the new ones or is there to be found; then it goes through them without that
+//! lock. Publishers wait for neither.
+
+use std::sync::Arc;
+
+use super::Vhost;
+use crate::broker::durable::Durable;
+use crate::broker::error::Error;
+use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange};
+use crate::broker::policy::matching::{Matching, Policies, Policy, PolicyKind};
+use crate::broker::policy::options::Subject;
+use crate::broker::policy::settings::Settings;
+use crate::broker::policy::value::Value;
+use crate::broker::queue::arguments::QueueType;
+use crate::broker::queue::{Queue, QueueOptions};
+use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
+use crate::store::definition::{CatalogChange, PolicyDefinition};
+use crate::store::record::Record;
+
+impl Vhost {
+    /// Sets a policy, in the place of the one with its name. In force when this returns, which
+    /// takes as long as going through all queues. Refuses, with 406, a pattern, key or value that
+    /// can't be.
+    pub fn put_policy(
+        &self,
+        kind: PolicyKind,
+        definition: PolicyDefinition,
+    ) -> Result<Durable, Error> {
+        let stored = PolicyDefinition { vhost: self.name.to_string(), ..definition };
+        let policy = Arc::new(Policy::parse(stored.clone(), kind)?);
+        let change = CatalogChange::Put(kind.definition(stored));
+        self.change_policies(change, |policies| {
+            let old = policies.put(kind, &policy)?;
+            Ok(old.into_iter().chain([policy]).collect())
+        })
+    }
+
+    /// Clears a policy. Answers whether there was one.
+    pub fn delete_policy(&self, kind: PolicyKind, name: &str) -> (bool, Durable) {
+        let change = CatalogChange::Delete(kind.key(&self.name, name));
+        let removed = |policies: &mut Policies| match policies.remove(kind, name) {
+            Some(old) => Ok(vec![old]),
+            None => Err(()),
+        };
+        match self.change_policies(change, removed) {
+            Ok(durable) => (true, durable),
+            Err(()) => (false, Durable::already()),
+        }
+    }
+
+    /// Policies of a kind, in the order in which they are tried.
+    pub fn policies(&self, kind: PolicyKind) -> Vec<Arc<Policy>> {
+        self.policies.get().list(kind).to_vec()
+    }
+
+    /// The policies that hold for a queue.
+    pub fn policies_of_queue(&self, queue: &Queue) -> Matching {
+        let subject = Subject::Queue(QueueType::of(&queue.properties.arguments));
+        self.policies.get().matching(subject, queue.name())
+    }
+
+    /// The policies that hold for an exchange.
+    pub fn policies_of_exchange(&self, exchange: &Exchange) -> Matching {
+        self.policies.get().matching(Subject::Exchange, &exchange.name)
+    }
+
+    /// Takes up a policy that the last run left, before the queues and exchanges are.
+    pub(in crate::broker) fn restore_policy(
+        &self,
+        kind: PolicyKind,
+        stored: PolicyDefinition,
+    ) -> Result<(), Error> {
+        let policy = Arc::new(Policy::parse(stored, kind)?);
+        let mut policies = Policies::clone(&self.policies.get());
+        policies.put(kind, &policy)?;
+        self.policies.set(policies);
+        // The predeclared exchanges are there already.
+        self.enforce(&[policy]);
+        Ok(())
+    }
+
+    /// Changes the policies and puts in force what follows; `change` answers the policies that
+    /// came and went.
+    fn change_policies<E>(
+        &self,
+        change: CatalogChange,
+        apply: impl FnOnce(&mut Policies) -> Result<Vec<Arc<Policy>>, E>,
+    ) -> Result<Durable, E> {
+        let _changing = self.policies.change();
+        let mut policies = Policies::clone(&self.policies.get());
+        let changed = apply(&mut policies)?;
+        {
+            let _topology = self.topology(None);
+            self.policies.set(policies);
+        }
+        let durable = Durable::append(&*self.store, Record::Catalog(change).into());
+        self.enforce(&changed);
+        Ok(durable)
+    }
+
+    /// Gives what one of the policies matches, or matched, the options that it has now.
+    fn enforce(&self, changed: &[Arc<Policy>]) {
+        let is_touched =
+            |subject, name: &ShortStr| changed.iter().any(|policy| policy.matches(subject, name));
+        for queue in self.queues() {
+            let arguments = &queue.properties.arguments;
+            if is_touched(Subject::Queue(QueueType::of(arguments)), queue.name()) {
+                let options = self.queue_options(queue.name(), arguments);
+                if *queue.options() != options {
+                    queue.set_options(options);
+                }
+            }
+        }
+        let mut is_rerouted = false;
+        for exchange in self.exchanges() {
+            if is_touched(Subject::Exchange, &exchange.name) {
+                exchange.set_alternate(self.alternate(&exchange.name, &exchange.arguments));
+                is_rerouted = true;
+            }
+        }
+        if is_rerouted {
+            // What publishers have found by the old alternates is stale.
+            drop(self.topology(None));
+        }
+    }
+
+    /// What is in force on a queue with this name and these arguments.
+    pub(super) fn queue_options(&self, name: &str, arguments: &FieldTable) -> QueueOptions {
+        let queue_type = QueueType::of(arguments);
+        let subject = Subject::Queue(queue_type);
+        let policies = self.policies.get().matching(subject, name).settings();
+        Settings::of_arguments(arguments, subject).in_force(&policies, queue_type)
+    }
+
+    /// The alternate of an exchange with this name and these arguments.
+    pub(super) fn alternate(&self, name: &str, arguments: &FieldTable) -> Option<ShortStr> {
+        let declared = Settings::of_arguments(arguments, Subject::Exchange);
+        let policies = self.policies.get().matching(Subject::Exchange, name).settings();
+        let value = declared.get(ALTERNATE_EXCHANGE).or(policies.get(ALTERNATE_EXCHANGE));
+        value.and_then(Value::text).cloned()
+    }
+}
