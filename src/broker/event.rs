@@ -31,7 +31,7 @@ pub const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
 pub const EVENT_VHOST: &str = "/";
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// Such as `queue.created`.
     key: &'static str,

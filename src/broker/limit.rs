@@ -10,6 +10,7 @@ use super::Broker;
 use super::auth::User;
 use super::durable::Durable;
 use super::error::Error;
+use super::event::Event;
 use super::vhost::Vhost;
 use crate::store::definition::{CatalogChange, Definition, DefinitionKey, LimitDefinition};
 
@@ -130,6 +131,17 @@ impl LimitOf<'_> {
         }
     }
 
+    /// What is told of a limit that was set, or (`most` is none) cleared.
+    fn event(self, name: &str, most: Option<u64>) -> Event {
+        let (owner, set, cleared) = match self {
+            Self::Vhost(vhost) => (vhost, "vhost.limits.set", "vhost.limits.cleared"),
+            Self::User(user) => (user, "user.limits.set", "user.limits.cleared"),
+        };
+        let key = if most.is_some() { set } else { cleared };
+        let event = Event::new(key).text("name", owner).text("limit", name);
+        most.map(|most| event.clone().number("value", most)).unwrap_or(event)
+    }
+
     /// The keys that its limits have in the catalog, whether they are set or not.
     pub(super) fn keys(self) -> [DefinitionKey; 2] {
         self.names().map(|name| self.key(name))
@@ -158,12 +170,16 @@ impl Broker {
                 )));
             }
         };
-        let _changing = self.changing_limits.lock();
-        self.with_limit(of, name, |limit| limit.set(most))?;
-        Ok(self.store_change(match most {
-            Some(most) => CatalogChange::Put(of.definition(name, most)),
-            None => CatalogChange::Delete(of.key(name)),
-        }))
+        let stored = {
+            let _changing = self.changing_limits.lock();
+            self.with_limit(of, name, |limit| limit.set(most))?;
+            self.store_change(match most {
+                Some(most) => CatalogChange::Put(of.definition(name, most)),
+                None => CatalogChange::Delete(of.key(name)),
+            })
+        };
+        self.events.tell(None, || of.event(name, most));
+        Ok(stored)
     }
 
     /// The limits that are set: their names, and the most.

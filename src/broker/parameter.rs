@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::Broker;
 use super::durable::Durable;
 use super::error::Error;
+use super::event::Event;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, GlobalParameterDefinition, ParameterDefinition,
@@ -56,18 +57,30 @@ impl Broker {
         if self.vhost(&parameter.vhost).is_none() {
             return Err(Error::not_found(format!("no vhost '{}'", parameter.vhost)));
         }
-        let mut of_vhosts = self.parameters.of_vhosts.lock();
-        put(&mut of_vhosts, key_of(&parameter), &parameter.value)?;
-        Ok(self.store_change(CatalogChange::Put(Definition::Parameter(parameter))))
+        let stored = {
+            let mut of_vhosts = self.parameters.of_vhosts.lock();
+            put(&mut of_vhosts, key_of(&parameter), &parameter.value)?;
+            self.store_change(CatalogChange::Put(Definition::Parameter(parameter.clone())))
+        };
+        let ParameterDefinition { vhost, component, name, .. } = &parameter;
+        self.events.tell(None, || event("parameter.set", vhost, component, name));
+        Ok(stored)
     }
 
     /// Clears a parameter. Answers whether there was one.
     pub fn delete_parameter(&self, vhost: &str, component: &str, name: &str) -> (bool, Durable) {
-        let (vhost, component, name) = (vhost.to_owned(), component.to_owned(), name.to_owned());
-        let mut of_vhosts = self.parameters.of_vhosts.lock();
-        let removed = of_vhosts.remove(&(vhost.clone(), component.clone(), name.clone()));
-        let key = DefinitionKey::Parameter { vhost, component, name };
-        (removed.is_some(), self.store_removal(removed, key))
+        let key = (vhost.to_owned(), component.to_owned(), name.to_owned());
+        let (was_there, stored) = {
+            let mut of_vhosts = self.parameters.of_vhosts.lock();
+            let removed = of_vhosts.remove(&key);
+            let (vhost, component, name) = key;
+            let key = DefinitionKey::Parameter { vhost, component, name };
+            (removed.is_some(), self.store_removal(removed, key))
+        };
+        if was_there {
+            self.events.tell(None, || event("parameter.cleared", vhost, component, name));
+        }
+        (was_there, stored)
     }
 
     /// All parameters, by vhost, component and name.
@@ -89,17 +102,27 @@ impl Broker {
     ) -> Result<Durable, Error> {
         let GlobalParameterDefinition { name, value } = &parameter;
         check_size(&format!("global parameter '{name}'"), name, value)?;
-        let mut global = self.parameters.global.lock();
-        put(&mut global, name.clone(), value)?;
-        Ok(self.store_change(CatalogChange::Put(Definition::GlobalParameter(parameter))))
+        let stored = {
+            let mut global = self.parameters.global.lock();
+            put(&mut global, name.clone(), value)?;
+            self.store_change(CatalogChange::Put(Definition::GlobalParameter(parameter.clone())))
+        };
+        self.events.tell(None, || Event::new("parameter.set").text("name", name));
+        Ok(stored)
     }
 
     /// Clears a parameter of the whole broker. Answers whether there was one.
     pub fn delete_global_parameter(&self, name: &str) -> (bool, Durable) {
-        let mut global = self.parameters.global.lock();
-        let removed = global.remove(name);
-        let key = DefinitionKey::GlobalParameter(name.to_owned());
-        (removed.is_some(), self.store_removal(removed, key))
+        let (was_there, stored) = {
+            let mut global = self.parameters.global.lock();
+            let removed = global.remove(name);
+            let key = DefinitionKey::GlobalParameter(name.to_owned());
+            (removed.is_some(), self.store_removal(removed, key))
+        };
+        if was_there {
+            self.events.tell(None, || Event::new("parameter.cleared").text("name", name));
+        }
+        (was_there, stored)
     }
 
     /// All parameters of the whole broker, by name.
@@ -126,6 +149,10 @@ impl Broker {
             None => Durable::already(),
         }
     }
+}
+
+fn event(key: &'static str, vhost: &str, component: &str, name: &str) -> Event {
+    Event::new(key).text("name", name).text("component", component).text("vhost", vhost)
 }
 
 fn key_of(parameter: &ParameterDefinition) -> Key {

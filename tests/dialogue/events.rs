@@ -2,11 +2,14 @@
 
 use ferrymq::broker::auth::PasswordHash;
 use ferrymq::broker::durable::Durable;
+use ferrymq::broker::limit::LimitOf;
+use ferrymq::broker::policy::matching::PolicyKind;
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::store::Space;
-use ferrymq::store::definition::PermissionDefinition;
+use ferrymq::store::definition::{ParameterDefinition, PermissionDefinition, PolicyDefinition};
 use ferrymq::store::simulated::SimulatedDisk;
+use serde_json::json;
 
 use crate::support::*;
 
@@ -223,4 +226,47 @@ fn a_disk_that_is_nearly_full_is_told_of_once_and_so_is_its_end() {
     disk.set_space(Space::Low { free_bytes: 9, limit_bytes: 1000 });
     disk.set_space(Space::Enough);
     assert_eq!(text(&expect(&mut listener, "alarm.cleared"), "resource"), "disk");
+}
+
+#[test]
+fn policies_parameters_and_limits_are_told_when_they_are_set_and_cleared() {
+    let broker = TestBroker::start();
+    let mut listener = listener(&broker, "#");
+    let within = broker.broker();
+    let vhost = within.vhost("/").expect("it is there from the start");
+    let definition = json!({ "max-length": 1 }).as_object().expect("an object").clone();
+    let policy = PolicyDefinition {
+        vhost: "/".to_owned(),
+        name: "p".to_owned(),
+        pattern: "^q".to_owned(),
+        apply_to: "queues".to_owned(),
+        priority: 3,
+        definition,
+    };
+    let stored = [
+        vhost.put_policy(PolicyKind::Operator, policy).expect("valid"),
+        vhost.delete_policy(PolicyKind::Operator, "p").1,
+        vhost.delete_policy(PolicyKind::Operator, "p").1,
+        within.set_limit(LimitOf::Vhost("/"), "max-queues", 9).expect("valid"),
+        within.set_limit(LimitOf::User("guest"), "max-channels", -1).expect("valid"),
+    ];
+    stored.into_iter().for_each(|durable| durable.wait_blocking().expect("stored"));
+    let parameter = ParameterDefinition {
+        vhost: "/".to_owned(),
+        component: "shovel".to_owned(),
+        name: "s".to_owned(),
+        value: json!({}),
+    };
+    within.put_parameter(parameter).and_then(Durable::wait_blocking).expect("stored");
+    within.delete_parameter("/", "shovel", "s").1.wait_blocking().expect("stored");
+    let set = expect(&mut listener, "policy.set");
+    assert_eq!((text(&set, "name"), text(&set, "pattern")), ("p", "^q"));
+    assert_eq!(set.get("is_operator_policy"), Some(&FieldValue::Bool(true)));
+    assert_eq!(text(&expect(&mut listener, "policy.cleared"), "vhost"), "/");
+    let limit = expect(&mut listener, "vhost.limits.set");
+    assert_eq!((text(&limit, "name"), text(&limit, "limit")), ("/", "max-queues"));
+    assert_eq!(limit.get("value"), Some(&FieldValue::I64(9)));
+    assert_eq!(text(&expect(&mut listener, "user.limits.cleared"), "name"), "guest");
+    assert_eq!(text(&expect(&mut listener, "parameter.set"), "component"), "shovel");
+    assert_eq!(text(&expect(&mut listener, "parameter.cleared"), "name"), "s");
 }

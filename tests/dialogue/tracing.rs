@@ -56,7 +56,8 @@ fn texts(list: &[&str]) -> FieldValue {
 fn what_is_published_is_copied_with_where_it_goes() {
     let (broker, mut peer) = traced("publish.#");
     peer.bind(1, "q", "amq.topic", "a.#");
-    let headers = table([("h", FieldValue::I32(1))]);
+    let cc = FieldValue::Array(vec![long("c")]);
+    let headers = table([("h", FieldValue::I32(1)), ("CC", cc)]);
     let properties = Properties::from(&BasicProperties {
         content_type: Some(short("text/plain")),
         headers: Some(headers.clone()),
@@ -71,7 +72,7 @@ fn what_is_published_is_copied_with_where_it_goes() {
         ("publish.amq.topic", b"body".as_slice())
     );
     assert_eq!(copy.text("exchange_name"), "amq.topic");
-    assert_eq!(copy.headers.get("routing_keys"), Some(&texts(&["a.b"])));
+    assert_eq!(copy.headers.get("routing_keys"), Some(&texts(&["a.b", "c"])));
     assert_eq!(copy.headers.get("routed_queues"), Some(&texts(&["q"])));
     assert_eq!((copy.text("vhost"), copy.text("user")), ("/", "guest"));
     assert_eq!(copy.headers.get("channel"), Some(&FieldValue::I32(1)));

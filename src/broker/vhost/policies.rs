@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Vhost;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
+use crate::broker::event::Event;
 use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange};
 use crate::broker::policy::matching::{Matching, Policies, Policy, PolicyKind};
 use crate::broker::policy::options::Subject;
@@ -32,11 +33,19 @@ impl Vhost {
     ) -> Result<Durable, Error> {
         let stored = PolicyDefinition { vhost: self.name.to_string(), ..definition };
         let policy = Arc::new(Policy::parse(stored.clone(), kind)?);
-        let change = CatalogChange::Put(kind.definition(stored));
-        self.change_policies(change, |policies| {
+        let change = CatalogChange::Put(kind.definition(stored.clone()));
+        let put = |policies: &mut Policies| -> Result<_, Error> {
             let old = policies.put(kind, &policy)?;
             Ok(old.into_iter().chain([policy]).collect())
-        })
+        };
+        let durable = self.change_policies(change, put)?;
+        self.events.tell(None, || {
+            self.policy_event("policy.set", kind, &stored.name)
+                .text("pattern", &stored.pattern)
+                .text("apply_to", &stored.apply_to)
+                .number("priority", stored.priority)
+        });
+        Ok(durable)
     }
 
     /// Clears a policy. Answers whether there was one.
@@ -47,9 +56,18 @@ impl Vhost {
             None => Err(()),
         };
         match self.change_policies(change, removed) {
-            Ok(durable) => (true, durable),
+            Ok(durable) => {
+                self.events.tell(None, || self.policy_event("policy.cleared", kind, name));
+                (true, durable)
+            }
             Err(()) => (false, Durable::already()),
         }
+    }
+
+    fn policy_event(&self, key: &'static str, kind: PolicyKind, name: &str) -> Event {
+        let is_operators = kind == PolicyKind::Operator;
+        let event = Event::new(key).text("name", name).text("vhost", &self.name);
+        event.flag("is_operator_policy", is_operators)
     }
 
     /// Policies of a kind, in the order in which they are tried.
