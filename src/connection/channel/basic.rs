@@ -8,7 +8,7 @@ use super::settlement::{Settlement, settle};
 use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
-use crate::broker::publish::{check_expiration, timed};
+use crate::broker::publish::{Route, check_expiration, timed};
 use crate::broker::queue::{Consumer, Lane, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
@@ -20,6 +20,7 @@ use crate::protocol::generated::{
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
 };
 use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -49,24 +50,17 @@ impl Channel {
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         let keys = RoutingKeys::new(routing_key, extra);
-        let route = found.route(&Routable { keys, properties, message: &message }, &peer.vhost);
-        let message = timed(message, properties, route);
-        let is_stored = route.iter().any(|queue| queue.stores(&message));
-        let mut is_refused = false;
-        if route.iter().any(|queue| queue.may_refuse()) {
-            is_refused = peer.publishes.publish_asking(message, route);
-        } else if !route.is_empty() {
-            peer.publishes.publish(message, route);
-        } else {
-            peer.publish_without_queue(self.number, message, *mandatory);
-        }
+        let when = match found.exchange.is_duplicate(properties, peer.publishes.records()) {
+            // What it repeats is on disk then, too.
+            true => When::Stored,
+            false => {
+                let routable = Routable { keys, properties, message: &message };
+                let route = found.route(&routable, &peer.vhost);
+                enter(self.number, &message, properties, route, *mandatory, peer)
+            }
+        };
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
-            let when = match (is_refused, is_stored) {
-                (true, _) => When::Refused,
-                (false, true) => When::Stored,
-                (false, false) => When::Queued,
-            };
             peer.owe_confirm(&self.shared, self.published, when);
         }
         self.content.forget_long();
@@ -241,6 +235,32 @@ impl Channel {
         peer.reply(self.number, !answer, BasicRecoverOk);
         Ok(())
     }
+}
+
+/// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
+fn enter(
+    channel: u16,
+    message: &Arc<Message>,
+    properties: &Properties,
+    route: &Route,
+    mandatory: bool,
+    peer: &mut Peer,
+) -> When {
+    let message = timed(message, properties, route);
+    let when = match route.iter().any(|queue| queue.stores(&message)) {
+        true => When::Stored,
+        false => When::Queued,
+    };
+    if route.iter().any(|queue| queue.may_refuse()) {
+        if peer.publishes.publish_asking(message, route) {
+            return When::Refused;
+        }
+    } else if !route.is_empty() {
+        peer.publishes.publish(message, route);
+    } else {
+        peer.publish_without_queue(channel, message, mandatory);
+    }
+    when
 }
 
 /// The consumer's place among others; higher ones are served first.
