@@ -172,22 +172,34 @@ fn an_unfinished_segment_is_no_loss() {
     }
 }
 
+fn set_format(segment: &Path, version: u8) {
+    change(segment, |bytes| {
+        bytes[11] = version;
+        let crc = crc32fast::hash(&bytes[..24]).to_be_bytes();
+        bytes[24..28].copy_from_slice(&crc);
+    });
+}
+
 #[test]
 fn a_newer_format_is_refused_in_words_and_left_alone() {
     let (left, _) = crashed_with_batches();
     let newest = newest(left.path());
-    change(&newest, |bytes| {
-        bytes[11] = 3;
-        let crc = crc32fast::hash(&bytes[..24]).to_be_bytes();
-        bytes[24..28].copy_from_slice(&crc);
-    });
+    set_format(&newest, 4);
     let before = std::fs::read(&newest).expect("readable");
     let Err(error) = store::open(left.path(), &StoreSettings::default()) else { panic!("opened") };
     let text = error.to_string();
-    for words in [newest.to_str().expect("text"), "format version 3", "newer", "start"] {
+    for words in [newest.to_str().expect("text"), "format version 4", "newer", "start"] {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }
     assert!(std::fs::read(&newest).expect("readable") == before);
+}
+
+/// It says nothing that this one doesn't know.
+#[test]
+fn the_format_before_this_one_is_read() {
+    let (left, _) = crashed_with_batches();
+    set_format(&newest(left.path()), 2);
+    assert_eq!(bodies_in(left.path()), bodies_of(1..=BATCHES));
 }
 
 #[test]
