@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferrymq::store::{self, StoreSettings};
+use ferrymq::store::{self, Note, StoreSettings};
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -138,13 +138,23 @@ fn a_catalog_of_another_log_is_not_believed() {
         commit(&opened, vec![declare(1)]);
         commit_all(&opened, (1..=5).map(|seq| vec![enqueue(&[(1, seq)], "m")]).collect());
         commit_all(&opened, (1..=settled).map(|seq| vec![settle(1, seq, seq, 1)]).collect());
+        if settled > 0 {
+            commit(
+                &opened,
+                vec![declare(2), came_back(1, &[(5, Note::default())]), seen(1, 2, 3, 4)],
+            );
+        }
         opened.store.close();
     }
     let catalog = |directory: &TempDir| directory.path().join("catalog");
     std::fs::remove_dir_all(catalog(&one)).expect("sled's directory");
     std::fs::rename(catalog(&other), catalog(&one)).expect("sled's directory");
-    assert_eq!(content(one.path()).bodies(1), ["m"; 5]);
-    assert_eq!(content(one.path()).bodies(1), ["m"; 5], "and once more");
+    for start in ["at first", "and once more"] {
+        let found = content(one.path());
+        assert_eq!(found.bodies(1), ["m"; 5], "{start}");
+        assert_eq!(found.definitions, ["queue q1 1"], "{start}");
+        assert!(found.notes.is_empty() && found.seen.is_empty(), "{start}");
+    }
 }
 
 #[test]
