@@ -153,7 +153,7 @@ impl LogState {
 
     fn see(&mut self, queue: QueueId, digests: &[SeenDigest], keep: u32) {
         if let Some(ledger) = self.ledger(queue) {
-            digests.iter().for_each(|digest| ledger.see(*digest, keep));
+            ledger.see(digests, keep);
             self.changed_queues.insert(queue);
         }
     }

@@ -1,7 +1,9 @@
 //! What the log keeps beside messages: notes of them, what deduplication has seen, and under which ids
 //! of queues and exchanges all of it is.
 
-use ferrymq::store::Opened;
+use ferrymq::store::{Opened, StoreSettings};
+use std::time::Duration;
+
 use ferrymq::store::record::{Note, QueueId, Record, Seq};
 use ferrymq::store::simulated::SimulatedDisk;
 use tempfile::TempDir;
@@ -96,6 +98,21 @@ fn notes_and_what_was_seen_outlive_the_segments_that_say_them() {
     assert_eq!(found.bodies(1), ["stuck"]);
     assert_eq!(found.notes, [((1, 1), later)].into(), "counts never go down");
     assert_eq!(found.seen[&1], [(3, 4)]);
+}
+
+/// The oldest segment says them still, and the one that let the last of them go is gone: a snapshot
+/// that had none to say once brought them back.
+#[test]
+fn digests_that_were_let_go_do_not_come_back_with_an_older_segment() {
+    let directory = directory();
+    let settings = StoreSettings { rewrite_after: Duration::from_secs(3600), ..SMALL_SEGMENTS };
+    let opened = open_with(directory.path(), &settings);
+    commit(&opened, vec![declare(1), enqueue(&[(1, 1)], "stuck"), seen(1, 3, 4, 5)]);
+    fill_and_drain(&opened, &directory, 1);
+    commit(&opened, vec![seen(1, 6, 7, 0)]);
+    fill_and_drain(&opened, &directory, 100);
+    let found = survives(opened, &directory);
+    assert_eq!((found.bodies(1), found.seen.len()), (vec!["stuck".to_owned()], 0));
 }
 
 /// A checkpoint writes a part of them, a start reads all.
