@@ -190,34 +190,3 @@ mod table_as_wire_bytes {
         FieldTable::decode(&mut Fields::new(&bytes)).map_err(|error| D::Error::custom(error.text))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids_of(text: &str) -> Vec<u64> {
-        let definition: Definition = serde_json::from_str(text).expect("a definition");
-        definition.queue_ids().map(|queue| queue.0).collect()
-    }
-
-    #[test]
-    fn a_definition_from_before_there_were_levels_is_read_and_has_one_id_or_none() {
-        let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
-            "arguments":"AAAAAA=="}}"#;
-        let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
-            "internal":false,"arguments":"AAAAAA=="}}"#;
-        assert_eq!(ids_of(queue), [7]);
-        assert_eq!(ids_of(exchange), [0; 0]);
-    }
-
-    #[test]
-    fn every_level_has_an_id_and_an_exchange_its_own() {
-        let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
-            "arguments":"AAAAAA==","levels":2}}"#;
-        let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
-            "internal":false,"arguments":"AAAAAA==","queue":9}}"#;
-        assert_eq!(ids_of(queue), [7, 8, 9]);
-        assert_eq!(ids_of(exchange), [9]);
-        assert_eq!(ids_of(r#"{"vhost":{"name":"/"}}"#), [0; 0]);
-    }
-}

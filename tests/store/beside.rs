@@ -1,7 +1,7 @@
 //! What the log keeps beside messages: notes of them, what deduplication has seen, and under which ids
 //! of queues and exchanges all of it is.
 
-use ferrymq::store::{Opened, StoreSettings};
+use ferrymq::store::{Definition, Opened, StoreSettings};
 use std::time::Duration;
 
 use ferrymq::store::record::{Note, QueueId, Record, Seq};
@@ -201,4 +201,30 @@ fn a_note_of_what_came_and_went_while_the_disk_was_busy_is_confirmed_and_not_wri
     assert_eq!((found.queues[&1].0.len(), found.queues[&1].1), (0, 0), "not its mark either");
     assert!(found.notes.is_empty());
     assert_eq!(found.seen[&1], [(7, 8)]);
+}
+
+fn ids_of(text: &str) -> Vec<u64> {
+    let definition: Definition = serde_json::from_str(text).expect("a definition");
+    definition.queue_ids().map(|queue| queue.0).collect()
+}
+
+#[test]
+fn a_definition_from_before_there_were_levels_is_read_and_has_one_id_or_none() {
+    let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
+        "arguments":"AAAAAA=="}}"#;
+    let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
+        "internal":false,"arguments":"AAAAAA=="}}"#;
+    assert_eq!(ids_of(queue), [7]);
+    assert_eq!(ids_of(exchange), [0; 0]);
+}
+
+#[test]
+fn every_level_has_an_id_and_an_exchange_its_own() {
+    let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
+        "arguments":"AAAAAA==","levels":2}}"#;
+    let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
+        "internal":false,"arguments":"AAAAAA==","queue":9}}"#;
+    assert_eq!(ids_of(queue), [7, 8, 9]);
+    assert_eq!(ids_of(exchange), [9]);
+    assert_eq!(ids_of(r#"{"vhost":{"name":"/"}}"#), [0; 0]);
 }
