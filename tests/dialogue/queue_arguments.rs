@@ -269,7 +269,7 @@ fn what_is_in_force_is_what_the_arguments_say() {
         dead_letter_exchange: Some(short("")),
         dead_letter_routing_key: Some(short("k")),
         message_ttl_ms: Some(1),
-        expires_ms: Some(2),
+        expires_ms: Some(60_002),
         max_length: Some(3),
         max_length_bytes: Some(4),
         overflow: Overflow::RejectPublishDlx,
