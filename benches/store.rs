@@ -1,6 +1,6 @@
-//! What the store costs: messages appended, settled and found again, with the processor time of it all.
-//! Most of that is spent by the store's own threads, and the rest is waiting for the disk: a harness that
-//! times the calling thread would see neither, so that this one counts for itself.
+//! What the store costs: messages appended, settled and found again, digests seen, with the processor
+//! time of it all. Most of that is spent by the store's own threads, and the rest is waiting for the
+//! disk: a harness that times the calling thread would see neither, so that this one counts for itself.
 //!
 //! `cargo bench --bench store`; the directory to write in is `FERRYMQ_BENCH_DIR` (the system's directory
 //! for temporary files without it), which has to be on a disk for the figures to mean anything.
@@ -35,6 +35,7 @@ fn main() {
     }
     one_at_a_time(directory().path(), 5000, 1024);
     reopen(directory().path(), 1_000_000, 100);
+    deduplicate(directory().path(), 2_000_000, 1_000_000);
 }
 
 /// Enqueues and settles `count` messages.
@@ -77,6 +78,32 @@ fn reopen(directory: &Path, count: usize, body_len: usize) {
         let opened = open(directory);
         let found: u64 = opened.queues.iter().map(|queue| queue.count).sum();
         assert_eq!(found, count as u64);
+    });
+}
+
+/// What deduplication sees, of which so many digests are kept, and found again.
+fn deduplicate(directory: &Path, count: usize, keep: u32) {
+    let opened = open(directory);
+    measure("seen", count, || {
+        let window = Window::new(WINDOW);
+        for first in (0..count).step_by(BATCH) {
+            window.enter(BATCH);
+            let seen = |number: usize| {
+                // Far apart, as digests are.
+                let digest =
+                    (number as u128).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+                Record::Seen { queue: QUEUE, digest, until_ms: u64::MAX, keep }
+            };
+            window.append(&opened, (first..first + BATCH).map(seen).collect(), BATCH);
+        }
+        window.wait_empty();
+    });
+    opened.store.close();
+    drop(opened);
+    measure("seen, reopen", keep as usize, || {
+        let opened = open(directory);
+        let found: usize = opened.queues.iter().map(|queue| queue.seen.len()).sum();
+        assert_eq!(found, keep as usize);
     });
 }
 

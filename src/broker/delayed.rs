@@ -9,6 +9,7 @@ use super::timers::TIME_MS_MAX;
 use super::transfer::Arriving;
 use super::vhost::Vhost;
 use crate::protocol::message::Message;
+use crate::protocol::raw_table::{RawTable, RawValue};
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 
@@ -18,10 +19,10 @@ const X_DELAY: &str = "x-delay";
 /// A time: a timestamp in seconds, or an integer in milliseconds, since 1970.
 const X_DELIVER_AT: &str = "x-deliver-at";
 
-/// Whether headers ask for a delay.
-pub(super) fn is_asked(headers: &FieldTable) -> bool {
-    let delay = headers.get(X_DELAY).and_then(FieldValue::as_i64);
-    delay.is_some_and(|delay| delay > 0) || time_in(headers).is_some()
+/// Whether headers ask for a delay. A negative one is that of a message that had it.
+pub(super) fn is_asked(headers: RawTable<'_>) -> bool {
+    headers.get(X_DELIVER_AT).is_some()
+        || headers.get(X_DELAY).and_then(RawValue::as_i64).is_some_and(|delay| delay > 0)
 }
 
 fn time_in(headers: &FieldTable) -> Option<u64> {
@@ -33,14 +34,15 @@ fn time_in(headers: &FieldTable) -> Option<u64> {
 
 /// When a message is to be delivered, in milliseconds since 1970; the later, if its headers name
 /// two times; in ten years at most.
-pub(super) fn due_ms(message: &Message) -> Option<u64> {
-    let arrived_ms = message.arrived_ms()?;
-    let headers = message.properties().headers()?;
+pub(super) fn due_ms(message: &Message) -> u64 {
+    let arrived_ms = message.arrived_ms().unwrap_or_default();
+    let headers = message.properties().headers().unwrap_or_default();
     let delay = headers.get(X_DELAY).and_then(FieldValue::as_i64);
     let delay_ms = delay.and_then(|delay| u64::try_from(delay).ok());
     let by_delay = delay_ms.map(|delay_ms| arrived_ms.saturating_add(delay_ms));
-    let due_ms = by_delay.into_iter().chain(time_in(&headers)).max()?;
-    Some(due_ms.min(arrived_ms.saturating_add(TIME_MS_MAX)))
+    // What is no time means now.
+    let due_ms = by_delay.into_iter().chain(time_in(&headers)).max().unwrap_or(arrived_ms);
+    due_ms.min(arrived_ms.saturating_add(TIME_MS_MAX))
 }
 
 /// Where a message goes whose time has come, with its delay turned negative: so whoever gets it

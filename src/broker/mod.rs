@@ -165,6 +165,8 @@ impl Broker {
         }
         for vhost in broker.vhosts() {
             vhost.queues().iter().for_each(Queue::begin);
+            let exchanges = vhost.exchanges();
+            exchanges.iter().filter_map(|exchange| exchange.own.as_ref()).for_each(Queue::begin);
         }
         Ok(broker)
     }
@@ -218,7 +220,8 @@ impl Broker {
     ) -> Result<(), Error> {
         match definition {
             Definition::Exchange(stored) => {
-                self.existing_vhost(&stored.vhost)?.restore_exchange(stored)
+                let content = stored.queue.and_then(|id| contents.remove(&id));
+                self.existing_vhost(&stored.vhost)?.restore_exchange(stored, content)
             }
             Definition::Queue(stored) => {
                 let levels = (0..=stored.levels).zip(stored.ids());

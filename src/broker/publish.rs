@@ -84,11 +84,11 @@ impl PublishBatch {
 }
 
 /// Notes the time of a message's arrival, where it matters to it or to one of its queues.
-pub fn timed(message: Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
+pub fn timed(message: &Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
     if !properties.has_expiration() && !route.iter().any(|queue| queue.looks_at_times()) {
-        return message;
+        return Arc::clone(message);
     }
-    Arc::new(Arc::unwrap_or_clone(message).arrived_at(now_ms(), properties))
+    Arc::new(message.arrived_at(now_ms(), properties))
 }
 
 /// Rule: a message's expiration is a number of milliseconds, of ten years at most.

@@ -50,7 +50,7 @@ fn enter(
     batch: &mut Changes,
 ) {
     let properties = message.properties();
-    let message = timed(message, &properties, route);
+    let message = timed(&message, &properties, route);
     let mut to: [Places; 1] = [Places::new()];
     for target in route {
         target.enqueue(std::slice::from_ref(&message), &mut to, batch);

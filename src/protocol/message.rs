@@ -253,7 +253,7 @@ impl Message {
 
     /// The same message with the time of its arrival, and of its expiry, if it has an expiration
     /// that is a number.
-    pub fn arrived_at(mut self, now_ms: u64, properties: &Properties) -> Self {
+    pub fn arrived_at(&self, now_ms: u64, properties: &Properties) -> Self {
         let ttl = properties.expiration().and_then(|ttl| ttl.parse::<u64>().ok());
         let expires_ms = ttl.map_or(NEVER_MS, |ttl| now_ms.saturating_add(ttl));
         let rest = self.packed.get(self.address_at()..).unwrap_or_default();
@@ -261,12 +261,15 @@ impl Message {
         let (arrived, expires) = (now_ms.to_be_bytes(), expires_ms.to_be_bytes());
         let packed = [&[flags], arrived.as_slice(), expires.as_slice(), rest].concat();
         let added = packed.len().saturating_sub(self.packed.len());
-        self.packed = packed.into();
         let (short, long) = (u16::try_from(added).unwrap_or(0), u32::try_from(added).unwrap_or(0));
-        self.key_at = self.key_at.saturating_add(short);
-        self.properties_at = self.properties_at.saturating_add(short);
-        self.body_at = self.body_at.saturating_add(long);
-        self
+        Self {
+            packed: packed.into(),
+            chunks: self.chunks.clone(),
+            key_at: self.key_at.saturating_add(short),
+            properties_at: self.properties_at.saturating_add(short),
+            body_at: self.body_at.saturating_add(long),
+            ..*self
+        }
     }
 
     /// The publisher's priority; 0 without.
@@ -416,8 +419,8 @@ mod tests {
             let (exchange, key) = (ShortStr::from_static("e"), ShortStr::from_static("k"));
             let plain = Message::small(&exchange, &key, &properties, b"body", false);
             assert_eq!((plain.arrived_ms(), plain.expires_ms()), (None, None));
-            let again = plain.clone().arrived_at(7, &properties);
-            let timed = plain.clone().arrived_at(1_000, &properties);
+            let again = plain.arrived_at(7, &properties);
+            let timed = plain.arrived_at(1_000, &properties);
             assert_eq!(again.arrived_at(1_000, &properties), timed);
             let packed = Bytes::copy_from_slice(timed.packed());
             let timed = Message::unpack(Fields::new(&packed), &[]).expect("own bytes");

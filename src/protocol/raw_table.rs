@@ -80,6 +80,20 @@ impl<'a> RawValue<'a> {
         (self.tag == b't').then(|| self.bytes != [0])
     }
 
+    /// An integer of any width, as [`FieldValue::as_i64`] reads it.
+    pub fn as_i64(self) -> Option<i64> {
+        match (self.tag, self.bytes) {
+            (b'b', [byte]) => Some(i64::from(byte.cast_signed())),
+            (b'B', [byte]) => Some(i64::from(*byte)),
+            (b's', bytes) => Some(i64::from(i16::from_be_bytes(bytes.try_into().ok()?))),
+            (b'u', bytes) => Some(i64::from(u16::from_be_bytes(bytes.try_into().ok()?))),
+            (b'I', bytes) => Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?))),
+            (b'i', bytes) => Some(i64::from(u32::from_be_bytes(bytes.try_into().ok()?))),
+            (b'l' | b'L', bytes) => Some(i64::from_be_bytes(bytes.try_into().ok()?)),
+            _ => None,
+        }
+    }
+
     /// The bytes of a long string.
     pub fn as_text(self) -> Option<&'a [u8]> {
         if self.tag == b'S' { self.bytes.get(4..) } else { None }
@@ -147,6 +161,27 @@ mod tests {
         let array = table.get("A").and_then(RawValue::as_array).expect("it is one");
         let texts: Vec<_> = array.map(RawValue::as_text).collect();
         assert_eq!(texts, [Some(&b"one"[..]), None, Some(&b"three"[..])]);
+    }
+
+    #[test]
+    fn integers_of_every_width_are_read_as_in_a_table() {
+        let values = [
+            FieldValue::I8(-7),
+            FieldValue::U8(200),
+            FieldValue::I16(-300),
+            FieldValue::U16(60_000),
+            FieldValue::I32(-70_000),
+            FieldValue::U32(4_000_000_000),
+            FieldValue::I64(-5_000_000_000),
+            FieldValue::LongLong(5_000_000_000),
+            FieldValue::F64(1.0),
+            text("1"),
+        ];
+        for value in values {
+            let bytes = encoded(&[("n", value.clone())]);
+            let raw = RawTable::new(&bytes[4..]).get("n").expect("it is there");
+            assert_eq!(raw.as_i64(), value.as_i64(), "{value:?}");
+        }
     }
 
     proptest! {

@@ -26,17 +26,13 @@ pub(super) fn cancel_pairs(window: &mut [Pending]) {
     if queues.is_empty() {
         return;
     }
-    for pending in &mut *window {
+    let take_out = |pending: &mut Pending| {
         let before = pending.batch.len();
         pending.batch.retain_mut(|record| !is_cancelled(record, &mut queues));
-        let is_mark =
-            |record: &LogRecord| matches!(record, LogRecord::Broker(Record::DeliverMark { .. }));
-        if pending.batch.len() < before && pending.batch.iter().all(is_mark) {
-            // The marks were for the messages that are gone.
-            pending.batch.clear();
-        }
-    }
-    for pending in window {
+        pending.batch.len() < before
+    };
+    let lost_messages: Vec<bool> = window.iter_mut().map(take_out).collect();
+    for (pending, lost_messages) in window.iter_mut().zip(lost_messages) {
         pending.batch.retain_mut(|record| match record {
             LogRecord::Broker(Record::Settle { queue, settled }) => {
                 let Some(coming) = queues.get(queue) else { return true };
@@ -50,6 +46,12 @@ pub(super) fn cancel_pairs(window: &mut [Pending]) {
             }
             _ => true,
         });
+        let is_mark =
+            |record: &LogRecord| matches!(record, LogRecord::Broker(Record::DeliverMark { .. }));
+        if lost_messages && pending.batch.iter().all(is_mark) {
+            // The marks were for the messages that are gone.
+            pending.batch.clear();
+        }
     }
 }
 
@@ -229,6 +231,12 @@ mod tests {
         // What is on disk keeps its note, settled or not: the batches may end in two segments.
         let left = vec![vec![], vec![], vec![came_back(&[3, 8])], vec![settle(1, 3, 3)]];
         assert_eq!(cancelled(window), shown(left));
+    }
+
+    #[test]
+    fn a_batch_that_has_all_of_a_message_s_life_leaves_nothing() {
+        let window = vec![vec![enqueue(&[(1, 5)]), mark(5), came_back(&[5]), settle(1, 5, 5)]];
+        assert_eq!(cancelled(window), shown(vec![vec![]]));
     }
 
     #[test]

@@ -394,3 +394,21 @@ fn number_of(key: &[u8]) -> Result<u64, String> {
     let key: [u8; 8] = key.try_into().map_err(|_| "a key has a wrong length")?;
     Ok(u64::from_be_bytes(key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_format_is_not_believed() {
+        for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            let directory = tempfile::tempdir().expect("a directory for temporary files");
+            let db = sled::open(directory.path()).expect("an empty directory");
+            let mark = [&version.to_be_bytes()[..], &[0; 12]].concat();
+            db.insert(KEY_MARK, mark).expect("it works");
+            drop(db);
+            let why = SledCatalog::open(directory.path()).err().expect("it is another format");
+            assert!(why.contains(&format!("format version {version}, not")), "{why}");
+        }
+    }
+}

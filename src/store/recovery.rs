@@ -131,8 +131,8 @@ pub(super) fn recover(
     };
     remove_leftovers(files, found).map_err(|error| cannot("tidy up", error))?;
     let last_epoch = found.last_epoch.max(kept.epoch);
-    let kept = match foreign(found, &kept) {
-        None => kept,
+    let (kept, others) = match foreign(found, &kept) {
+        None => (kept, Kept::default()),
         Some(segment) => {
             tracing::error!(
                 log = %files.described("").display(),
@@ -140,7 +140,7 @@ pub(super) fn recover(
                 "the catalog is that of another log, as where a backup was put back in part: it is not \
                  used, and the whole log is read"
             );
-            Kept::default()
+            (Kept::default(), kept)
         }
     };
     let (state, last_position, queues) = match from_checkpoint(files, found, &kept) {
@@ -162,7 +162,8 @@ pub(super) fn recover(
             (state, last_position, queues)
         }
     };
-    let state = count_bytes(files, state, queues).map_err(|error| cannot("read", error))?;
+    let mut state = count_bytes(files, state, queues).map_err(|error| cannot("read", error))?;
+    state.outdate(&others);
     Ok(Recovered { state, last_segment: found.last_segment, last_position, last_epoch })
 }
 

@@ -52,9 +52,10 @@ impl Seen {
         (seen.next() == numbers.end).then_some(seen)
     }
 
-    /// A message with this digest was seen. Of the digests only the newest `keep` stay.
-    pub(super) fn see(&mut self, digest: SeenDigest, keep: u32) {
-        self.push(digest);
+    /// Messages with these digests were seen, the oldest first. Of all digests only the newest `keep`
+    /// stay.
+    pub(super) fn see(&mut self, digests: &[SeenDigest], keep: u32) {
+        digests.iter().for_each(|digest| self.push(*digest));
         while self.numbers.len() > keep as usize {
             self.drop_first();
         }
@@ -170,7 +171,7 @@ mod tests {
             let (mut seen, mut model) = (Seen::default(), Vec::new());
             let mut kept = BTreeMap::new();
             for (digest, until_ms, keep, then) in steps {
-                seen.see((digest, until_ms), keep);
+                seen.see(&[(digest, until_ms)], keep);
                 see(&mut model, (digest, until_ms), keep as usize);
                 if then == 0 {
                     let numbers = write(&mut kept, seen.take_change());
@@ -188,9 +189,9 @@ mod tests {
     #[test]
     fn a_checkpoint_writes_what_came_since_the_last_one() {
         let mut seen = Seen::default();
-        (0..100_000).for_each(|digest| seen.see((digest, 1), 50_000));
+        (0..100_000).for_each(|digest| seen.see(&[(digest, 1)], 50_000));
         assert!(seen.take_change().written.len() as u64 >= 50_000 / PIECE_NUMBERS);
-        (0..100).for_each(|digest| seen.see((200_000 + digest, 1), 50_000));
+        (0..100).for_each(|digest| seen.see(&[(200_000 + digest, 1)], 50_000));
         let change = seen.take_change();
         assert!(change.written.len() <= 4 && !change.gone.is_empty(), "{:?}", change.gone);
         let change = seen.take_change();
@@ -200,8 +201,8 @@ mod tests {
     #[test]
     fn one_that_is_seen_again_and_again_takes_no_more_room() {
         let mut seen = Seen::default();
-        seen.see((1, 1), 10);
-        (0..10_000).for_each(|until| seen.see((2, until), 10));
+        seen.see(&[(1, 1)], 10);
+        (0..10_000).for_each(|until| seen.see(&[(2, until)], 10));
         assert!(seen.iter().eq([(1, 1), (2, 9999)]));
         assert!(seen.entries.len() < 100);
     }
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn a_checkpoint_that_lacks_a_piece_is_not_believed() {
         let mut seen = Seen::default();
-        (0..200).for_each(|digest| seen.see((digest, 1), 200));
+        (0..200).for_each(|digest| seen.see(&[(digest, 1)], 200));
         let change = seen.take_change();
         let without_one = change.written.into_iter().skip(1);
         assert!(Seen::restore(change.numbers, without_one).is_none());

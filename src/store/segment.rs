@@ -21,8 +21,11 @@ use crate::protocol::wire::Fields;
 
 const MAGIC: [u8; 8] = *b"FERRYLOG";
 
-/// The format that this program reads and writes.
-const FORMAT_VERSION: u32 = 2;
+/// The format that this program writes.
+const FORMAT_VERSION: u32 = 3;
+
+/// The oldest that it reads: format 2 is this one without notes and digests.
+const FORMAT_VERSION_MIN: u32 = 2;
 
 pub(super) const HEAD_LEN: usize = 28;
 
@@ -368,7 +371,7 @@ fn parse_head(bytes: &Bytes, file_len: usize) -> Result<Head, SegmentError> {
     let mut fields = Fields::new(&owner);
     let read = (fields.long(), fields.long(), fields.longlong());
     match read {
-        (Ok(FORMAT_VERSION), Ok(epoch), Ok(salt)) => Ok(Head { epoch, salt }),
+        (Ok(FORMAT_VERSION_MIN..=FORMAT_VERSION), Ok(epoch), Ok(salt)) => Ok(Head { epoch, salt }),
         (Ok(version), _, _) => Err(SegmentError::OtherFormat(version)),
         _ => Err(damaged),
     }

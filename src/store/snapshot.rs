@@ -5,7 +5,7 @@ use super::definition::CatalogChange;
 use super::encoding::LogRecord;
 use super::ledger::QueueLedger;
 use super::record::{Note, QueueId, Record, Seq};
-use super::seen::SeenDigest;
+use super::seen::{Seen, SeenDigest};
 use super::state::LogState;
 
 /// Notes, or digests, in one record.
@@ -33,7 +33,7 @@ impl LogState {
             bytes: u64::try_from(ledger.bytes()).unwrap_or(0),
             delivered_upto: ledger.delivered_upto(),
             notes: ledger.notes().iter().collect(),
-            seen: ledger.seen().collect(),
+            seen: ledger.seen().into_iter().flat_map(Seen::iter).collect(),
         };
         self.ledgers.iter().map(queue).collect()
     }
@@ -46,10 +46,16 @@ fn put_ledger(records: &mut Vec<LogRecord>, queue: QueueId, ledger: &QueueLedger
     for notes in notes.chunks(AT_ONCE) {
         records.push(LogRecord::Broker(Record::Return { queue, notes: notes.to_vec() }));
     }
-    let seen: Vec<SeenDigest> = ledger.seen().collect();
-    // These and no others are left where they are read.
+    let Some(seen) = ledger.seen() else { return };
+    let seen: Vec<SeenDigest> = seen.iter().collect();
+    // These and no others are left where they are read, even if these are none: an older segment may
+    // have some that a newer one, which is gone, let go.
     let keep = u32::try_from(seen.len()).unwrap_or(u32::MAX);
-    for digests in seen.chunks(AT_ONCE) {
+    let mut put = |digests: &[SeenDigest]| {
         records.push(LogRecord::SeenState { queue, digests: digests.to_vec(), keep });
+    };
+    match seen.is_empty() {
+        true => put(&[]),
+        false => seen.chunks(AT_ONCE).for_each(put),
     }
 }

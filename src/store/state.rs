@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::catalog::{KeptLedger, LedgerChange};
+use super::catalog::{Kept, KeptLedger, LedgerChange};
 use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
 use super::index::{Place, SegmentIndex};
@@ -153,7 +153,7 @@ impl LogState {
 
     fn see(&mut self, queue: QueueId, digests: &[SeenDigest], keep: u32) {
         if let Some(ledger) = self.ledger(queue) {
-            digests.iter().for_each(|digest| ledger.see(*digest, keep));
+            ledger.see(digests, keep);
             self.changed_queues.insert(queue);
         }
     }
@@ -449,6 +449,14 @@ impl LogState {
     /// What was read from a checkpoint need not be written to one.
     pub(super) fn forget_changes(&mut self) {
         drop(self.take_changes());
+    }
+
+    /// What sled has of another log is no part of this: the next checkpoint has to say so.
+    pub(super) fn outdate(&mut self, kept: &Kept) {
+        let keys = kept.definitions.iter().map(|definition| definition.key().digest());
+        self.changed_definitions.extend(keys);
+        self.changed_queues.extend(kept.ledgers.iter().map(|kept| kept.queue));
+        self.changed_segments.extend(kept.segments.iter().map(|(number, _)| *number));
     }
 
     /// Queues that a checkpoint has to say something of.

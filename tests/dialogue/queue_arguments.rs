@@ -52,7 +52,8 @@ fn values() -> Vec<(&'static str, Vec<FieldValue>, Vec<FieldValue>)> {
     let row = |name, (good, bad)| (name, good, bad);
     vec![
         row("x-message-ttl", time(0)),
-        row("x-expires", time(1)),
+        // Long enough for the queue to be looked at.
+        row("x-expires", (vec![int(60_000), int(TIME_MAX)], time(1).1)),
         row("x-max-length", count()),
         row("x-max-length-bytes", count()),
         row("x-overflow", one_of(&["drop-head", "reject-publish", "reject-publish-dlx"])),
@@ -243,7 +244,7 @@ fn what_is_in_force_is_what_the_arguments_say() {
     let mut peer = broker.channel();
     let arguments = table([
         ("x-message-ttl", int(1)),
-        ("x-expires", int(2)),
+        ("x-expires", int(60_002)),
         ("x-max-length", int(3)),
         ("x-max-length-bytes", int(4)),
         ("x-overflow", long("reject-publish-dlx")),
@@ -268,7 +269,7 @@ fn what_is_in_force_is_what_the_arguments_say() {
         dead_letter_exchange: Some(short("")),
         dead_letter_routing_key: Some(short("k")),
         message_ttl_ms: Some(1),
-        expires_ms: Some(2),
+        expires_ms: Some(60_002),
         max_length: Some(3),
         max_length_bytes: Some(4),
         overflow: Overflow::RejectPublishDlx,

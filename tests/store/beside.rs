@@ -1,7 +1,9 @@
 //! What the log keeps beside messages: notes of them, what deduplication has seen, and under which ids
 //! of queues and exchanges all of it is.
 
-use ferrymq::store::Opened;
+use ferrymq::store::{Definition, Opened, StoreSettings};
+use std::time::Duration;
+
 use ferrymq::store::record::{Note, QueueId, Record, Seq};
 use ferrymq::store::simulated::SimulatedDisk;
 use tempfile::TempDir;
@@ -98,6 +100,21 @@ fn notes_and_what_was_seen_outlive_the_segments_that_say_them() {
     assert_eq!(found.seen[&1], [(3, 4)]);
 }
 
+/// The oldest segment says them still, and the one that let the last of them go is gone: a snapshot
+/// that had none to say once brought them back.
+#[test]
+fn digests_that_were_let_go_do_not_come_back_with_an_older_segment() {
+    let directory = directory();
+    let settings = StoreSettings { rewrite_after: Duration::from_secs(3600), ..SMALL_SEGMENTS };
+    let opened = open_with(directory.path(), &settings);
+    commit(&opened, vec![declare(1), enqueue(&[(1, 1)], "stuck"), seen(1, 3, 4, 5)]);
+    fill_and_drain(&opened, &directory, 1);
+    commit(&opened, vec![seen(1, 6, 7, 0)]);
+    fill_and_drain(&opened, &directory, 100);
+    let found = survives(opened, &directory);
+    assert_eq!((found.bodies(1), found.seen.len()), (vec!["stuck".to_owned()], 0));
+}
+
 /// A checkpoint writes a part of them, a start reads all.
 #[test]
 fn the_newest_of_many_digests_are_kept_in_order_over_many_checkpoints_and_starts() {
@@ -184,4 +201,30 @@ fn a_note_of_what_came_and_went_while_the_disk_was_busy_is_confirmed_and_not_wri
     assert_eq!((found.queues[&1].0.len(), found.queues[&1].1), (0, 0), "not its mark either");
     assert!(found.notes.is_empty());
     assert_eq!(found.seen[&1], [(7, 8)]);
+}
+
+fn ids_of(text: &str) -> Vec<u64> {
+    let definition: Definition = serde_json::from_str(text).expect("a definition");
+    definition.queue_ids().map(|queue| queue.0).collect()
+}
+
+#[test]
+fn a_definition_from_before_there_were_levels_is_read_and_has_one_id_or_none() {
+    let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
+        "arguments":"AAAAAA=="}}"#;
+    let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
+        "internal":false,"arguments":"AAAAAA=="}}"#;
+    assert_eq!(ids_of(queue), [7]);
+    assert_eq!(ids_of(exchange), [0; 0]);
+}
+
+#[test]
+fn every_level_has_an_id_and_an_exchange_its_own() {
+    let queue = r#"{"queue":{"vhost":"/","name":"q","id":7,"auto_delete":false,
+        "arguments":"AAAAAA==","levels":2}}"#;
+    let exchange = r#"{"exchange":{"vhost":"/","name":"x","kind":"fanout","auto_delete":false,
+        "internal":false,"arguments":"AAAAAA==","queue":9}}"#;
+    assert_eq!(ids_of(queue), [7, 8, 9]);
+    assert_eq!(ids_of(exchange), [9]);
+    assert_eq!(ids_of(r#"{"vhost":{"name":"/"}}"#), [0; 0]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferrymq::store::{self, StoreSettings};
+use ferrymq::store::{self, Note, StoreSettings};
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -138,13 +138,23 @@ fn a_catalog_of_another_log_is_not_believed() {
         commit(&opened, vec![declare(1)]);
         commit_all(&opened, (1..=5).map(|seq| vec![enqueue(&[(1, seq)], "m")]).collect());
         commit_all(&opened, (1..=settled).map(|seq| vec![settle(1, seq, seq, 1)]).collect());
+        if settled > 0 {
+            commit(
+                &opened,
+                vec![declare(2), came_back(1, &[(5, Note::default())]), seen(1, 2, 3, 4)],
+            );
+        }
         opened.store.close();
     }
     let catalog = |directory: &TempDir| directory.path().join("catalog");
     std::fs::remove_dir_all(catalog(&one)).expect("sled's directory");
     std::fs::rename(catalog(&other), catalog(&one)).expect("sled's directory");
-    assert_eq!(content(one.path()).bodies(1), ["m"; 5]);
-    assert_eq!(content(one.path()).bodies(1), ["m"; 5], "and once more");
+    for start in ["at first", "and once more"] {
+        let found = content(one.path());
+        assert_eq!(found.bodies(1), ["m"; 5], "{start}");
+        assert_eq!(found.definitions, ["queue q1 1"], "{start}");
+        assert!(found.notes.is_empty() && found.seen.is_empty(), "{start}");
+    }
 }
 
 #[test]
@@ -172,22 +182,34 @@ fn an_unfinished_segment_is_no_loss() {
     }
 }
 
+fn set_format(segment: &Path, version: u8) {
+    change(segment, |bytes| {
+        bytes[11] = version;
+        let crc = crc32fast::hash(&bytes[..24]).to_be_bytes();
+        bytes[24..28].copy_from_slice(&crc);
+    });
+}
+
 #[test]
 fn a_newer_format_is_refused_in_words_and_left_alone() {
     let (left, _) = crashed_with_batches();
     let newest = newest(left.path());
-    change(&newest, |bytes| {
-        bytes[11] = 3;
-        let crc = crc32fast::hash(&bytes[..24]).to_be_bytes();
-        bytes[24..28].copy_from_slice(&crc);
-    });
+    set_format(&newest, 4);
     let before = std::fs::read(&newest).expect("readable");
     let Err(error) = store::open(left.path(), &StoreSettings::default()) else { panic!("opened") };
     let text = error.to_string();
-    for words in [newest.to_str().expect("text"), "format version 3", "newer", "start"] {
+    for words in [newest.to_str().expect("text"), "format version 4", "newer", "start"] {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }
     assert!(std::fs::read(&newest).expect("readable") == before);
+}
+
+/// It says nothing that this one doesn't know.
+#[test]
+fn the_format_before_this_one_is_read() {
+    let (left, _) = crashed_with_batches();
+    set_format(&newest(left.path()), 2);
+    assert_eq!(bodies_in(left.path()), bodies_of(1..=BATCHES));
 }
 
 #[test]

@@ -10,7 +10,10 @@ use super::random::{LocalRandom, Random};
 use super::recent_history::{HISTORY_LENGTH, RecentHistory};
 use super::topic::Topic;
 use crate::broker::error::Error;
-use crate::protocol::table::FieldTable;
+use crate::protocol::table::{FieldTable, FieldValue};
+
+/// The argument that names the kind as which a delaying exchange routes.
+const DELAYED_TYPE: &str = "x-delayed-type";
 
 /// How an exchange chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +27,12 @@ pub enum ExchangeKind {
     Random,
     LocalRandom,
     RecentHistory,
+    /// Delays what asks for it, and then routes as another kind.
+    Delayed,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -37,6 +42,7 @@ impl ExchangeKind {
         Self::Random,
         Self::LocalRandom,
         Self::RecentHistory,
+        Self::Delayed,
     ];
 
     pub fn name(self) -> &'static str {
@@ -50,6 +56,7 @@ impl ExchangeKind {
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 
@@ -68,6 +75,7 @@ impl ExchangeKind {
         match self {
             Self::ConsistentHash => &[HASH_HEADER, HASH_PROPERTY],
             Self::RecentHistory => &[HISTORY_LENGTH],
+            Self::Delayed => &[DELAYED_TYPE, HASH_HEADER, HASH_PROPERTY, HISTORY_LENGTH],
             _ => &[],
         }
     }
@@ -84,6 +92,20 @@ impl ExchangeKind {
             Self::Random => Box::<Random>::default(),
             Self::LocalRandom => Box::<LocalRandom>::default(),
             Self::RecentHistory => Box::new(RecentHistory::new(arguments)?),
+            Self::Delayed => Self::delayed_type(arguments)?.router(arguments)?,
+        })
+    }
+
+    /// As which kind an exchange routes that delays messages.
+    fn delayed_type(arguments: &FieldTable) -> Result<Self, Error> {
+        let name = arguments.get(DELAYED_TYPE).and_then(FieldValue::as_str);
+        let kind = name.and_then(|name| Self::parse(name).ok());
+        kind.filter(|kind| *kind != Self::Delayed).ok_or_else(|| {
+            Error::precondition_failed(format!(
+                "invalid arg '{DELAYED_TYPE}' for an exchange of type '{}': it must name another \
+                 type",
+                Self::Delayed.name()
+            ))
         })
     }
 }

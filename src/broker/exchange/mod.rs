@@ -27,9 +27,13 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::binding::{Binding, Destination, DestinationKey};
+use super::changes::Changes;
+use super::delayed;
 use super::error::Error;
+use super::queue::Queue;
 use super::routing_keys::Routable;
 use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
 use crate::protocol::table::{FieldTable, FieldValue};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::ExchangeDefinition;
@@ -78,6 +82,8 @@ pub struct ExchangeProperties {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
+    /// A queue of the exchange's own, where it keeps something.
+    pub own: Option<Arc<Queue>>,
 }
 
 pub struct Exchange {
@@ -87,6 +93,8 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
+    /// Keeps what the exchange delays, and what its deduplication has seen.
+    pub own: Option<Arc<Queue>>,
     /// Whether messages with the same keys go the same way as long as the bindings stay.
     pub(super) routes_by_keys_only: bool,
     /// Where messages go that find no way out of this exchange. By its argument, or by a policy:
@@ -126,11 +134,11 @@ impl fmt::Debug for Exchange {
 
 impl Exchange {
     pub fn new(properties: ExchangeProperties) -> Result<Arc<Self>, Error> {
-        let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments } =
+        let ExchangeProperties { name, kind, durable, auto_delete, internal, arguments, own } =
             properties;
         let alternate = alternate_of(&name, &arguments)?;
         let router = kind.router(&arguments)?;
-        let routes_by_keys_only = router.routes_by_keys_only();
+        let routes_by_keys_only = router.routes_by_keys_only() && kind != ExchangeKind::Delayed;
         let bindings = Bindings { router, all: HashMap::new(), count: 0 };
         Ok(Arc::new(Self {
             name,
@@ -139,6 +147,7 @@ impl Exchange {
             auto_delete,
             internal,
             arguments,
+            own,
             routes_by_keys_only,
             alternate: RwLock::new(alternate),
             deleted: AtomicBool::new(false),
@@ -159,8 +168,19 @@ impl Exchange {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.clone(),
-            queue: None,
+            queue: self.own.as_ref().map(|own| own.properties.id),
         }
+    }
+
+    /// The queue in which a message has to wait first, if it asks for that here.
+    pub(super) fn delays(&self, message: &Routable<'_>) -> Option<&Arc<Queue>> {
+        let own = self.own.as_ref().filter(|_| self.kind == ExchangeKind::Delayed)?;
+        delayed::is_asked(message.headers()).then_some(own)
+    }
+
+    /// Whether the exchange has seen a message like this before: then it goes nowhere.
+    pub fn is_duplicate(&self, properties: &Properties, batch: &mut Changes) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch))
     }
 
     /// Where messages go that find no way out of this exchange.
@@ -268,6 +288,7 @@ mod tests {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::default(),
+            own: None,
         };
         let destination = Destination::Exchange(Exchange::new(properties).expect("valid"));
         let (source, key) = (ShortStr::default(), short(key));

@@ -21,6 +21,7 @@ const QUORUM: Subject = Subject::Queue(QueueType::Quorum);
 const STREAM: Subject = Subject::Queue(QueueType::Stream);
 
 const QUEUES: &[Subject] = &[CLASSIC, QUORUM];
+const EVERYTHING: &[Subject] = &[CLASSIC, QUORUM, Subject::Exchange];
 const EVERY_QUEUE: &[Subject] = &[CLASSIC, QUORUM, STREAM];
 const CLASSIC_ONLY: &[Subject] = &[CLASSIC];
 const QUORUM_ONLY: &[Subject] = &[QUORUM];
@@ -191,16 +192,16 @@ pub const OPTIONS: &[OptionRow] = &[
     OptionRow::new("x-message-group-header", HEADER, QUEUES, |draft, value| {
         draft.options.group_header = value.text().cloned();
     }),
-    OptionRow::new("x-message-deduplication", Shape::Boolean, QUEUES, |draft, value| {
+    OptionRow::new("x-message-deduplication", Shape::Boolean, EVERYTHING, |draft, value| {
         draft.deduplicates = value.is_true();
     }),
-    OptionRow::new("x-cache-size", Shape::Integer(1, 1_000_000), QUEUES, |draft, value| {
+    OptionRow::new("x-cache-size", Shape::Integer(1, 1_000_000), EVERYTHING, |draft, value| {
         draft.cache_size = value.small_limit();
     }),
-    OptionRow::new("x-cache-ttl", POSITIVE_TIME_MS, QUEUES, |draft, value| {
+    OptionRow::new("x-cache-ttl", POSITIVE_TIME_MS, EVERYTHING, |draft, value| {
         draft.cache_ttl_ms = value.limit();
     }),
-    OptionRow::new("x-deduplication-header", HEADER, QUEUES, |draft, value| {
+    OptionRow::new("x-deduplication-header", HEADER, EVERYTHING, |draft, value| {
         draft.deduplication_header = value.text().cloned();
     }),
     NAME_PREFIX,

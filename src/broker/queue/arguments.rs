@@ -183,14 +183,9 @@ pub fn check(
     described: &str,
 ) -> Result<Settings, Error> {
     let subject = Subject::Queue(queue_type);
-    let given = || OPTIONS.iter().filter_map(|row| Some((row, arguments.get(row.argument)?)));
-    for (row, value) in given().filter(|(row, _)| row.takes(subject)) {
-        if let Err(why) = row.shape.read_field(value) {
-            return Err(invalid(row.argument, described, &why));
-        }
-    }
+    check_values(arguments, subject, described)?;
     let of_others = |row: &&OptionRow| !row.takes(subject) && !row.takes(Subject::Exchange);
-    if let Some((row, _)) = given().find(|(row, _)| of_others(row)) {
+    if let Some((row, _)) = given(arguments).find(|(row, _)| of_others(row)) {
         return Err(Error::precondition_failed(format!(
             "invalid arg '{}' for {described} of queue type {}",
             row.argument,
@@ -208,6 +203,24 @@ pub fn check(
         return Err(invalid("x-dead-letter-routing-key", described, why));
     }
     Ok(settings)
+}
+
+fn given(arguments: &FieldTable) -> impl Iterator<Item = (&'static OptionRow, &FieldValue)> {
+    OPTIONS.iter().filter_map(|row| Some((row, arguments.get(row.argument)?)))
+}
+
+/// Checks the values of the arguments that the subject takes.
+pub fn check_values(
+    arguments: &FieldTable,
+    subject: Subject,
+    described: &str,
+) -> Result<(), Error> {
+    for (row, value) in given(arguments).filter(|(row, _)| row.takes(subject)) {
+        if let Err(why) = row.shape.read_field(value) {
+            return Err(invalid(row.argument, described, &why));
+        }
+    }
+    Ok(())
 }
 
 /// Takes out what a name that the broker makes begins with.

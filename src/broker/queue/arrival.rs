@@ -69,9 +69,8 @@ impl Queue {
     fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
         let Inner { state, options, ages, .. } = inner;
         *ages |= message.arrived_ms().is_some();
-        if self.properties.own_of.is_some()
-            && let Some(due_ms) = delayed::due_ms(message)
-        {
+        if self.properties.own_of.is_some() {
+            let due_ms = delayed::due_ms(message);
             return state.enqueue_delayed(Arc::clone(message), stored, due_ms);
         }
         let level = match options.max_priority {

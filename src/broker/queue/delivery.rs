@@ -305,10 +305,8 @@ impl Queue {
         let lost = {
             let mut inner = self.inner.lock();
             inner.ages |= page.messages.iter().any(|(_, message)| message.arrived_ms().is_some());
-            let due_ms = |entry: &Entry| match self.properties.own_of {
-                Some(_) => delayed::due_ms(&entry.message),
-                None => None,
-            };
+            let is_own = self.properties.own_of.is_some();
+            let due_ms = |entry: &Entry| is_own.then(|| delayed::due_ms(&entry.message));
             let lost = inner.state.read(wanted, page, now_ms(), due_ms);
             self.deliver_ready(&mut inner, &mut batch);
             lost

@@ -109,13 +109,6 @@ impl Schedule {
         self.stored_bytes = self.stored_bytes.saturating_sub(bytes);
     }
 
-    /// Takes one out before its time, if it is there.
-    pub(super) fn cancel(&mut self, due_ms: u64, place: Place) -> Option<Due> {
-        let key = key_of(due_ms, place);
-        let entry = self.waiting.remove(&key)?;
-        Some(self.taken(key, entry))
-    }
-
     /// Drops all of them; answers how many, and the bytes of the bodies that the log holds.
     pub(super) fn clear(&mut self) -> (usize, u64) {
         let Self { waiting, stored_bytes, .. } = std::mem::take(self);

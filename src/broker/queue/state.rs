@@ -353,7 +353,8 @@ impl State {
         self.due_reading -= count;
     }
 
-    /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many, and what became of each level.
+    /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
+    /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
         let (delayed, mut delayed_bytes) = self.schedule.clear();
         let count = self.ready + delayed;

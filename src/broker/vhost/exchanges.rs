@@ -11,12 +11,16 @@ use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use crate::broker::policy::options::{Subject, compared};
+use crate::broker::policy::settings::Settings;
+use crate::broker::queue::arguments::{QueueType, check_values};
+use crate::broker::queue::{Queue, QueueProperties};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
+use crate::store::RecoveredQueue;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, DestinationKind, ExchangeDefinition,
 };
-use crate::store::record::Record;
+use crate::store::record::{QueueId, Record};
 
 /// What a client declares.
 #[derive(Debug, Clone)]
@@ -57,9 +61,13 @@ impl Vhost {
                 "exchange name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        let described = Exchange::described(&name, &self.name);
+        check_values(&request.arguments, Subject::Exchange, &described)?;
+        let own = self.own_queue(&name, kind, request.durable, &request.arguments, None);
         let exchange = Exchange::new(ExchangeProperties {
             name: name.clone(),
             kind,
+            own,
             durable: request.durable,
             auto_delete: request.auto_delete,
             internal: request.internal,
@@ -85,11 +93,18 @@ impl Vhost {
     pub(in crate::broker) fn restore_exchange(
         &self,
         stored: ExchangeDefinition,
+        content: Option<RecoveredQueue>,
     ) -> Result<(), Error> {
         let name = ShortStr::try_from(stored.name.as_str()).unwrap_or_default();
+        let kind = ExchangeKind::parse(&stored.kind)?;
+        let own = self.own_queue(&name, kind, true, &stored.arguments, stored.queue);
+        if let (Some(own), Some(content)) = (&own, content) {
+            own.restore(0, &content);
+        }
         let exchange = Exchange::new(ExchangeProperties {
             name: name.clone(),
-            kind: ExchangeKind::parse(&stored.kind)?,
+            kind,
+            own,
             durable: true,
             auto_delete: stored.auto_delete,
             internal: stored.internal,
@@ -98,6 +113,35 @@ impl Vhost {
         exchange.set_alternate(self.alternate(&name, &exchange.arguments));
         self.exchanges.insert(name, exchange);
         Ok(())
+    }
+
+    /// The queue that an exchange keeps things in, if it has anything to keep: under a known id
+    /// what the last run left.
+    fn own_queue(
+        &self,
+        name: &ShortStr,
+        kind: ExchangeKind,
+        durable: bool,
+        arguments: &FieldTable,
+        id: Option<QueueId>,
+    ) -> Option<Arc<Queue>> {
+        let settings = Settings::of_arguments(arguments, Subject::Exchange);
+        let options = settings.in_force(&Settings::default(), QueueType::default());
+        if kind != ExchangeKind::Delayed && options.deduplication.is_none() {
+            return None;
+        }
+        let properties = QueueProperties {
+            id: id.unwrap_or_else(|| self.factory.next_id(0)),
+            name: name.clone(),
+            vhost: self.name.clone(),
+            durable,
+            auto_delete: false,
+            exclusive_to: None,
+            arguments: FieldTable::default(),
+            levels: 0,
+            own_of: Some(name.clone()),
+        };
+        Some(self.factory.make(properties, options, &self.me))
     }
 
     fn check_same_exchange(
@@ -177,6 +221,13 @@ impl Vhost {
                 name: exchange.name.to_string(),
             };
             batch.push(Record::Catalog(CatalogChange::Delete(key)));
+        }
+        if let Some(own) = &exchange.own {
+            // It has no consumers, and nobody asks how many messages go with it.
+            drop(own.delete(false, false));
+            if own.properties.durable {
+                batch.push(Record::DeleteQueue { queue: own.properties.id });
+            }
         }
     }
 }

@@ -162,6 +162,7 @@ impl Vhost {
                 auto_delete: false,
                 internal,
                 arguments: FieldTable::default(),
+                own: None,
             });
             if let Ok(exchange) = exchange {
                 exchanges.insert(ShortStr::from_static(name), exchange);

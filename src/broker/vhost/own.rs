@@ -28,7 +28,7 @@ impl Vhost {
             return;
         }
         let mut batch = PublishBatch::default();
-        batch.publish(timed(message, properties, &route), &route);
+        batch.publish(timed(&message, properties, &route), &route);
         batch.take().append(&*self.store, None);
     }
 }

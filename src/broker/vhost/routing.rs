@@ -89,6 +89,10 @@ impl Vhost {
                     queues.insert(&queue);
                 }
             }
+            if let Some(own) = exchange.delays(message) {
+                queues.insert(own);
+                continue;
+            }
             exchange.route(message, &mut |destination| {
                 matched = true;
                 match destination {

@@ -10,7 +10,7 @@ use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::publish::{check_expiration, timed};
+use crate::broker::publish::{Route, check_expiration, timed};
 use crate::broker::queue::{Consumer, Lane, Queue, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
@@ -22,6 +22,7 @@ use crate::protocol::generated::{
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
 };
 use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -54,27 +55,17 @@ impl Channel {
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         let keys = RoutingKeys::new(routing_key, extra);
-        let route = found.route(&Routable { keys, properties, message: &message }, &peer.vhost);
-        if peer.is_tracing {
-            peer.tracer.published(self.number, &message, route);
-        }
-        let message = timed(message, properties, route);
-        let is_stored = route.iter().any(|queue| queue.stores(&message));
-        let mut is_refused = false;
-        if route.iter().any(|queue| queue.may_refuse()) {
-            is_refused = peer.publishes.publish_asking(message, route);
-        } else if !route.is_empty() {
-            peer.publishes.publish(message, route);
-        } else {
-            peer.publish_without_queue(self.number, message, *mandatory);
-        }
+        let when = match found.exchange.is_duplicate(properties, peer.publishes.records()) {
+            // What it repeats is on disk then, too.
+            true => When::Stored,
+            false => {
+                let routable = Routable { keys, properties, message: &message };
+                let route = found.route(&routable, &peer.vhost);
+                enter(self.number, &message, properties, route, *mandatory, peer)
+            }
+        };
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
-            let when = match (is_refused, is_stored) {
-                (true, _) => When::Refused,
-                (false, true) => When::Stored,
-                (false, false) => When::Queued,
-            };
             peer.owe_confirm(&self.shared, self.published, when);
         }
         self.content.forget_long();
@@ -261,6 +252,35 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
     let is_unused = consumer.queue.remove_consumer(consumer.id);
     peer.tell(|| Event::consumer("consumer.deleted", consumer));
     is_unused
+}
+
+/// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
+fn enter(
+    channel: u16,
+    message: &Arc<Message>,
+    properties: &Properties,
+    route: &Route,
+    mandatory: bool,
+    peer: &mut Peer,
+) -> When {
+    if peer.is_tracing {
+        peer.tracer.published(channel, message, route);
+    }
+    let message = timed(message, properties, route);
+    let when = match route.iter().any(|queue| queue.stores(&message)) {
+        true => When::Stored,
+        false => When::Queued,
+    };
+    if route.iter().any(|queue| queue.may_refuse()) {
+        if peer.publishes.publish_asking(message, route) {
+            return When::Refused;
+        }
+    } else if !route.is_empty() {
+        peer.publishes.publish(message, route);
+    } else {
+        peer.publish_without_queue(channel, message, mandatory);
+    }
+    when
 }
 
 /// The consumer's place among others; higher ones are served first.

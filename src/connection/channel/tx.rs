@@ -125,13 +125,16 @@ impl Channel {
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
+            if exchange.is_duplicate(&properties, publishes.records()) {
+                continue;
+            }
             let keys = RoutingKeys::new(key, &extra_keys);
             let routable = Routable { keys, properties: &properties, message: &message };
             let route = peer.vhost.route(&exchange, &routable).queues;
             if peer.is_tracing {
                 peer.tracer.published(self.number, &message, &route);
             }
-            let message = timed(message, &properties, &route);
+            let message = timed(&message, &properties, &route);
             if route.iter().any(|queue| queue.may_refuse()) {
                 is_whole &= !publishes.publish_asking(message, &route);
             } else if !route.is_empty() {
