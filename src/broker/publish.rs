@@ -41,31 +41,44 @@ impl PublishBatch {
         self.run.push(message);
     }
 
-    /// Adds a message for queues that may refuse it ([`Queue::may_refuse`]). Answers whether one of
-    /// them did.
-    pub fn publish_asking(&mut self, message: Arc<Message>, route: &Route) -> bool {
+    /// Adds a message that was just published. Answers whether its queues take it, which is known
+    /// at once where one may refuse it ([`Queue::may_refuse`]).
+    pub fn bring(
+        &mut self,
+        message: &Arc<Message>,
+        properties: &Properties,
+        route: &Route,
+    ) -> bool {
+        if route.is_empty() {
+            return true;
+        }
+        let message = timed(message, properties, route);
+        if !route.iter().any(|queue| queue.may_refuse()) {
+            self.publish(message, route);
+            return true;
+        }
         self.enqueue_run();
         self.publish(message, route);
         self.enqueue_run()
     }
 
     /// Brings the run into its queues. To be called before anything else is asked of a queue.
-    /// Answers whether a queue has refused one.
+    /// Answers whether the queues have taken all of it.
     pub fn enqueue_run(&mut self) -> bool {
         if self.run.is_empty() {
-            return false;
+            return true;
         }
-        let mut refused = false;
+        let mut is_taken = true;
         self.places.resize_with(self.run.len(), Places::new);
         for queue in &self.route {
-            refused |= !queue.enqueue(&self.run, &mut self.places, &mut self.records);
+            is_taken &= queue.enqueue(&self.run, &mut self.places, &mut self.records);
         }
         for (message, queues) in self.run.drain(..).zip(self.places.drain(..)) {
             if !queues.is_empty() {
                 self.records.push(Record::Enqueue { message, queues });
             }
         }
-        refused
+        is_taken
     }
 
     /// What the log has to know; other operations of the same read add theirs.

@@ -27,9 +27,9 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::binding::{Binding, Destination, DestinationKey};
-use super::changes::Changes;
 use super::delayed;
 use super::error::Error;
+use super::publish::PublishBatch;
 use super::queue::Queue;
 use super::routing_keys::Routable;
 use crate::protocol::message::Message;
@@ -179,8 +179,8 @@ impl Exchange {
     }
 
     /// Whether the exchange has seen a message like this before: then it goes nowhere.
-    pub fn is_duplicate(&self, properties: &Properties, batch: &mut Changes) -> bool {
-        self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch))
+    pub fn is_duplicate(&self, properties: &Properties, batch: &mut PublishBatch) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch.records()))
     }
 
     /// Where messages go that find no way out of this exchange.

@@ -72,9 +72,8 @@ impl Vhost {
                     self.route(exchange, &Stored::new(message).routable()).queues
                 }
             };
-            if !route.is_empty() {
-                batch.publish(Arc::clone(message), &route);
-            }
+            // What a full queue refuses, nobody hears of.
+            batch.bring(message, &message.properties(), &route);
         }
         let batch = batch.take();
         (!batch.is_empty()).then(|| Durable::append(&*self.store, batch))

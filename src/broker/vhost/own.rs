@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Vhost;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::{PublishBatch, timed};
+use crate::broker::publish::PublishBatch;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::protocol::message::{Body, Message};
 use crate::protocol::properties::Properties;
@@ -28,7 +28,7 @@ impl Vhost {
             return;
         }
         let mut batch = PublishBatch::default();
-        batch.publish(timed(&message, properties, &route), &route);
+        batch.bring(&message, properties, &route);
         batch.take().append(&*self.store, None);
     }
 }

@@ -10,7 +10,7 @@ use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::publish::{Route, check_expiration, timed};
+use crate::broker::publish::{Route, check_expiration};
 use crate::broker::queue::{Consumer, Lane, Queue, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
@@ -55,7 +55,7 @@ impl Channel {
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         let keys = RoutingKeys::new(routing_key, extra);
-        let when = match found.exchange.is_duplicate(properties, peer.publishes.records()) {
+        let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
             true => When::Stored,
             false => {
@@ -266,21 +266,14 @@ fn enter(
     if peer.is_tracing {
         peer.tracer.published(channel, message, route);
     }
-    let message = timed(message, properties, route);
-    let when = match route.iter().any(|queue| queue.stores(&message)) {
-        true => When::Stored,
-        false => When::Queued,
-    };
-    if route.iter().any(|queue| queue.may_refuse()) {
-        if peer.publishes.publish_asking(message, route) {
-            return When::Refused;
-        }
-    } else if !route.is_empty() {
-        peer.publishes.publish(message, route);
-    } else {
-        peer.publish_without_queue(channel, message, mandatory);
+    if route.is_empty() {
+        peer.publish_without_queue(channel, Arc::clone(message), mandatory);
     }
-    when
+    match peer.publishes.bring(message, properties, route) {
+        false => When::Refused,
+        true if route.iter().any(|queue| queue.stores(message)) => When::Stored,
+        true => When::Queued,
+    }
 }
 
 /// The consumer's place among others; higher ones are served first.

@@ -13,7 +13,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::{PublishBatch, timed};
+use crate::broker::publish::PublishBatch;
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -125,7 +125,7 @@ impl Channel {
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
-            if exchange.is_duplicate(&properties, publishes.records()) {
+            if exchange.is_duplicate(&properties, &mut publishes) {
                 continue;
             }
             let keys = RoutingKeys::new(key, &extra_keys);
@@ -134,14 +134,10 @@ impl Channel {
             if peer.is_tracing {
                 peer.tracer.published(self.number, &message, &route);
             }
-            let message = timed(&message, &properties, &route);
-            if route.iter().any(|queue| queue.may_refuse()) {
-                is_whole &= !publishes.publish_asking(message, &route);
-            } else if !route.is_empty() {
-                publishes.publish(message, &route);
-            } else {
-                peer.publish_without_queue(self.number, message, mandatory);
+            if route.is_empty() {
+                peer.publish_without_queue(self.number, Arc::clone(&message), mandatory);
             }
+            is_whole &= publishes.bring(&message, &properties, &route);
         }
         for (settlement, held) in transaction.settled {
             settle(held, settlement, publishes.records());
