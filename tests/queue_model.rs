@@ -353,3 +353,15 @@ fn an_answer_that_a_purge_has_overtaken_is_dropped() {
     read(&mut state, wanted, page(1, 10, u64::MAX));
     assert_eq!((state.ready_count(), state.peek()), (0, Next::Empty));
 }
+
+/// The bytes were taken from the lowest level, wherever the messages stood.
+#[test]
+fn a_purge_tells_the_bytes_of_delayed_messages_by_level() {
+    let mut state = State::new(Epoch(1));
+    state.enqueue(3, message(4), true);
+    let entry = state.take(None).expect("it is fresh");
+    state.delay(entry, 1_000);
+    let (count, purged) = state.purge();
+    let bytes: Vec<_> = purged.iter().map(|purged| (purged.level, purged.bytes)).collect();
+    assert_eq!((count, bytes), (1, vec![(0, 0), (1, 0), (2, 0), (3, 4)]));
+}

@@ -344,7 +344,7 @@ impl State {
     /// A message that was due and on disk has been read.
     pub fn due_was_read(&mut self, place: Place, message: Arc<Message>) -> Entry {
         self.due_reading -= 1;
-        self.schedule.was_read(message.body_len());
+        self.schedule.was_read(place.level, message.body_len());
         self.lane(place.level).entry_of(place.seq, message)
     }
 
@@ -356,13 +356,14 @@ impl State {
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
-        let (delayed, mut delayed_bytes) = self.schedule.clear();
+        let (delayed, delayed_bytes) = self.schedule.clear();
         let count = self.ready + delayed;
         (self.due_reading, self.due_round) = (0, self.due_round + 1);
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
-            let bytes = bytes + std::mem::take(&mut delayed_bytes);
-            Purged { level: lane.level(), ranges, bytes }
+            let level = lane.level();
+            let bytes = bytes + delayed_bytes.get(&level).unwrap_or(&0);
+            Purged { level, ranges, bytes }
         };
         let purged = self.lanes.iter_mut().map(purge).collect();
         (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());
