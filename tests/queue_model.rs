@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrymq::broker::queue::state::{Purged, State};
-use ferrymq::broker::queue::{ENTRY_COST, Next, Place, Wanted};
+use ferrymq::broker::queue::{Due, ENTRY_COST, Next, Place, Wanted};
 use ferrymq::protocol::message::{Body, Message};
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::wire::ShortStr;
-use ferrymq::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, SeqRange};
+use ferrymq::store::{Epoch, Note, Page, QueueId, RecoveredQueue, Seq, SeqRange};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -364,4 +364,26 @@ fn a_purge_tells_the_bytes_of_delayed_messages_by_level() {
     let (count, purged) = state.purge();
     let bytes: Vec<_> = purged.iter().map(|purged| (purged.level, purged.bytes)).collect();
     assert_eq!((count, bytes), (1, vec![(0, 0), (1, 0), (2, 0), (3, 4)]));
+}
+
+/// Three messages that were delivered, of which these are noted.
+fn left_noted(notes: &[(u64, Note)]) -> RecoveredQueue {
+    let notes = notes.iter().map(|(seq, note)| (Seq(*seq), *note)).collect();
+    RecoveredQueue { notes, ..left(3, 3) }
+}
+
+fn waits(due_ms: u64) -> Note {
+    Note { failed: 2, returned: 1, due_ms }
+}
+
+/// It was counted from nothing again, and so had more attempts than its queue allows.
+#[test]
+fn a_message_that_waits_on_disk_keeps_its_counts() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left_noted(&[(2, waits(60_000))]));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(1, 3, u64::MAX)), 0);
+    assert!(matches!(state.take_due(60_000), Some(Due::OnDisk(place)) if place.seq == Seq(2)));
+    let entry = state.due_was_read(Place { level: 0, seq: Seq(2) }, message(1));
+    assert_eq!((entry.failed, entry.returned, entry.redelivered), (2, 1, true));
 }

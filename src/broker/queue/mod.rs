@@ -36,6 +36,7 @@ pub use consumers::{Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::{Next, Wanted};
+pub use schedule::Due;
 pub use settlement::Return;
 
 use self::arguments::Overflow;

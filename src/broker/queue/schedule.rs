@@ -70,11 +70,12 @@ impl Schedule {
         self.insert(due_ms, entry);
     }
 
-    /// Adds a message that was read from the disk.
-    pub(super) fn insert_read(&mut self, due_ms: u64, entry: Entry, now_ms: u64) {
+    /// Adds a message that was read from the disk. Answers whether it stays in memory.
+    pub(super) fn insert_read(&mut self, due_ms: u64, entry: Entry, now_ms: u64) -> bool {
         let (key, is_soon) = (key_of(due_ms, entry.place()), due_ms <= now_ms + SOON_MS);
         self.add_bytes(&entry);
         self.waiting.insert(key, is_soon.then(|| Box::new(entry)));
+        is_soon
     }
 
     /// What came with a number up to this one is on disk: it can leave the memory, unless it is
