@@ -387,3 +387,17 @@ fn a_message_that_waits_on_disk_keeps_its_counts() {
     let entry = state.due_was_read(Place { level: 0, seq: Seq(2) }, message(1));
     assert_eq!((entry.failed, entry.returned, entry.redelivered), (2, 1, true));
 }
+
+/// It came before what stood before it, which the log was then told is gone.
+#[test]
+fn what_waited_through_a_restart_comes_back_to_its_old_place() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left_noted(&[(2, waits(1_000))]));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(1, 3, u64::MAX)), 0);
+    let Some(Due::Here(entry)) = state.take_due(1_000) else { panic!("it is due") };
+    state.put_back(entry);
+    assert_eq!(state.settled_through(0), Seq(0));
+    let taken = std::iter::from_fn(|| state.take(None)).map(|entry| entry.seq.0);
+    assert_eq!(taken.collect::<Vec<_>>(), [1, 2, 3]);
+}
