@@ -92,7 +92,9 @@ pub struct Model {
     pub delays: bool,
     pub now_ms: u64,
     pub levels: BTreeMap<u8, Level>,
+    /// But for those that are aside.
     pub ready: Messages,
+    pub aside: Messages,
     pub unacked: Messages,
     /// By time, and then by place.
     pub delayed: BTreeMap<(u64, Place), Expected>,
@@ -170,18 +172,22 @@ impl Model {
         !message.stored || message.redelivered || place.seq.0 <= mark || self.is_fresh(place)
     }
 
-    pub fn ready_bytes(&self) -> u64 {
-        self.ready.values().map(|message| message.len).sum()
+    pub fn ready_count(&self) -> usize {
+        self.ready.len() + self.aside.len()
     }
 
-    /// What waits for its time, or is on its way from the disk because that has come.
-    pub fn waits(&self) -> bool {
-        !self.delayed.is_empty() || !self.due_reading.is_empty()
+    pub fn ready_bytes(&self) -> u64 {
+        self.ready.values().chain(self.aside.values()).map(|message| message.len).sum()
+    }
+
+    /// Whether there are messages that don't stand in their places.
+    fn some_are_elsewhere(&self) -> bool {
+        !self.delayed.is_empty() || !self.due_reading.is_empty() || !self.aside.is_empty()
     }
 
     /// The number up to which everything of a level is gone.
     pub fn settled_through(&self, level: u8) -> u64 {
-        if self.waits() {
+        if self.some_are_elsewhere() {
             return 0;
         }
         let ready = self.front(level);
@@ -219,7 +225,7 @@ impl Model {
         let (first, last) = (state.told + 1, state.last.min(state.told + count));
         state.told = last;
         let is_told = |place: &Place| place.level == level && (first..=last).contains(&place.seq.0);
-        let lying = self.ready.iter_mut().chain(&mut self.unacked);
+        let lying = self.ready.iter_mut().chain(&mut self.unacked).chain(&mut self.aside);
         let waiting = self.delayed.iter_mut().map(|((_, place), message)| (place, message));
         for (_, message) in lying.chain(waiting).filter(|(place, _)| is_told(place)) {
             message.on_disk = message.stored;

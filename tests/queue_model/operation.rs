@@ -24,6 +24,13 @@ pub enum Operation {
     TakeFrom(usize),
     /// The oldest of the lowest level goes: there are too many.
     TakeLowest,
+    /// The next is kept for a consumer that can't take it yet, as those of its group are.
+    SetAside,
+    HandOutAside {
+        index: usize,
+        no_ack: bool,
+    },
+    PutBackAside(usize),
     Settle(usize),
     /// What came back is ready again at once.
     PutBack(usize),
@@ -71,6 +78,10 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => any::<bool>().prop_map(|no_ack| Take { no_ack }),
         1 => level().prop_map(TakeFrom),
         1 => Just(TakeLowest),
+        2 => Just(SetAside),
+        2 => (any::<usize>(), any::<bool>())
+            .prop_map(|(index, no_ack)| HandOutAside { index, no_ack }),
+        1 => any::<usize>().prop_map(PutBackAside),
         3 => any::<usize>().prop_map(Settle),
         2 => any::<usize>().prop_map(PutBack),
         3 => (any::<usize>(), any::<bool>(), waits())

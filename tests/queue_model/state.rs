@@ -21,6 +21,8 @@ type Checked = Result<(), TestCaseError>;
 
 struct Pair {
     state: State,
+    /// What is kept for consumers.
+    aside: Vec<Entry>,
     model: Model,
 }
 
@@ -31,7 +33,7 @@ impl Pair {
         for (level, left) in LEVELS.into_iter().zip(&left) {
             state.restore(level, left);
         }
-        Self { state, model }
+        Self { state, aside: Vec::new(), model }
     }
 
     fn apply(&mut self, operation: &Operation) -> Checked {
@@ -48,6 +50,15 @@ impl Pair {
             Take { no_ack } => self.take(no_ack),
             TakeFrom(level) => self.take_from(LEVELS[level]),
             TakeLowest => self.take_lowest(),
+            SetAside => self.set_aside(),
+            HandOutAside { index, no_ack } => self.hand_out_aside(index, no_ack),
+            PutBackAside(index) => {
+                if let Some((entry, expected)) = self.take_aside(index) {
+                    self.model.ready.insert(entry.place(), expected);
+                    self.state.put_back_aside(entry);
+                }
+                Ok(())
+            }
             Settle(index) => self.settle(index).map(|_| ()),
             PutBack(index) => self.put_back(index),
             Delay { index, failed, wait_ms } => self.delay(index, failed, wait_ms),
@@ -99,6 +110,16 @@ impl Pair {
         let entry = self.state.take((!no_ack).then_some(CONSUMER)).expect("it is ready");
         let place = entry.place();
         prop_assert_eq!(Some(place), next);
+        let expected = self.may_be_delivered(&entry)?;
+        if !no_ack {
+            self.model.unacked.insert(place, expected);
+        }
+        Ok(())
+    }
+
+    /// The next message has left its place; the batch that brings it says that it may be delivered.
+    fn may_be_delivered(&mut self, entry: &Entry) -> Result<Expected, TestCaseError> {
+        let place = entry.place();
         let is_fresh = self.state.is_fresh(place);
         prop_assert_eq!(is_fresh, self.model.is_fresh(place));
         if is_fresh && entry.stored {
@@ -107,9 +128,32 @@ impl Pair {
             level.marked = level.marked.max(place.seq.0);
         }
         let level = self.model.highest().expect("the model has some, too");
-        let expected = self.goes(level, &entry)?;
+        self.goes(level, entry)
+    }
+
+    fn set_aside(&mut self) -> Checked {
+        if self.state.peek() != Next::Ready {
+            return Ok(());
+        }
+        let entry = self.state.set_aside().expect("it is ready");
+        let expected = self.may_be_delivered(&entry)?;
+        self.model.aside.insert(entry.place(), expected);
+        self.aside.push(entry);
+        Ok(())
+    }
+
+    fn take_aside(&mut self, index: usize) -> Option<(Entry, Expected)> {
+        let index = index.checked_rem(self.aside.len())?;
+        let entry = self.aside.swap_remove(index);
+        let expected = self.model.aside.remove(&entry.place()).expect("it is aside");
+        Some((entry, expected))
+    }
+
+    fn hand_out_aside(&mut self, index: usize, no_ack: bool) -> Checked {
+        let Some((entry, expected)) = self.take_aside(index) else { return Ok(()) };
+        self.state.hand_out_aside(&entry, (!no_ack).then_some(CONSUMER));
         if !no_ack {
-            self.model.unacked.insert(place, expected);
+            self.model.unacked.insert(entry.place(), expected);
         }
         Ok(())
     }
@@ -170,6 +214,10 @@ impl Pair {
     }
 
     fn purge(&mut self) -> Checked {
+        while let Some((entry, expected)) = self.take_aside(0) {
+            self.model.ready.insert(entry.place(), expected);
+            self.state.put_back_aside(entry);
+        }
         let round = self.state.due_round();
         let (count, purged) = self.state.purge();
         prop_assert_ne!(self.state.due_round(), round);
@@ -286,8 +334,8 @@ impl Pair {
     }
 
     fn compare(&self) -> Checked {
-        let Self { state, model } = self;
-        prop_assert_eq!(state.ready_count(), model.ready.len());
+        let Self { state, model, .. } = self;
+        prop_assert_eq!(state.ready_count(), model.ready_count());
         prop_assert_eq!(state.ready_bytes(), model.ready_bytes());
         prop_assert_eq!(state.unacked_count(), model.unacked.len());
         prop_assert_eq!(state.delayed_count(), model.delayed.len());
