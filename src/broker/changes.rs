@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::queue::{Entry, Queue};
+use super::queue::{Entry, LeavingMark, Queue};
 use super::timers::now_ms;
 use super::transfer::{Why, transfer};
 use crate::store::record::{Batch, Record, Seq};
@@ -19,6 +19,8 @@ pub struct Changes {
     records: Batch,
     arrivals: Vec<Arrival>,
     leaving: VecDeque<Leaving>,
+    /// Of messages that leave their queue, until the log is told.
+    left: Vec<LeavingMark>,
 }
 
 /// Messages that a queue can page out when they are on disk.
@@ -51,6 +53,7 @@ impl Changes {
     }
 
     pub(super) fn leaves(&mut self, leaving: Leaving) {
+        self.left.push(LeavingMark::new(&leaving.queue));
         self.leaving.push_back(leaving);
     }
 
@@ -71,7 +74,8 @@ impl Changes {
     /// company. What is empty needs no writing, and nobody is told.
     pub fn append(mut self, store: &dyn Store, on_commit: Option<OnCommit>) {
         self.move_leaving();
-        let Self { records, arrivals, .. } = self;
+        // The marks go when the log has got the records.
+        let Self { records, arrivals, left: _left, .. } = self;
         if records.is_empty() {
             return;
         }

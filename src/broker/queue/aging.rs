@@ -49,7 +49,9 @@ impl Queue {
         self.drop_head(inner, &mut left, &mut gone, batch);
         self.note_settled(&inner.state, gone, batch);
         // Somebody has to see how old the next one is, or has to drop it.
-        if !inner.consumers.is_empty() || inner.ages || inner.options.max_length.is_some() {
+        let has_limit =
+            inner.options.max_length.is_some() || inner.options.max_length_bytes.is_some();
+        if !inner.consumers.is_empty() || inner.ages || has_limit {
             self.ask_read(inner);
         }
         self.tell_memory(inner);

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Invariants: a sequence number is in exactly one of these and `unacked`, or its message waits in
-//! the state's schedule; every number in a place is smaller than every number in the next, because
-//! only what was taken can come back and what is taken is always the smallest. Only a stored
+//! the state's schedule; every number in `head` is smaller than every number in `cold`, and so on,
+//! and what came back was in `head` once. It stands before what is there, but for what was left by
+//! the last run and waited for its time since: so the next is the smaller of the two. Only a stored
 //! message that is known to be on disk is paged out; one that isn't stored stands in `cold` itself.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -331,7 +332,7 @@ impl Lane {
     /// Whether a message can be taken. Those that came with the batch of now need no mark: the
     /// caller writes the mark with the messages themselves.
     pub fn peek(&self) -> Next {
-        if !self.returned.is_empty() {
+        if self.next_returned().is_some() {
             return Next::Ready;
         }
         match self.head.front() {
@@ -343,20 +344,26 @@ impl Lane {
         }
     }
 
+    /// The first of those that came back, if it is the next.
+    fn next_returned(&self) -> Option<&Entry> {
+        let (_, first) = self.returned.first_key_value()?;
+        let is_next = self.head.front().is_none_or(|head| first.seq < head.seq);
+        is_next.then_some(first)
+    }
+
     fn is_marked(&self, entry: &Entry) -> bool {
         !entry.stored || self.mark.covers(entry.seq)
     }
 
     /// The oldest ready message, if it is in memory.
     pub fn next(&self) -> Option<&Entry> {
-        let next = self.returned.first_key_value().map(|(_, entry)| entry);
-        next.or_else(|| self.head.front())
+        self.next_returned().or_else(|| self.head.front())
     }
 
     /// Takes the oldest ready message out of the ready ones.
     pub fn take(&mut self) -> Option<Entry> {
-        match self.returned.pop_first() {
-            Some((_, entry)) => Some(entry),
+        match self.next_returned() {
+            Some(_) => self.returned.pop_first().map(|(_, entry)| entry),
             None => self.take_head(),
         }
     }
@@ -433,14 +440,13 @@ impl Lane {
 
     /// Up to here every message is gone for good.
     pub fn settled_through(&self) -> Seq {
-        let returned = self.returned.first_key_value().map(|(seq, _)| *seq);
-        let head = self.head.front().map(|entry| entry.seq);
+        let next = self.next().map(|entry| entry.seq);
         let cold = self.cold.front().map(|cold| match cold {
             Cold::Entry(entry) => entry.seq,
             Cold::Paged(paged) => paged.first,
         });
         let tail = self.tail.front().map(|newest| newest.entry.seq);
-        let ready = returned.or(head).or(cold).or(tail);
+        let ready = next.or(cold).or(tail);
         let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
         let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
         Seq(lowest.0 - 1)

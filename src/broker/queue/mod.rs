@@ -25,7 +25,7 @@ mod settlement;
 pub mod state;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub use consumers::{Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::{Next, Wanted};
+pub use schedule::Due;
+pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;
 
 use self::arguments::Overflow;
@@ -106,6 +108,8 @@ pub struct Queue {
     vhost: Weak<Vhost>,
     /// What publishers have to know of the options.
     traits: AtomicU8,
+    /// Messages that have left it, and the log doesn't know where to ([`LeavingMark`]).
+    leaving: AtomicUsize,
     inner: Mutex<Inner>,
     /// Rung when a delivery mark was answered or messages were read back.
     came_nearer: Notify,
@@ -184,7 +188,9 @@ impl Queue {
         };
         let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
         let traits = AtomicU8::new(0);
-        let queue = Arc::new(Self { properties, around, vhost, traits, inner, came_nearer });
+        let leaving = AtomicUsize::new(0);
+        let queue =
+            Arc::new(Self { properties, around, vhost, traits, leaving, inner, came_nearer });
         queue.set_options(options);
         queue
     }

@@ -35,8 +35,8 @@ pub enum Due {
 pub(super) struct Schedule {
     /// Nothing where the message is on disk only.
     waiting: BTreeMap<Key, Option<Box<Entry>>>,
-    /// Of the bodies that the log holds.
-    stored_bytes: u64,
+    /// Of the bodies that the log holds, by level.
+    stored_bytes: BTreeMap<u8, u64>,
     /// Those that are on their way to the disk, in the order of their places.
     coming: VecDeque<(Place, u64)>,
 }
@@ -54,8 +54,14 @@ impl Schedule {
     }
 
     pub(super) fn insert(&mut self, due_ms: u64, entry: Entry) {
-        self.stored_bytes += stored_bytes(&entry);
+        self.add_bytes(&entry);
         self.waiting.insert(key_of(due_ms, entry.place()), Some(Box::new(entry)));
+    }
+
+    fn add_bytes(&mut self, entry: &Entry) {
+        if entry.stored {
+            *self.stored_bytes.entry(entry.level).or_default() += entry.message.body_len();
+        }
     }
 
     /// Adds a message that will be told of by [`Schedule::on_disk`].
@@ -64,11 +70,12 @@ impl Schedule {
         self.insert(due_ms, entry);
     }
 
-    /// Adds a message that was read from the disk.
-    pub(super) fn insert_read(&mut self, due_ms: u64, entry: Entry, now_ms: u64) {
+    /// Adds a message that was read from the disk. Answers whether it stays in memory.
+    pub(super) fn insert_read(&mut self, due_ms: u64, entry: Entry, now_ms: u64) -> bool {
         let (key, is_soon) = (key_of(due_ms, entry.place()), due_ms <= now_ms + SOON_MS);
-        self.stored_bytes += stored_bytes(&entry);
+        self.add_bytes(&entry);
         self.waiting.insert(key, is_soon.then(|| Box::new(entry)));
+        is_soon
     }
 
     /// What came with a number up to this one is on disk: it can leave the memory, unless it is
@@ -100,22 +107,23 @@ impl Schedule {
 
     fn taken(&mut self, key: Key, entry: Option<Box<Entry>>) -> Due {
         let Some(entry) = entry else { return Due::OnDisk(place_of(key)) };
-        self.stored_bytes -= stored_bytes(&entry);
+        if entry.stored {
+            self.was_read(entry.level, entry.message.body_len());
+        }
         Due::Here(*entry)
     }
 
-    /// A message that was taken out has a body of so many bytes, or can't be read.
-    pub(super) fn was_read(&mut self, bytes: u64) {
-        self.stored_bytes = self.stored_bytes.saturating_sub(bytes);
+    /// A message that was taken out has a body of so many bytes. One that can't be read is not
+    /// told: the log still has it.
+    pub(super) fn was_read(&mut self, level: u8, bytes: u64) {
+        if let Some(of_level) = self.stored_bytes.get_mut(&level) {
+            *of_level = of_level.saturating_sub(bytes);
+        }
     }
 
-    /// Drops all of them; answers how many, and the bytes of the bodies that the log holds.
-    pub(super) fn clear(&mut self) -> (usize, u64) {
+    /// Drops all of them; answers how many, and by level the bytes of the bodies that the log holds.
+    pub(super) fn clear(&mut self) -> (usize, BTreeMap<u8, u64>) {
         let Self { waiting, stored_bytes, .. } = std::mem::take(self);
         (waiting.len(), stored_bytes)
     }
-}
-
-fn stored_bytes(entry: &Entry) -> u64 {
-    if entry.stored { entry.message.body_len() } else { 0 }
 }

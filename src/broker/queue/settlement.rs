@@ -1,6 +1,7 @@
 //! Messages come back to a queue: for good, to be moved elsewhere, or to be delivered again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -43,6 +44,24 @@ impl Gone {
         if entry.stored {
             self.0.push((entry.place(), entry.message.body_len()));
         }
+    }
+}
+
+/// A message has left its queue, and the log doesn't know where to: as long as this is there, the
+/// queue says of no number but those it names that it is gone.
+pub(in crate::broker) struct LeavingMark(Arc<Queue>);
+
+impl LeavingMark {
+    /// To be made while the queue is held.
+    pub(in crate::broker) fn new(queue: &Arc<Queue>) -> Self {
+        queue.leaving.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for LeavingMark {
+    fn drop(&mut self) {
+        self.0.leaving.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -146,7 +165,10 @@ impl Queue {
             let seqs: SmallVec<[Seq; 8]> = level.iter().map(|(place, _)| place.seq).collect();
             let bytes = level.iter().map(|(_, bytes)| bytes).sum();
             let Some((Place { level, .. }, _)) = level.first() else { continue };
-            let through = state.settled_through(*level);
+            let through = match self.leaving.load(Ordering::Acquire) {
+                0 => state.settled_through(*level),
+                _ => Seq(0),
+            };
             let settled = Settled { seqs: ranges_of(&seqs), bytes, through };
             batch.push(Record::Settle { queue: self.id_of(*level), settled });
         }

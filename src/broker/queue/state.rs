@@ -66,7 +66,7 @@ pub struct State {
     due_reading: u64,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
-    /// What the log remembers of messages that have not been read back yet.
+    /// What the log remembers of messages that are on disk only.
     notes: BTreeMap<Place, Note>,
     head_max: u64,
 }
@@ -218,13 +218,19 @@ impl State {
         let Self { lanes, notes, schedule, ready, ready_bytes, .. } = self;
         let Some(lane) = lanes.get_mut(usize::from(wanted.level)) else { return 0 };
         let read = lane.read(wanted.round, page, |mut entry| {
-            let note = notes.remove(&entry.place()).unwrap_or_default();
+            let place = entry.place();
+            let note = notes.get(&place).copied().unwrap_or_default();
             entry.set_note(note);
             let noted = (note.due_ms > 0).then_some(note.due_ms);
-            let Some(due_ms) = due_ms(&entry).or(noted) else { return Some(entry) };
+            let Some(due_ms) = due_ms(&entry).or(noted) else {
+                notes.remove(&place);
+                return Some(entry);
+            };
             *ready -= 1;
             *ready_bytes -= entry.message.body_len();
-            schedule.insert_read(due_ms, entry, now_ms);
+            if schedule.insert_read(due_ms, entry, now_ms) {
+                notes.remove(&place);
+            }
             None
         });
         self.ready = self.ready.saturating_sub(usize::try_from(read.lost).unwrap_or(usize::MAX));
@@ -344,8 +350,10 @@ impl State {
     /// A message that was due and on disk has been read.
     pub fn due_was_read(&mut self, place: Place, message: Arc<Message>) -> Entry {
         self.due_reading -= 1;
-        self.schedule.was_read(message.body_len());
-        self.lane(place.level).entry_of(place.seq, message)
+        self.schedule.was_read(place.level, message.body_len());
+        let mut entry = self.lane(place.level).entry_of(place.seq, message);
+        entry.set_note(self.notes.remove(&place).unwrap_or_default());
+        entry
     }
 
     /// Messages that were due can't be read.
@@ -356,13 +364,14 @@ impl State {
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
-        let (delayed, mut delayed_bytes) = self.schedule.clear();
+        let (delayed, delayed_bytes) = self.schedule.clear();
         let count = self.ready + delayed;
         (self.due_reading, self.due_round) = (0, self.due_round + 1);
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
-            let bytes = bytes + std::mem::take(&mut delayed_bytes);
-            Purged { level: lane.level(), ranges, bytes }
+            let level = lane.level();
+            let bytes = bytes + delayed_bytes.get(&level).unwrap_or(&0);
+            Purged { level, ranges, bytes }
         };
         let purged = self.lanes.iter_mut().map(purge).collect();
         (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());

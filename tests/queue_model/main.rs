@@ -1,0 +1,15 @@
+//! A queue against naive models: random operations, the same answers.
+//!
+//! * `state`     the random operations on a queue's state, and what is compared after each
+//! * `operation` what they are
+//! * `model`     the same rules in the plainest form
+//! * `stories`   single cases that were bugs, or would be
+//!
+//! Time is an argument, so that a run depends on nothing but its operations. A run that fails
+//! prints those that lead to it, made as few as they get, and the seed they came from.
+
+mod model;
+mod operation;
+mod state;
+mod stories;
+mod support;

@@ -1,0 +1,173 @@
+//! What a queue's state does, one story each; most of them were bugs once.
+
+use std::sync::Arc;
+
+use ferrymq::broker::queue::state::State;
+use ferrymq::broker::queue::{Due, ENTRY_COST, Next, Place, Wanted};
+use ferrymq::protocol::message::Message;
+use ferrymq::store::{Epoch, Note, Page, RecoveredQueue, Seq};
+
+use crate::support::{left, message};
+
+/// Adds a message that its batch says nothing of but itself.
+fn enqueue(state: &mut State, message: Arc<Message>, stored: bool) -> Seq {
+    let enqueued = state.enqueue(0, message, stored);
+    state.end_run();
+    enqueued.place.seq
+}
+
+fn ask_read(state: &mut State) -> Option<Wanted> {
+    state.ask_read().pop()
+}
+
+fn read(state: &mut State, wanted: Wanted, page: Page) -> u64 {
+    state.read(wanted, page, 0, |_| None)
+}
+
+#[test]
+fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
+    let mut state = State::new(Epoch(1));
+    for _ in 0..100_000 {
+        enqueue(&mut state, message(0), true);
+    }
+    let mut asked = Vec::new();
+    while state.peek() != Next::Empty {
+        let (_, upto) = state.ask_mark(1).expect("nothing is on its way");
+        state.mark_answered(0, true);
+        let mut taken = 0u64;
+        while state.peek() == Next::Ready {
+            let entry = state.take(None).expect("ready");
+            assert!(entry.seq <= upto);
+            taken += 1;
+        }
+        asked.push(taken);
+    }
+    assert!(asked[..8].iter().all(|count| *count == 1), "{asked:?}");
+    assert!(asked.len() < 40, "{} marks", asked.len());
+}
+
+/// What was paged out between the question and the answer was once taken for lost.
+#[test]
+fn what_is_paged_out_while_others_are_read_back_is_not_lost() {
+    let mut state = State::new(Epoch(1));
+    // A few messages may cost four times as much.
+    state.set_head_max(ENTRY_COST);
+    let seqs: Vec<Seq> = (0..8).map(|_| enqueue(&mut state, message(0), true)).collect();
+    state.on_disk(0, seqs[0], seqs[7], 0);
+    state.mark_with_batch(0, seqs[7]);
+    (0..4).for_each(|_| drop(state.take(None)));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    let later = enqueue(&mut state, message(0), true);
+    state.on_disk(0, later, later, 0);
+    let messages = seqs[4..].iter().map(|seq| (*seq, message(0))).collect();
+    assert_eq!(read(&mut state, wanted, Page { messages, through: Seq(u64::MAX) }), 0);
+    assert_eq!(state.ready_count(), 5);
+}
+
+fn page(first: u64, last: u64, through: u64) -> Page {
+    let messages = (first..=last).map(|seq| (Seq(seq), message(1))).collect();
+    Page { messages, through: Seq(through) }
+}
+
+#[test]
+fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
+    let mut state = State::new(Epoch(2));
+    state.set_head_max(4 * ENTRY_COST);
+    state.restore(0, &left(10, 3));
+    assert_eq!((state.ready_count(), state.ready_bytes()), (10, 10));
+    enqueue(&mut state, message(1), true);
+    let mut taken = Vec::new();
+    while state.ready_count() > 0 {
+        if let Some(wanted) = ask_read(&mut state) {
+            let last = (wanted.from.0 + 1).min(10);
+            let through = if last == 10 { u64::MAX } else { last };
+            assert_eq!(read(&mut state, wanted, page(wanted.from.0, last, through)), 0);
+        }
+        let _ = state.ask_mark(1);
+        state.mark_answered(0, true);
+        taken.extend(state.take(None).map(|entry| (entry.seq.0 & 0xFF, entry.redelivered)));
+    }
+    let expected = (1..=10).map(|seq| (seq, seq <= 3)).chain([(1, false)]);
+    assert_eq!(taken, expected.collect::<Vec<_>>());
+    assert_eq!(state.ready_bytes(), 0);
+}
+
+#[test]
+fn messages_that_cannot_be_read_are_counted_out_and_the_others_come() {
+    let mut state = State::new(Epoch(2));
+    state.set_head_max(100 * ENTRY_COST);
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(4, 8, u64::MAX)), 5);
+    assert_eq!((state.ready_count(), state.ready_bytes()), (5, 5));
+}
+
+#[test]
+fn a_store_that_reads_nothing_is_asked_once() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    read(&mut state, wanted, Page::default());
+    assert_eq!((ask_read(&mut state), state.peek()), (None, Next::Unreadable));
+    assert_eq!(state.ready_count(), 10, "they are still there");
+    state.purge();
+    assert_eq!(state.peek(), Next::Empty);
+}
+
+#[test]
+fn an_answer_that_a_purge_has_overtaken_is_dropped() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left(10, 0));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(state.purge().0, 10);
+    read(&mut state, wanted, page(1, 10, u64::MAX));
+    assert_eq!((state.ready_count(), state.peek()), (0, Next::Empty));
+}
+
+/// The bytes were taken from the lowest level, wherever the messages stood.
+#[test]
+fn a_purge_tells_the_bytes_of_delayed_messages_by_level() {
+    let mut state = State::new(Epoch(1));
+    state.enqueue(3, message(4), true);
+    let entry = state.take(None).expect("it is fresh");
+    state.delay(entry, 1_000);
+    let (count, purged) = state.purge();
+    let bytes: Vec<_> = purged.iter().map(|purged| (purged.level, purged.bytes)).collect();
+    assert_eq!((count, bytes), (1, vec![(0, 0), (1, 0), (2, 0), (3, 4)]));
+}
+
+/// Three messages that were delivered, of which these are noted.
+fn left_noted(notes: &[(u64, Note)]) -> RecoveredQueue {
+    let notes = notes.iter().map(|(seq, note)| (Seq(*seq), *note)).collect();
+    RecoveredQueue { notes, ..left(3, 3) }
+}
+
+fn waits(due_ms: u64) -> Note {
+    Note { failed: 2, returned: 1, due_ms }
+}
+
+/// It was counted from nothing again, and so had more attempts than its queue allows.
+#[test]
+fn a_message_that_waits_on_disk_keeps_its_counts() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left_noted(&[(2, waits(60_000))]));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(1, 3, u64::MAX)), 0);
+    assert!(matches!(state.take_due(60_000), Some(Due::OnDisk(place)) if place.seq == Seq(2)));
+    let entry = state.due_was_read(Place { level: 0, seq: Seq(2) }, message(1));
+    assert_eq!((entry.failed, entry.returned, entry.redelivered), (2, 1, true));
+}
+
+/// It came before what stood before it, which the log was then told is gone.
+#[test]
+fn what_waited_through_a_restart_comes_back_to_its_old_place() {
+    let mut state = State::new(Epoch(2));
+    state.restore(0, &left_noted(&[(2, waits(1_000))]));
+    let wanted = ask_read(&mut state).expect("the head is empty");
+    assert_eq!(read(&mut state, wanted, page(1, 3, u64::MAX)), 0);
+    let Some(Due::Here(entry)) = state.take_due(1_000) else { panic!("it is due") };
+    state.put_back(entry);
+    assert_eq!(state.settled_through(0), Seq(0));
+    let taken = std::iter::from_fn(|| state.take(None)).map(|entry| entry.seq.0);
+    assert_eq!(taken.collect::<Vec<_>>(), [1, 2, 3]);
+}
