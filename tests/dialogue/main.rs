@@ -4,6 +4,9 @@
 //! * `frames`: broken, misplaced and oversized frames
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
+//! * `dead_letters`, `dead_letter_rounds`: what dies, where it goes, and that this ends
+//! * `ttl`, `limits`, `priorities`, `expiry`: queues that age, fill up, rank, and go unused
+//! * `redelivery`, `retry`: messages that come again, counted and after a while
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `prefetch`: limits on what is out, and changing them
@@ -16,20 +19,29 @@
 //! * `durability`: what a restart leaves, and a store that fails
 //! * `permissions`: who may do what
 
+mod aids;
 mod channels;
 mod consume;
+mod dead_letter_rounds;
+mod dead_letters;
 mod durability;
 mod exchanges;
+mod expiry;
 mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;
+mod limits;
 mod long_queues;
 mod permissions;
 mod prefetch;
+mod priorities;
 mod publish;
 mod queues;
+mod redelivery;
 mod reply_to;
+mod retry;
 mod single_active;
 mod support;
+mod ttl;
 mod tx;
