@@ -52,7 +52,8 @@ pub(super) fn arriving(
         None => ShortStr::try_from(entry.message.routing_key()).unwrap_or_default(),
     };
     let mut route = vhost.route(&exchange, &routing_key, &entry.message.properties()).queues;
-    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
+    let is_back = |target: &Queue| target.name() == source.name() || deaths.is_cycle(target.name());
+    route.retain(|target| reason == Reason::Rejected || !is_back(target));
     let properties = deaths.with(source, &entry.message, reason, now_ms / 1000);
     let body = entry.message.to_body();
     let message = Message::new(&exchange.name, &routing_key, &properties, body, true);
@@ -71,8 +72,8 @@ impl Deaths {
         Self(tables.cloned().collect())
     }
 
-    /// Rule: a queue that the message already died in gets it again only if somebody rejected it
-    /// since.
+    /// Rule: a queue that the message already died in, before now, gets it again only if somebody
+    /// rejected it since.
     fn is_cycle(&self, queue: &str) -> bool {
         for death in &self.0 {
             if text_of(death, "reason") == Some(Reason::Rejected.name()) {

@@ -51,6 +51,20 @@ fn a_ring_of_queues_ends_where_it_would_close_and_only_there() {
 }
 
 #[test]
+fn a_queue_that_is_its_own_target_gets_nothing_back_by_itself() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare(1, queue("q").dying_into("q").with_number("x-max-length", 1));
+    for body in ["first", "second"] {
+        peer.publish(1, "", "q", body);
+    }
+    // The first one made room. Had it come back, the second would have made room for it, and so on.
+    let left = peer.get(1, "q", true).expect("there");
+    assert_eq!((text(&left).as_str(), deaths(&left).len()), ("second", 0));
+    assert_eq!(peer.get(1, "q", true), None);
+}
+
+#[test]
 fn what_somebody_rejected_may_come_back_however_often() {
     let broker = TestBroker::start();
     let mut peer = broker.channel();
