@@ -48,8 +48,9 @@ fn whoever_declares_it_again_or_gets_from_it_renews_its_time() {
     let mut peer = broker.channel();
     let declare = queue("q").with_number("x-expires", 300);
     type Renewal = fn(&mut Peer, &QueueDeclare);
-    let renewals: [(&str, Renewal); 2] = [
+    let renewals: [(&str, Renewal); 3] = [
         ("declare", |peer, declare| drop(peer.declare(1, declare.clone()))),
+        ("passive declare", |peer, _| drop(peer.declare(1, passive("q")))),
         ("get", |peer, _| assert_eq!(peer.get(1, "q", true), None)),
     ];
     for (name, renew) in renewals {
