@@ -228,3 +228,33 @@ fn a_new_limit_holds_at_once_for_what_is_there() {
     assert_eq!(drain(&mut peer, "q"), ["c"]);
     assert_eq!(drain(&mut peer, "dead"), ["a", "b"]);
 }
+
+/// More than a queue keeps of itself in memory.
+const LONG: u32 = 2_000;
+
+/// It ended where the memory did: nobody asked for what is on disk only, to drop it.
+#[test]
+fn a_limit_in_bytes_drops_what_is_on_disk_only() {
+    let mut broker = TestBroker::start();
+    let mut peer = confirming(&broker);
+    peer.declare(1, queue("q").durable());
+    let body = vec![b'x'; 5_000];
+    for _ in 0..LONG {
+        peer.publish_with(1, "", "q", &body, &persistent());
+    }
+    let mut confirmed = 0;
+    while confirmed < u64::from(LONG) {
+        let Method::BasicAck(ack) = peer.receive(1) else { panic!("no ack") };
+        confirmed = if ack.multiple { ack.delivery_tag } else { confirmed.max(ack.delivery_tag) };
+    }
+    let q = queue_of(&broker, "q").expect("there");
+    wait_until("all have come", || q.status().ready == LONG as usize);
+    let mut options = (*q.options()).clone();
+    options.max_length_bytes = Some(10 * 5_000);
+    q.set_options(options);
+    wait_until("only ten are left", || q.status().ready == 10);
+    drop(peer);
+    broker.restart();
+    let mut peer = broker.channel();
+    assert_eq!(peer.ready(1, "q"), 10);
+}
