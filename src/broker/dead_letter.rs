@@ -57,7 +57,8 @@ pub(super) fn arriving(
     let message = Message::new(&exchange.name, &routing_key, &properties, body, true);
     let message = Arc::new(message);
     let mut route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
-    route.retain(|target| reason == Reason::Rejected || !deaths.is_cycle(target.name()));
+    let is_back = |target: &Queue| target.name() == source.name() || deaths.is_cycle(target.name());
+    route.retain(|target| reason == Reason::Rejected || !is_back(target));
     Some(Arriving { message, route })
 }
 
@@ -74,8 +75,8 @@ impl Deaths {
         Self(tables.cloned().collect())
     }
 
-    /// Rule: a queue that the message already died in gets it again only if somebody rejected it
-    /// since.
+    /// Rule: a queue that the message already died in, before now, gets it again only if somebody
+    /// rejected it since.
     fn is_cycle(&self, queue: &str) -> bool {
         for death in &self.0 {
             if text_of(death, "reason") == Some(Reason::Rejected.name()) {

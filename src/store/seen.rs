@@ -52,8 +52,8 @@ impl Seen {
         (seen.next() == numbers.end).then_some(seen)
     }
 
-    /// Messages with these digests were seen, the oldest first. Of all digests only the newest `keep`
-    /// stay.
+    /// Messages with these digests were seen, the oldest first. Of all digests only the newest
+    /// `keep` stay.
     pub(super) fn see(&mut self, digests: &[SeenDigest], keep: u32) {
         digests.iter().for_each(|digest| self.push(*digest));
         while self.numbers.len() > keep as usize {

@@ -48,8 +48,8 @@ fn put_ledger(records: &mut Vec<LogRecord>, queue: QueueId, ledger: &QueueLedger
     }
     let Some(seen) = ledger.seen() else { return };
     let seen: Vec<SeenDigest> = seen.iter().collect();
-    // These and no others are left where they are read, even if these are none: an older segment may
-    // have some that a newer one, which is gone, let go.
+    // These and no others are left where they are read, even if these are none: an older segment
+    // may have some that a newer one, which is gone, let go.
     let keep = u32::try_from(seen.len()).unwrap_or(u32::MAX);
     let mut put = |digests: &[SeenDigest]| {
         records.push(LogRecord::SeenState { queue, digests: digests.to_vec(), keep });

@@ -9,6 +9,9 @@
 //! * `queue_arguments`: what each argument of a queue may be, and what it comes to
 //! * `policies`: options by policy
 //! * `limits`: how many connections, channels and queues there may be; parameters
+//! * `dead_letters`, `dead_letter_rounds`: what dies, where it goes, and that this ends
+//! * `ttl`, `lengths`, `priorities`, `expiry`: queues that age, fill up, rank, and go unused
+//! * `redelivery`, `retry`: messages that come again, counted and after a while
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `consumer_timeout`: consumers that don't settle what they have
@@ -24,28 +27,37 @@
 //! * `durability`: what a restart leaves, and a store that fails
 //! * `permissions`: who may do what
 
+mod aids;
 mod channels;
 mod consume;
 mod consumer_timeout;
+mod dead_letter_rounds;
+mod dead_letters;
 mod durability;
 mod events;
 mod exchange_types;
 mod exchanges;
+mod expiry;
 mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
 mod handshake;
+mod lengths;
 mod limits;
 mod long_queues;
 mod permissions;
 mod policies;
 mod prefetch;
+mod priorities;
 mod publish;
 mod queue_arguments;
 mod queues;
+mod redelivery;
 mod reply_to;
+mod retry;
 mod single_active;
 mod support;
 mod tracing;
+mod ttl;
 mod tx;

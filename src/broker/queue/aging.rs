@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::arguments::Overflow;
 use super::schedule::Due;
 use super::settlement::Gone;
-use super::{Entry, Inner, Place, Queue};
+use super::{Entry, Inner, Place, Queue, QueueOptions};
 use crate::broker::changes::{Changes, Leaving};
 use crate::broker::dead_letter::Reason;
 use crate::broker::timers::now_ms;
@@ -49,9 +49,9 @@ impl Queue {
         self.drop_head(inner, &mut left, &mut gone, batch);
         self.note_settled(&inner.state, gone, batch);
         // Somebody has to see how old the next one is, or has to drop it.
-        let has_limit =
-            inner.options.max_length.is_some() || inner.options.max_length_bytes.is_some();
-        if !inner.consumers.is_empty() || inner.ages || has_limit {
+        let QueueOptions { max_length, max_length_bytes, .. } = *inner.options;
+        let is_limited = max_length.is_some() || max_length_bytes.is_some();
+        if !inner.consumers.is_empty() || inner.ages || is_limited {
             self.ask_read(inner);
         }
         self.tell_memory(inner);

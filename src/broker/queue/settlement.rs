@@ -208,7 +208,50 @@ fn wait_of(retry: &Retry, entry: &Entry) -> u64 {
             (retry.min_ms as f64 * grown) as u64
         }
     };
-    let chance = wait.min(retry.max_ms) / 100 * u64::from(retry.jitter_percent.min(100));
+    let chance = wait.min(retry.max_ms).saturating_mul(u64::from(retry.jitter_percent)) / 100;
     let late = if chance > 0 { rand::random_range(0..=chance) } else { 0 };
     wait.saturating_add(late).clamp(retry.min_ms, retry.max_ms.max(retry.min_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::Message;
+    use crate::protocol::properties::Properties;
+    use crate::protocol::wire::ShortStr;
+
+    const LINEAR: Retry = Retry {
+        kind: RetryKind::All,
+        min_ms: 50,
+        max_ms: 120,
+        multiplier_percent: None,
+        jitter_percent: 0,
+    };
+
+    fn came_back(failed: u16, returned: u16) -> Entry {
+        let name = ShortStr::default();
+        let message = Message::small(&name, &name, &Properties::default(), b"", false);
+        let entry = Entry::new(Place { level: 0, seq: Seq(1) }, Arc::new(message), false);
+        Entry { failed, returned, ..entry }
+    }
+
+    #[test]
+    fn a_wait_grows_with_all_that_came_back_and_stays_within_its_bounds() {
+        let waits = |retry| [1, 2, 3, u16::MAX].map(|times| wait_of(&retry, &came_back(times, 0)));
+        assert_eq!(waits(LINEAR), [50, 100, 120, 120]);
+        let exponential = Retry { multiplier_percent: Some(150), ..LINEAR };
+        assert_eq!(waits(exponential), [50, 75, 112, 120]);
+        assert_eq!(wait_of(&LINEAR, &came_back(1, 1)), 100);
+        let endless = Retry { max_ms: u64::MAX, multiplier_percent: Some(100_000), ..LINEAR };
+        assert_eq!(waits(endless)[3], u64::MAX);
+    }
+
+    /// Of waits below 100 ms nothing was left to chance.
+    #[test]
+    fn a_part_of_a_wait_is_left_to_chance_however_short_it_is() {
+        let retry = Retry { jitter_percent: 40, ..LINEAR };
+        let waits: Vec<u64> = (0..1_000).map(|_| wait_of(&retry, &came_back(1, 0))).collect();
+        assert!(waits.iter().all(|wait| (50..=70).contains(wait)));
+        assert!(waits.contains(&50) && waits.contains(&70));
+    }
 }

@@ -228,7 +228,7 @@ impl Vhost {
             .ok_or_else(|| Error::not_found(format!("no queue '{name}' in vhost '{}'", self.name)))
     }
 
-    /// queue.declare with passive: is it there, and may the client look?
+    /// queue.declare with passive: is it there, and may the client look? Rule: to look is to use it.
     pub fn find_queue(&self, name: &ShortStr, actor: &Actor) -> Result<Arc<Queue>, Error> {
         let name = clean_name(name);
         let resource = Resource::Queue(&name);
@@ -238,6 +238,7 @@ impl Vhost {
         })?;
         let queue = self.existing_queue(&name)?;
         queue.check_exclusive(actor.connection)?;
+        queue.touch();
         Ok(queue)
     }
 
