@@ -9,7 +9,7 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use ferrymq::broker::queue::state::State;
-use ferrymq::broker::queue::{ENTRY_COST, Next, Place};
+use ferrymq::broker::queue::{Ahead, ENTRY_COST, Next, Place};
 use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::wire::ShortStr;
@@ -128,7 +128,7 @@ fn on_disk(bencher: Bencher<'_, '_>, len: usize) {
 /// Answers what the queue asks for, as a store would. Behind the `restored` messages of the last
 /// run comes the first number of this one.
 fn read_back(state: &mut State, message: &Arc<Message>, restored: u64, end: u64) {
-    let Some(wanted) = state.ask_read().pop() else { return };
+    let Some(wanted) = state.ask_read(Ahead::Batch).pop() else { return };
     let begin = State::new(Epoch(1)).enqueue(0, Arc::clone(message), false).place.seq.0;
     let old = wanted.from.0..=restored;
     let new = wanted.from.0.max(begin)..end;

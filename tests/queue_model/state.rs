@@ -1,7 +1,7 @@
 //! Random operations on a queue's state and on its model, and what has to be the same after each.
 
 use ferrymq::broker::queue::state::{Purged, State};
-use ferrymq::broker::queue::{Due, ENTRY_COST, Entry, Next, Place};
+use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Entry, Next, Place};
 use ferrymq::store::{Epoch, Seq, SeqRange};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
@@ -262,11 +262,11 @@ impl Pair {
     }
 
     fn ask_read(&mut self) -> Checked {
-        for wanted in self.state.ask_read() {
+        for wanted in self.state.ask_read(Ahead::Batch) {
             let page = self.model.page(wanted);
             self.model.level(wanted.level).reading = Some((wanted, page));
         }
-        prop_assert!(self.state.ask_read().is_empty(), "one at a time");
+        prop_assert!(self.state.ask_read(Ahead::Batch).is_empty(), "one at a time");
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferrymq::broker::queue::state::State;
-use ferrymq::broker::queue::{Due, ENTRY_COST, Next, Place, Wanted};
+use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Next, Place, Wanted};
 use ferrymq::protocol::message::Message;
 use ferrymq::store::{Epoch, Note, Page, RecoveredQueue, Seq};
 
@@ -17,7 +17,7 @@ fn enqueue(state: &mut State, message: Arc<Message>, stored: bool) -> Seq {
 }
 
 fn ask_read(state: &mut State) -> Option<Wanted> {
-    state.ask_read().pop()
+    state.ask_read(Ahead::Batch).pop()
 }
 
 fn read(state: &mut State, wanted: Wanted, page: Page) -> u64 {

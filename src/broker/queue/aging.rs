@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::arguments::Overflow;
+use super::lane::Ahead;
 use super::schedule::Due;
 use super::settlement::Gone;
 use super::{Entry, Inner, Place, Queue, QueueOptions};
@@ -43,16 +44,18 @@ impl Queue {
         inner.state.end_run();
         let mut gone = Gone::default();
         let mut left = STEP_MAX;
+        inner.ages &= !inner.state.is_empty();
         if inner.ages {
             self.drop_old(inner, &mut left, &mut gone, batch);
         }
         self.drop_head(inner, &mut left, &mut gone, batch);
         self.note_settled(&inner.state, gone, batch);
-        // Somebody has to see how old the next one is, or has to drop it.
         let QueueOptions { max_length, max_length_bytes, .. } = *inner.options;
-        let is_limited = max_length.is_some() || max_length_bytes.is_some();
-        if !inner.consumers.is_empty() || inner.ages || is_limited {
-            self.ask_read(inner);
+        if !inner.consumers.is_empty() || self.properties.own_of.is_some() {
+            self.ask_read(inner, Ahead::Batch);
+        } else if inner.ages || max_length.is_some() || max_length_bytes.is_some() {
+            // Somebody has to see how old the next one is, or has to drop it.
+            self.ask_read(inner, Ahead::Next);
         }
         self.tell_memory(inner);
         match left {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::groups::GroupKey;
-use super::lane::{Next, Wanted};
+use super::lane::{Ahead, Next, Wanted};
 use super::settlement::Gone;
 use super::{Consumer, Entry, Inner, Queue};
 use crate::broker::changes::Changes;
@@ -225,7 +225,7 @@ impl Queue {
                     Next::Unmarked if inner.failed => return Err(self.store_failed()),
                     Next::Unreadable => return Err(self.store_failed()),
                     Next::Unmarked => self.ask_mark(&mut inner, 1),
-                    Next::Paged => self.ask_read(&mut inner),
+                    Next::Paged => self.ask_read(&mut inner, Ahead::Batch),
                 }
             }
             came_nearer.await;
@@ -287,8 +287,8 @@ impl Queue {
     }
 
     /// Has messages read back where a head runs dry, and delivers on once they are there.
-    pub(super) fn ask_read(self: &Arc<Self>, inner: &mut Inner) {
-        for wanted in inner.state.ask_read() {
+    pub(super) fn ask_read(self: &Arc<Self>, inner: &mut Inner, ahead: Ahead) {
+        for wanted in inner.state.ask_read(ahead) {
             let queue = Arc::downgrade(self);
             let on_read = move |page| {
                 if let Some(queue) = queue.upgrade() {

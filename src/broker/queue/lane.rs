@@ -29,6 +29,10 @@ use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
 /// prefetch will take in a moment aren't worth the way to the disk and back.
 const HEAD_COUNT: usize = 256;
 
+/// What is read to know the next message, where nobody consumes: ten thousand queues do so at
+/// once when the broker starts.
+const NEXT_BYTES: u64 = 8 * 1024;
+
 /// A message that is out, and the consumer that has it (0 for basic.get, which has none).
 #[derive(Debug)]
 struct Unacked {
@@ -69,6 +73,15 @@ pub enum Next {
     Paged,
     /// And it can't be read from there.
     Unreadable,
+}
+
+/// How much to read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// So much that consumers don't wait for the disk.
+    Batch,
+    /// So much that it is known how old the next one is.
+    Next,
 }
 
 /// A batch of messages to be read back.
@@ -271,15 +284,18 @@ impl Lane {
 
     /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
     /// read.
-    pub fn ask_read(&mut self) -> Option<Wanted> {
+    pub fn ask_read(&mut self, ahead: Ahead) -> Option<Wanted> {
         let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
-        if self.reading.is_some() || self.unreadable || self.head_cost > self.head_max / 2 {
+        let (bytes, is_enough) = match ahead {
+            Ahead::Batch => (self.head_max / 2, self.head_cost > self.head_max / 2),
+            Ahead::Next => (NEXT_BYTES.min(self.head_max / 2), self.next().is_some()),
+        };
+        if self.reading.is_some() || self.unreadable || is_enough {
             return None;
         }
         self.reading = Some(paged.last);
-        let bytes = (self.head_max / 2).max(1);
         let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
-        let limit = ReadLimit { count, bytes };
+        let limit = ReadLimit { count, bytes: bytes.max(1) };
         Some(Wanted { level: self.level, from: paged.first, limit, round: self.read_round })
     }
 

@@ -35,7 +35,7 @@ pub use arguments::QueueOptions;
 pub use consumers::{Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
-pub use lane::{Next, Wanted};
+pub use lane::{Ahead, Next, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::entry::{Entry, Place};
-use super::lane::{Lane, Next, Wanted};
+use super::lane::{Ahead, Lane, Next, Wanted};
 use super::levels::Levels;
 use super::schedule::{Due, Schedule};
 use crate::protocol::message::Message;
@@ -124,6 +124,11 @@ impl State {
         self.unacked
     }
 
+    /// Whether there is no message, ready or not.
+    pub fn is_empty(&self) -> bool {
+        self.ready == 0 && self.unacked == 0 && self.schedule.is_empty() && self.due_reading == 0
+    }
+
     /// Messages that wait for their time.
     pub fn delayed_count(&self) -> usize {
         self.schedule.len()
@@ -200,9 +205,9 @@ impl State {
     }
 
     /// What to read back now, so that no head runs dry; nothing where a batch is being read.
-    pub fn ask_read(&mut self) -> SmallVec<[Wanted; 1]> {
+    pub fn ask_read(&mut self, ahead: Ahead) -> SmallVec<[Wanted; 1]> {
         let lanes = &mut self.lanes;
-        let lane = |level: u8| lanes.get_mut(usize::from(level))?.ask_read();
+        let lane = |level: u8| lanes.get_mut(usize::from(level))?.ask_read(ahead);
         self.filled.iter().filter_map(lane).collect()
     }
 
