@@ -68,6 +68,26 @@ fn a_higher_prefetch_brings_more_to_the_consumers_that_are_there() {
     qos_brings(&mut peer, 1, qos(0, false), 6);
 }
 
+/// As clients do that give each consumer of a channel its own limit.
+#[test]
+fn a_prefetch_before_another_consumer_is_that_ones_alone() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    queue_of(&mut peer, "a", 9);
+    qos_brings(&mut peer, 1, qos(2, false), 0);
+    peer.consume(1, "a", "first");
+    let tags: Vec<u64> = (0..2).map(|_| peer.delivery(1).0).collect();
+    qos_brings(&mut peer, 1, qos(3, false), 1);
+    queue_of(&mut peer, "b", 9);
+    peer.consume(1, "b", "second");
+    (0..3).for_each(|_| drop(peer.delivery(1)));
+    assert_eq!((peer.ready(1, "a"), peer.ready(1, "b")), (6, 6));
+    // Two of three are out then: as many as the first one came with.
+    peer.send(1, ack(tags[0], false));
+    peer.sync(1);
+    assert_eq!(peer.ready(1, "a"), 6);
+}
+
 #[test]
 fn a_lower_prefetch_holds_once_enough_is_settled() {
     let broker = TestBroker::start();

@@ -43,6 +43,8 @@ pub struct Consumer {
     pub priority: i64,
     /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
     pub prefetch_count: AtomicU16,
+    /// What it was when the consumer came.
+    pub first_prefetch_count: u16,
     /// A delivery that it hasn't settled for so long is taken back, and the consumer ends.
     pub timeout: Option<Duration>,
     /// Its time was over: what is still on its way to it goes back.

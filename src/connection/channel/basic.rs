@@ -97,12 +97,14 @@ impl Channel {
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
             prefetch_count: AtomicU16::new(self.prefetch_count),
+            first_prefetch_count: self.prefetch_count,
             timeout: timeout_of(&consume, &queue, peer)?,
             is_ended: AtomicBool::new(false),
             arguments: consume.arguments,
             lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
         });
         peer.timeouts.watch(consumer.timeout);
+        self.shared.restore_prefetch();
         self.shared.consumers.lock().insert(tag.clone(), Arc::clone(&consumer));
         let (number, no_wait, outbox) = (self.number, consume.no_wait, &peer.outbox);
         let announce = || {

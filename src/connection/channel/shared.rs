@@ -143,8 +143,19 @@ impl ChannelShared {
     /// Sets the limit of each consumer that there is. What a lower one forbids and is out already
     /// stays out.
     pub(super) fn set_prefetch(&self, limit: u16) {
+        self.change_prefetch(|_| limit);
+    }
+
+    /// A consumer comes: a limit that was set since the others came was meant for it. They have
+    /// again what they came with, as clients expect that give each consumer its own.
+    pub(super) fn restore_prefetch(&self) {
+        self.change_prefetch(|consumer| consumer.first_prefetch_count);
+    }
+
+    fn change_prefetch(&self, limit_of: impl Fn(&Consumer) -> u16) {
         let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
         for consumer in consumers {
+            let limit = limit_of(&consumer);
             if consumer.prefetch_count.swap(limit, Ordering::Relaxed) != limit {
                 consumer.queue.wake(consumer.id);
             }
