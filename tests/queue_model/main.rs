@@ -4,6 +4,7 @@
 //! * `operation` what they are
 //! * `model`     the same rules in the plainest form
 //! * `stories`   single cases that were bugs, or would be
+//! * `queue`     random operations on a queue with options, a consumer and dead letters
 //! * `whole`     a queue with its options and consumers, on `store`, as `fixture` makes it
 //!
 //! Time is an argument, so that a run depends on nothing but its operations. A run that fails
@@ -12,6 +13,7 @@
 mod fixture;
 mod model;
 mod operation;
+mod queue;
 mod state;
 mod store;
 mod stories;
