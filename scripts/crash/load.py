@@ -165,7 +165,7 @@ def settle(channel, history, chance, queue, held, kept):
             kept.append((tag, name))
 
 
-def started(seed, publishers, transactions, topology, broker, history):
+def started(seed, publishers, transactions, others, broker, history):
     """All clients of a round, each with a seed of its own, as things to run in threads."""
     seeds = random.Random(seed)
 
@@ -174,6 +174,5 @@ def started(seed, publishers, transactions, topology, broker, history):
 
     runs = [(publisher.run, (broker, history, own())) for publisher in (*publishers, *transactions)]
     runs += [(consume, (broker, history, own(), queue)) for queue in (WORK, FANOUT[0], DEAD)]
-    if topology is not None:
-        runs.append((topology.run, (broker, history, own())))
+    runs += [(run, (broker, history, own())) for run in others]
     return runs

@@ -85,10 +85,12 @@ def restart(broker, chance):
     return kills
 
 
-def run_round(broker, history, clients, topology, seed, seconds):
+def run_round(broker, history, clients, topology, timed, seed, seconds):
     """Answers what happened, as a text."""
     chance = random.Random(seed)
-    runs = started(chance.random(), *clients, topology, broker, history)
+    others = [topology.run] if topology is not None else []
+    others += timed.runs() if timed is not None else []
+    runs = started(chance.random(), *clients, others, broker, history)
     killed_at = run_load(broker, history, runs, seconds)
     kills = restart(broker, chance)
     found = read_all(broker, history)
@@ -103,7 +105,8 @@ def run_round(broker, history, clients, topology, seed, seconds):
     if again != found:
         differing = [queue for queue in QUEUES if again[queue] != found[queue]]
         history.error(f"I8: a second restart has changed {differing}")
+    timed_there = timed.check(broker, killed_at) if timed is not None else 0
     drain(broker, history, found)
-    there = sum(len(names) for names in found.values())
+    there = sum(len(names) for names in found.values()) + timed_there
     how = "stopped" if orderly else "killed"
     return f"killed after {seconds:.2f} s, {kills} times in the start, then {how}: {there} messages there"

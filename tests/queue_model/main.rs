@@ -4,12 +4,18 @@
 //! * `operation` what they are
 //! * `model`     the same rules in the plainest form
 //! * `stories`   single cases that were bugs, or would be
+//! * `queue`     random operations on a queue with options, a consumer and dead letters
+//! * `whole`     a queue with its options and consumers, on `store`, as `fixture` makes it
 //!
 //! Time is an argument, so that a run depends on nothing but its operations. A run that fails
 //! prints those that lead to it, made as few as they get, and the seed they came from.
 
+mod fixture;
 mod model;
 mod operation;
+mod queue;
 mod state;
+mod store;
 mod stories;
 mod support;
+mod whole;

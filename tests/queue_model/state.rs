@@ -379,7 +379,7 @@ impl Pair {
 }
 
 /// Another seed each time. A run that fails shows it, and `PROPTEST_RNG_SEED` repeats it.
-fn config() -> ProptestConfig {
+pub fn config(runs: u32) -> ProptestConfig {
     let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random);
     println!("PROPTEST_RNG_SEED={seed}");
@@ -389,12 +389,12 @@ fn config() -> ProptestConfig {
         rng_seed,
         rng_algorithm,
         failure_persistence: None,
-        ..ProptestConfig::with_cases(RUNS)
+        ..ProptestConfig::with_cases(runs)
     }
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(RUNS))]
 
     #[test]
     fn a_queues_state_behaves_as_its_model(

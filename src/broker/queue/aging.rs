@@ -136,7 +136,7 @@ impl Queue {
     }
 
     /// It is the time that the queue has told to the timers, or later.
-    pub(in crate::broker) fn on_time(self: &Arc<Self>, now_ms: u64) {
+    pub fn on_time(self: &Arc<Self>, now_ms: u64) {
         let mut batch = Changes::default();
         let is_unused = {
             let mut inner = self.inner.lock();
