@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::aging::STEP_MAX;
 use super::lane::{Next, Wanted};
 use super::settlement::Gone;
 use super::{Consumer, Entry, Inner, Queue};
@@ -57,7 +58,8 @@ impl Queue {
     /// mark goes with it.
     pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
         let mut out = Outgoing::default();
-        loop {
+        let mut left = STEP_MAX;
+        while left > 0 {
             match inner.state.peek() {
                 Next::Ready => {}
                 Next::Empty | Next::Paged | Next::Unreadable => break,
@@ -70,6 +72,7 @@ impl Queue {
                 }
             }
             if self.next_dies(inner, &mut out.gone, batch) {
+                left -= 1;
                 continue;
             }
             let Some(len) = inner.state.next().map(|next| next.message.body_len()) else { break };
@@ -80,7 +83,7 @@ impl Queue {
             out.add(consumer, entry, is_fresh);
         }
         self.send(inner, out, batch);
-        self.tidy(inner, batch);
+        self.tidy(inner, left, batch);
     }
 
     fn send(&self, inner: &mut Inner, out: Outgoing, batch: &mut Changes) {
@@ -142,7 +145,7 @@ impl Queue {
             gone.add(&entry);
             self.note_settled(&inner.state, gone, batch);
         }
-        self.tidy(inner, batch);
+        self.tidy(inner, STEP_MAX, batch);
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
 
