@@ -38,8 +38,8 @@ impl Queue {
         true
     }
 
-    /// Does what no consumer is needed for, as far as `left` allows, and sees to what has to be done
-    /// later.
+    /// Does what no consumer is needed for, as far as `left` allows, and sees to what has to be
+    /// done later.
     pub(super) fn tidy(self: &Arc<Self>, inner: &mut Inner, mut left: usize, batch: &mut Changes) {
         inner.state.end_run();
         let mut gone = Gone::default();

@@ -197,7 +197,8 @@ impl Vhost {
             .ok_or_else(|| Error::not_found(format!("no queue '{name}' in vhost '{}'", self.name)))
     }
 
-    /// queue.declare with passive: is it there, and may the client look? Rule: to look is to use it.
+    /// queue.declare with passive: is it there, and may the client look? Rule: to look is to use
+    /// it.
     pub fn find_queue(&self, name: &ShortStr, actor: &Actor) -> Result<Arc<Queue>, Error> {
         let name = clean_name(name);
         let resource = Resource::Queue(&name);
