@@ -21,6 +21,8 @@ pub struct Changes {
     leaving: VecDeque<Leaving>,
     /// Of messages that leave their queue, until the log is told.
     left: Vec<LeavingMark>,
+    /// Queues in which messages died by themselves, and how many.
+    dying: Vec<(Arc<Queue>, usize)>,
 }
 
 /// Messages that a queue can page out when they are on disk.
@@ -57,16 +59,31 @@ impl Changes {
         self.leaving.push_back(leaving);
     }
 
+    /// A message of the queue died by itself: it leaves when it is its turn ([`Queue::move_dead`]).
+    pub(super) fn dies_in(&mut self, queue: &Arc<Queue>) {
+        self.left.push(LeavingMark::new(queue));
+        match self.dying.last_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, queue) => *count += 1,
+            _ => self.dying.push((Arc::clone(queue), 1)),
+        }
+    }
+
     /// Has messages that leave their queues enter others, until none is left. That ends: a message
     /// that wasn't rejected doesn't come again where it died. Not to be called while a queue is
     /// held.
     pub(super) fn move_leaving(&mut self) {
-        if self.leaving.is_empty() {
+        if self.leaving.is_empty() && self.dying.is_empty() {
             return;
         }
         let now_ms = now_ms();
-        while let Some(leaving) = self.leaving.pop_front() {
-            transfer(leaving, now_ms, self);
+        loop {
+            if let Some(leaving) = self.leaving.pop_front() {
+                transfer(leaving, now_ms, self);
+            } else if let Some((queue, count)) = self.dying.pop() {
+                queue.move_dead(count, |leaving| transfer(leaving, now_ms, self));
+            } else {
+                return;
+            }
         }
     }
 

@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
@@ -64,6 +64,10 @@ const HANG_UP_WAIT: Duration = Duration::from_secs(1);
 /// How long a client may take to answer the broker's close, and to read what is still to be
 /// written.
 const GOODBYE_WAIT: Duration = Duration::from_secs(3);
+
+/// After so long over what one read brought, others have their turn. The runtime would see to that
+/// only after many reads; and the writer that was woken here last runs when this task pauses.
+const TURN_MAX: Duration = Duration::from_millis(2);
 
 /// Limits and offers of every connection.
 #[derive(Debug, Clone)]
@@ -234,10 +238,14 @@ impl Connection {
 
     async fn read_until_end(&mut self) -> Ended {
         loop {
+            let begin = Instant::now();
             if let Some(ended) = self.handle_frames().await {
                 return ended;
             }
             self.session.peer.flush();
+            if begin.elapsed() > TURN_MAX {
+                yield_now().await;
+            }
             if let Some(ended) = self.wait_for_room().await {
                 return ended;
             }

@@ -276,3 +276,28 @@ fn the_time_of_a_message_goes_on_over_a_restart() {
     assert_eq!(peer.delivery(1).2, "m");
     assert!(now_ms() - before_ms >= 1_500);
 }
+
+const MANY: u32 = 100_000;
+
+/// They begin to die while others still come.
+#[test]
+fn a_hundred_thousand_messages_die_in_their_order() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "dead");
+    peer.declare(1, queue("q").dying_into("dead").with_number("x-message-ttl", 200));
+    let mut consumer = broker.channel();
+    let no_ack = BasicConsume { queue: short("dead"), no_ack: true, ..BasicConsume::default() };
+    consumer.call(1, no_ack);
+    let consuming = std::thread::spawn(move || {
+        let numbers = (0..MANY).map(|_| consumer.delivery(1).2.parse::<u32>().expect("a number"));
+        numbers.collect::<Vec<u32>>()
+    });
+    for number in 0..MANY {
+        peer.publish(1, "", "q", &number.to_string());
+    }
+    let numbers = consuming.join().expect("all of them came");
+    let odd = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]);
+    assert_eq!((odd, numbers.len()), (None, MANY as usize));
+    assert_eq!(peer.ready(1, "q"), 0);
+}

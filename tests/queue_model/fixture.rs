@@ -2,7 +2,7 @@
 //! get.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicBool, AtomicU16};
 
 use bytes::Bytes;
 use ferrymq::broker::auth::Actor;
@@ -107,6 +107,9 @@ impl Fixture {
             exclusive: false,
             priority: 0,
             prefetch_count: AtomicU16::new(prefetch_count),
+            first_prefetch_count: prefetch_count,
+            timeout: None,
+            is_ended: AtomicBool::new(false),
             arguments: FieldTable::default(),
             lane: Arc::clone(&hands) as Arc<_>,
         });
@@ -119,9 +122,10 @@ impl Fixture {
     /// Publishes to a queue by its name; whether it was taken.
     pub fn publish(&self, queue: &Arc<Queue>, message: Arc<Message>) -> bool {
         let (mut batch, route) = (PublishBatch::default(), [Arc::clone(queue)].into());
-        let refused = batch.publish_asking(message, &route);
+        let properties = message.properties();
+        let is_taken = batch.bring(&message, &properties, &route);
         queue.append(batch.take());
-        !refused
+        is_taken
     }
 }
 

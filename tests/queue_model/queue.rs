@@ -145,7 +145,7 @@ impl Run {
             Operation::Ack(index) => {
                 if let Some(entry) = self.take_held(index) {
                     self.known.remove(&number_of(&entry.message));
-                    self.change(|queue, batch| drop(queue.ack(&[entry.place()], batch)));
+                    self.change(|queue, batch| _ = queue.ack(&[entry.place()], batch));
                 }
             }
             Operation::Reject(index) => {
@@ -162,7 +162,7 @@ impl Run {
                 self.fixture.answer_all();
                 self.notice_deliveries()?;
                 let dead = self.numbers_in_dead();
-                self.change(|queue, batch| drop(queue.purge(batch)));
+                self.change(|queue, batch| _ = queue.purge(batch));
                 let status = self.queue.status();
                 prop_assert_eq!((status.ready, status.delayed), (0, 0));
                 // What is dead and transient is not told from what was purged.

@@ -16,7 +16,7 @@ use crate::store::record::Seq;
 use crate::store::{Page, READ_EACH_MAX};
 
 /// Most messages that go or become ready in one step; the queue is not held for longer.
-const STEP_MAX: usize = 1024;
+pub(super) const STEP_MAX: usize = 1024;
 
 impl Queue {
     /// Whether the next message was too old and is gone. One that has just come has its chance.
@@ -39,11 +39,11 @@ impl Queue {
         true
     }
 
-    /// Does what no consumer is needed for, and sees to what has to be done later.
-    pub(super) fn tidy(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
+    /// Does what no consumer is needed for, as far as `left` allows, and sees to what has to be
+    /// done later.
+    pub(super) fn tidy(self: &Arc<Self>, inner: &mut Inner, mut left: usize, batch: &mut Changes) {
         inner.state.end_run();
         let mut gone = Gone::default();
-        let mut left = STEP_MAX;
         inner.ages &= !inner.state.is_empty();
         if inner.ages {
             self.drop_old(inner, &mut left, &mut gone, batch);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::aging::STEP_MAX;
 use super::groups::GroupKey;
 use super::lane::{Ahead, Next, Wanted};
 use super::settlement::Gone;
@@ -138,7 +139,8 @@ impl Queue {
     pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
         let mut out = Outgoing::default();
         self.deliver_aside(inner, &mut out);
-        loop {
+        let mut left = STEP_MAX;
+        while left > 0 {
             match inner.state.peek() {
                 Next::Ready => {}
                 Next::Empty | Next::Paged | Next::Unreadable => break,
@@ -151,6 +153,7 @@ impl Queue {
                 }
             }
             if self.next_dies(inner, &mut out.gone, batch) {
+                left -= 1;
                 continue;
             }
             let is_group = inner.groups.is_some();
@@ -160,7 +163,7 @@ impl Queue {
             }
         }
         self.send(inner, out, batch);
-        self.tidy(inner, batch);
+        self.tidy(inner, left, batch);
     }
 
     /// Gives consumers what was set aside for them.
@@ -250,7 +253,7 @@ impl Queue {
             gone.add(&entry);
             self.note_settled(&inner.state, gone, batch);
         }
-        self.tidy(inner, batch);
+        self.tidy(inner, STEP_MAX, batch);
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
 

@@ -24,6 +24,7 @@ mod seen;
 mod settlement;
 pub mod state;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -40,6 +41,7 @@ pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;
 
+use self::aging::STEP_MAX;
 use self::arguments::Overflow;
 use self::consumers::Consumers;
 use self::groups::Groups;
@@ -48,6 +50,7 @@ use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
+use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
 use crate::broker::vhost::Vhost;
@@ -111,12 +114,17 @@ pub struct Queue {
     /// Messages that have left it, and the log doesn't know where to ([`LeavingMark`]).
     leaving: AtomicUsize,
     inner: Mutex<Inner>,
+    /// Whoever holds it moves the next of the dead messages elsewhere. Taken before any queue's
+    /// `inner`, and never two of them.
+    exit: Mutex<()>,
     /// Rung when a delivery mark was answered or messages were read back.
     came_nearer: Notify,
 }
 
 struct Inner {
     state: State,
+    /// Messages that died by themselves, on their way out in the order of their deaths.
+    dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
     part: Part,
     consumers: Consumers,
@@ -175,6 +183,7 @@ impl Queue {
         Part::begin(&mut state);
         let inner = Inner {
             state,
+            dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
             groups: None,
@@ -186,11 +195,11 @@ impl Queue {
             deleted: false,
             failed: false,
         };
-        let (inner, came_nearer) = (Mutex::new(inner), Notify::new());
+        let (inner, exit, came_nearer) = (Mutex::new(inner), Mutex::new(()), Notify::new());
         let traits = AtomicU8::new(0);
         let leaving = AtomicUsize::new(0);
         let queue =
-            Arc::new(Self { properties, around, vhost, traits, leaving, inner, came_nearer });
+            Arc::new(Self { properties, around, vhost, traits, leaving, inner, exit, came_nearer });
         queue.set_options(options);
         queue
     }
@@ -208,7 +217,7 @@ impl Queue {
     /// Begins to look after what the last run left.
     pub(in crate::broker) fn begin(self: &Arc<Self>) {
         let mut batch = Changes::default();
-        self.tidy(&mut self.inner.lock(), &mut batch);
+        self.tidy(&mut self.inner.lock(), STEP_MAX, &mut batch);
         self.append(batch);
     }
 

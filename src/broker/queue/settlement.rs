@@ -122,7 +122,7 @@ impl Queue {
             }
             let limit = inner.options.delivery_limit;
             if limit.is_some_and(|limit| u32::from(entry.failed) > limit) {
-                self.dies(&inner, entry, Reason::DeliveryLimit, &mut gone, batch);
+                self.dies(&mut inner, entry, Reason::DeliveryLimit, &mut gone, batch);
                 continue;
             }
             let wait_ms = inner.options.retry.filter(|retry| why.waits(retry.kind));
@@ -145,7 +145,7 @@ impl Queue {
     /// A message leaves the queue because it died: to the dead-letter exchange, if there is one.
     pub(super) fn dies(
         self: &Arc<Self>,
-        inner: &Inner,
+        inner: &mut Inner,
         entry: Entry,
         reason: Reason,
         gone: &mut Gone,
@@ -154,7 +154,33 @@ impl Queue {
         if inner.options.dead_letter_exchange.is_none() {
             return gone.add(&entry);
         }
-        batch.leaves(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
+        match reason {
+            // Somebody's word, which has to be on disk with the rest of what he says.
+            Reason::Rejected | Reason::DeliveryLimit => {
+                batch.leaves(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
+            }
+            Reason::Expired | Reason::MaxLen => {
+                inner.dead.push_back((entry, reason));
+                batch.dies_in(self);
+            }
+        }
+    }
+
+    /// Moves so many of the messages that died by themselves, the oldest deaths first. Each caller
+    /// moves as many as it has seen die, whosever they are: so they all go, and in their order,
+    /// whichever of them is first here.
+    pub(in crate::broker) fn move_dead(
+        self: &Arc<Self>,
+        count: usize,
+        mut transfer: impl FnMut(Leaving),
+    ) {
+        // For all of them: with a turn for each, two callers would do little but wait.
+        let _turn = self.exit.lock();
+        for _ in 0..count {
+            let next = self.inner.lock().dead.pop_front();
+            let Some((entry, reason)) = next else { return };
+            transfer(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
+        }
     }
 
     /// Tells the log which stored messages are gone.
