@@ -166,3 +166,35 @@ fn reject_till_content(mut peer: Peer, acked: &AtomicU32) -> Vec<u32> {
     }
     numbers
 }
+
+const CROWD: usize = 4;
+const FOR_EACH: usize = 2_000;
+
+/// What one publisher's messages pushed out was moved before what another's had pushed out earlier.
+#[test]
+fn what_makes_room_dies_in_its_order_whoever_needed_the_room() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "dead");
+    peer.declare(1, queue("q").dying_into("dead").with_number("x-max-length", 10));
+    let publishing: Vec<_> = (0..CROWD)
+        .map(|publisher| {
+            let mut peer = broker.channel();
+            std::thread::spawn(move || {
+                for number in 0..FOR_EACH {
+                    peer.publish(1, "", "q", &format!("{publisher} {number}"));
+                }
+                peer.sync(1);
+            })
+        })
+        .collect();
+    publishing.into_iter().for_each(|thread| thread.join().expect("published"));
+    let mut next = [0; CROWD];
+    for body in drain(&mut peer, "dead").into_iter().chain(drain(&mut peer, "q")) {
+        let (publisher, number) = body.split_once(' ').expect("two numbers");
+        let next = &mut next[publisher.parse::<usize>().expect("a number")];
+        assert_eq!(number.parse(), Ok(*next), "of publisher {publisher}");
+        *next += 1;
+    }
+    assert_eq!(next, [FOR_EACH; CROWD]);
+}
