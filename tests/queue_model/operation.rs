@@ -133,7 +133,8 @@ pub struct Start {
     pub levels: Vec<LeftLevel>,
 }
 
-pub fn start() -> impl Strategy<Value = Start> {
+/// A queue that delays what comes into it, or one that doesn't.
+pub fn start(delays: bool) -> impl Strategy<Value = Start> {
     let due = prop_oneof![2 => Just(0), 2 => 1..20_000u64];
     let left = (0..LEN_MAX, 0..3u32, 0..3u32, due, any::<u8>());
     let left = left.prop_map(|(len, failed, returned, due_ms, chance)| Left {
@@ -151,6 +152,5 @@ pub fn start() -> impl Strategy<Value = Start> {
         delivered: delivered.min(messages.len()),
         messages,
     });
-    (any::<bool>(), prop::collection::vec(level, LEVELS.len()))
-        .prop_map(|(delays, levels)| Start { delays, levels })
+    prop::collection::vec(level, LEVELS.len()).prop_map(move |levels| Start { delays, levels })
 }

@@ -145,7 +145,7 @@ impl Run {
             Operation::Ack(index) => {
                 if let Some(entry) = self.take_held(index) {
                     self.known.remove(&number_of(&entry.message));
-                    self.change(|queue, batch| _ = queue.ack(&[entry.place()], batch));
+                    self.change(|queue, batch| assert_eq!(queue.ack(&[entry.place()], batch), 1));
                 }
             }
             Operation::Reject(index) => {
@@ -162,7 +162,8 @@ impl Run {
                 self.fixture.answer_all();
                 self.notice_deliveries()?;
                 let dead = self.numbers_in_dead();
-                self.change(|queue, batch| _ = queue.purge(batch));
+                let ready = self.queue.status().ready;
+                self.change(|queue, batch| assert!(queue.purge(batch) >= ready));
                 let status = self.queue.status();
                 prop_assert_eq!((status.ready, status.delayed), (0, 0));
                 // What is dead and transient is not told from what was purged.

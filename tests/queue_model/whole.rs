@@ -17,7 +17,9 @@ fn an_ack_says_nothing_of_a_message_that_is_on_its_way() {
     let dead_letter =
         [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("dead"))];
     let queue = fixture.declare("q", dead_letter);
-    (1..=2).for_each(|number| _ = fixture.publish(&queue, numbered(number, 0, true, 0).into()));
+    for number in 1..=2 {
+        assert!(fixture.publish(&queue, numbered(number, 0, true, 0).into()));
+    }
     let (_, hands) = fixture.consume(&queue, 0);
     fixture.answer_all();
     let places: Vec<_> = hands.held.lock().iter().map(Entry::place).collect();
