@@ -29,9 +29,6 @@ LATER, LATER_EXCHANGE, LATER_MAX_MS = "later", "crash.later", 1500
 # What is due comes within this time, on a machine under load, too.
 SECONDS_LATE_MAX = 15
 
-# Nobody waits for a return to be written, not even the next delivery. A machine under load gets some time.
-RETURN_WRITTEN_SECONDS = 0.5
-
 # The broker's clock is read in whole milliseconds.
 CLOCK_SECONDS = 0.001
 
@@ -45,7 +42,7 @@ class Tracked:
         self.confirmed = False
         self.acked_at = None
         self.delivered_at = None
-        self.count, self.counted_at = 0, 0
+        self.count = 0
 
 
 class Timed:
@@ -125,7 +122,7 @@ class Timed:
                 error(f"I3: {name} is in {queue} again")
             message.acked_at = None
             if queue in (RETRY, LATER):
-                if self.must_be_flagged(queue, message) and not method.redelivered:
+                if message.delivered_at is not None and not method.redelivered:
                     error(f"I5: {name} came again from {queue} without the redelivered flag")
                 message.delivered_at = time.monotonic()
             if queue == RETRY:
@@ -134,21 +131,13 @@ class Timed:
                 error(f"T2: {name} came from {queue} {message.not_before - now:.4f} s too early")
         return message
 
-    def must_be_flagged(self, queue, message):
-        """Where a message was delivered from before its move there was on disk it has never been."""
-        if queue == LATER:
-            before = self.killed_at - ACK_WRITTEN_SECONDS
-            return message.delivered_at is not None and message.delivered_at < before
-        return message.delivered_at is not None
-
     def check_count(self, name, message, count):
-        age = self.killed_at - message.counted_at
-        if count > RETRY_LIMIT or (count < message.count and age > RETURN_WRITTEN_SECONDS):
-            self.history.error(f"T3: {name} counts {count} after {message.count}, told {age:.2f} s before the kill")
+        if count > RETRY_LIMIT or count < message.count:
+            self.history.error(f"T3: {name} counts {count} after {message.count}")
         if count <= message.count:
-            # The kill came before its last return was written, so that it need not wait.
+            # The kill came before its last return was written: then it need not wait.
             message.not_before = 0
-        message.count, message.counted_at = count, time.monotonic()
+        message.count = count
 
     def ack(self, channel, method, message):
         with self.history.lock:

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::queue::{Entry, LeavingMark, Queue};
+use super::queue::{Entry, LeavingMark, Place, Queue};
 use super::timers::now_ms;
 use super::transfer::{Why, transfer};
 use crate::store::record::{Batch, Record, Seq};
@@ -18,11 +18,21 @@ use crate::store::{OnCommit, Store};
 pub struct Changes {
     records: Batch,
     arrivals: Vec<Arrival>,
+    held: Vec<Held>,
     leaving: VecDeque<Leaving>,
     /// Of messages that leave their queue, until the log is told.
     left: Vec<LeavingMark>,
     /// Queues in which messages died by themselves, and how many.
     dying: Vec<(Arc<Queue>, usize)>,
+}
+
+/// Messages that a queue doesn't deliver before the batch is on disk.
+struct Held {
+    queue: Arc<Queue>,
+    level: u8,
+    seqs: Vec<Seq>,
+    /// The batch has their delivery mark, too.
+    marked: bool,
 }
 
 /// Messages that a queue can page out when they are on disk.
@@ -52,6 +62,23 @@ impl Changes {
 
     pub(super) fn arrived(&mut self, arrival: Arrival) {
         self.arrivals.push(arrival);
+    }
+
+    /// The queue hears when the batch is on disk: until then it doesn't deliver this message.
+    pub(super) fn holds(&mut self, queue: &Arc<Queue>, place: Place, marked: bool) {
+        let Place { level, seq } = place;
+        match self.held.last_mut() {
+            Some(last)
+                if Arc::ptr_eq(&last.queue, queue)
+                    && (last.level, last.marked) == (level, marked) =>
+            {
+                last.seqs.push(seq);
+            }
+            _ => {
+                let (queue, seqs) = (Arc::clone(queue), vec![seq]);
+                self.held.push(Held { queue, level, seqs, marked });
+            }
+        }
     }
 
     pub(super) fn leaves(&mut self, leaving: Leaving) {
@@ -92,17 +119,20 @@ impl Changes {
     pub fn append(mut self, store: &dyn Store, on_commit: Option<OnCommit>) {
         self.move_leaving();
         // The marks go when the log has got the records.
-        let Self { records, arrivals, left: _left, .. } = self;
+        let Self { records, arrivals, held, left: _left, .. } = self;
         if records.is_empty() {
             return;
         }
-        if arrivals.is_empty() {
+        if arrivals.is_empty() && held.is_empty() {
             return store.append(records, on_commit);
         }
         let told = move |outcome: Result<_, _>| {
             let is_stored = outcome.is_ok();
             if let Some(on_commit) = on_commit {
                 on_commit(outcome);
+            }
+            for Held { queue, level, seqs, marked } in held {
+                queue.on_written(level, &seqs, marked, is_stored);
             }
             for Arrival { queue, level, first, last } in arrivals {
                 if is_stored {

@@ -3,6 +3,7 @@
 //! It never waits: the targets take the message in memory, and one record of the log moves it, so
 //! that a crash leaves it in the source or in the targets.
 
+use std::slice;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -51,11 +52,16 @@ fn enter(
 ) {
     let properties = message.properties();
     let message = timed(&message, &properties, route);
-    let mut to: [Places; 1] = [Places::new()];
+    let mut to = Places::new();
     for target in route {
-        target.enqueue(std::slice::from_ref(&message), &mut to, batch);
+        match entry.stored {
+            true => target.enqueue_moved(&message, &mut to, batch),
+            false => {
+                let (messages, places) = (slice::from_ref(&message), slice::from_mut(&mut to));
+                target.enqueue(messages, places, batch);
+            }
+        }
     }
-    let [to] = to;
     match (entry.stored, to.is_empty()) {
         (_, true) => note_gone(source, entry, batch),
         (true, false) => {

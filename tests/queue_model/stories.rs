@@ -171,3 +171,24 @@ fn what_waited_through_a_restart_comes_back_to_its_old_place() {
     let taken = std::iter::from_fn(|| state.take(None)).map(|entry| entry.seq.0);
     assert_eq!(taken.collect::<Vec<_>>(), [1, 2, 3]);
 }
+
+#[test]
+fn what_is_held_back_keeps_its_place_and_those_behind_it() {
+    let mut state = State::new(Epoch(1));
+    let seqs: Vec<Seq> = (0..3).map(|_| enqueue(&mut state, message(0), false)).collect();
+    let place = |seq: Seq| Place { level: 0, seq };
+    state.hold(place(seqs[1]));
+    assert_eq!(state.take(Some(1)).map(|entry| entry.seq), Some(seqs[0]));
+    assert_eq!((state.peek(), state.ready_count()), (Next::Unwritten, 2));
+    let (first, _) = state.settle(place(seqs[0])).expect("it is out");
+    state.hold(first.place());
+    state.put_back(first);
+    state.release(0, &seqs[1..2]);
+    assert_eq!(state.peek(), Next::Unwritten, "the first one is held, too");
+    state.release(0, &seqs[..1]);
+    let taken: Vec<Seq> =
+        std::iter::from_fn(|| (state.peek() == Next::Ready).then(|| state.take(None))?)
+            .map(|entry| entry.seq)
+            .collect();
+    assert_eq!(taken, seqs);
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::arguments::Overflow;
-use super::lane::Ahead;
+use super::reading::Ahead;
 use super::schedule::Due;
 use super::settlement::Gone;
 use super::{Entry, Inner, Place, Queue, QueueOptions};

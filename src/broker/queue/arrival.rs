@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::arguments::Overflow;
 use super::state::Enqueued;
-use super::{Inner, Queue, seen};
+use super::{Inner, Place, Queue, seen};
 use crate::broker::changes::{Arrival, Changes, Leaving};
 use crate::broker::dead_letter::Reason;
 use crate::broker::delayed;
@@ -14,7 +14,7 @@ use crate::broker::timers::now_ms;
 use crate::broker::transfer::Why;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
-use crate::store::record::{Places, Seq};
+use crate::store::record::{Places, Record, Seq};
 
 /// Messages of each level that can be paged out when they are on disk: from, to.
 type Waiting = SmallVec<[(u8, Seq, Seq); 1]>;
@@ -28,6 +28,27 @@ impl Queue {
         self: &Arc<Self>,
         messages: &[Arc<Message>],
         places: &mut [Places],
+        batch: &mut Changes,
+    ) -> bool {
+        self.take_in(messages, places, false, batch)
+    }
+
+    /// Adds a message that `batch` moves here from another queue, where it is until that is on
+    /// disk: so it is not delivered before.
+    pub(in crate::broker) fn enqueue_moved(
+        self: &Arc<Self>,
+        message: &Arc<Message>,
+        places: &mut Places,
+        batch: &mut Changes,
+    ) {
+        self.take_in(std::slice::from_ref(message), std::slice::from_mut(places), true, batch);
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        messages: &[Arc<Message>],
+        places: &mut [Places],
+        is_moved: bool,
         batch: &mut Changes,
     ) -> bool {
         let mut inner = self.inner.lock();
@@ -55,6 +76,9 @@ impl Queue {
             if stored {
                 places.push((self.id_of(place.level), place.seq));
             }
+            if is_moved {
+                self.hold(&mut inner, place, stored, batch);
+            }
             if waits {
                 note(&mut waiting, place.level, place.seq);
             }
@@ -64,6 +88,18 @@ impl Queue {
         }
         self.deliver_ready(&mut inner, batch);
         true
+    }
+
+    /// Keeps a message from being delivered until `batch` is on disk, which brings the mark, too,
+    /// if somebody will want it.
+    fn hold(self: &Arc<Self>, inner: &mut Inner, place: Place, stored: bool, batch: &mut Changes) {
+        inner.state.hold(place);
+        let marked = stored && !inner.consumers.is_empty();
+        if marked {
+            let (queue, upto) = (self.id_of(place.level), place.seq);
+            batch.push(Record::DeliverMark { queue, upto });
+        }
+        batch.holds(self, place, marked);
     }
 
     fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::aging::STEP_MAX;
 use super::groups::GroupKey;
-use super::lane::{Ahead, Next, Wanted};
+use super::lane::Next;
+use super::reading::{Ahead, Wanted};
 use super::settlement::Gone;
 use super::{Consumer, Entry, Inner, Queue};
 use crate::broker::changes::Changes;
@@ -143,7 +144,7 @@ impl Queue {
         while left > 0 {
             match inner.state.peek() {
                 Next::Ready => {}
-                Next::Empty | Next::Paged | Next::Unreadable => break,
+                Next::Empty | Next::Paged | Next::Unreadable | Next::Unwritten => break,
                 Next::Unmarked => {
                     let wanted = inner.consumers.credit();
                     if wanted > 0 && !inner.failed {
@@ -225,7 +226,10 @@ impl Queue {
                 match next {
                     Next::Empty => return Ok(None),
                     Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
-                    Next::Unmarked if inner.failed => return Err(self.store_failed()),
+                    Next::Unmarked | Next::Unwritten if inner.failed => {
+                        return Err(self.store_failed());
+                    }
+                    Next::Unwritten => {}
                     Next::Unreadable => return Err(self.store_failed()),
                     Next::Unmarked => self.ask_mark(&mut inner, 1),
                     Next::Paged => self.ask_read(&mut inner, Ahead::Batch),
@@ -284,6 +288,31 @@ impl Queue {
             inner.failed |= !written;
             inner.state.mark_answered(level, written);
             self.deliver_ready(&mut inner, &mut batch);
+        }
+        self.came_nearer.notify_waiters();
+        self.append(batch);
+    }
+
+    /// What these messages waited for is on disk, or will never be. With `marked` that is their
+    /// delivery mark, too.
+    pub(in crate::broker) fn on_written(
+        self: &Arc<Self>,
+        level: u8,
+        seqs: &[Seq],
+        marked: bool,
+        written: bool,
+    ) {
+        let mut batch = Changes::default();
+        {
+            let mut inner = self.inner.lock();
+            inner.failed |= !written;
+            if written {
+                inner.state.release(level, seqs);
+                if let Some(last) = seqs.iter().max().filter(|_| marked) {
+                    inner.state.mark_with_batch(level, *last);
+                }
+                self.deliver_ready(&mut inner, &mut batch);
+            }
         }
         self.came_nearer.notify_waiters();
         self.append(batch);

@@ -15,11 +15,12 @@
 //! the last run and waited for its time since: so the next is the smaller of the two. Only a stored
 //! message that is known to be on disk is paged out; one that isn't stored stands in `cold` itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::entry::{ENTRY_COST, Entry};
 use super::mark::Mark;
+use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
@@ -28,10 +29,6 @@ use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
 /// So many messages may cost four times what the head may otherwise: large ones that a consumer's
 /// prefetch will take in a moment aren't worth the way to the disk and back.
 const HEAD_COUNT: usize = 256;
-
-/// What is read to know the next message, where nobody consumes: ten thousand queues do so at
-/// once when the broker starts.
-const NEXT_BYTES: u64 = 8 * 1024;
 
 /// A message that is out, and the consumer that has it (0 for basic.get, which has none).
 #[derive(Debug)]
@@ -69,37 +66,12 @@ pub enum Next {
     Empty,
     /// The next message waits for a delivery mark.
     Unmarked,
+    /// The next message waits for what was written of it ([`Lane::hold`]).
+    Unwritten,
     /// The next message is on disk only.
     Paged,
     /// And it can't be read from there.
     Unreadable,
-}
-
-/// How much to read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
-    /// So much that consumers don't wait for the disk.
-    Batch,
-    /// So much that it is known how old the next one is.
-    Next,
-}
-
-/// A batch of messages to be read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    pub level: u8,
-    pub from: Seq,
-    pub limit: ReadLimit,
-    /// Tells an answer that came too late, after a purge.
-    pub round: u64,
-}
-
-/// What a batch that was read back has changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// Messages that were counted and can't be read, and the bytes of their bodies.
-    pub lost: u64,
-    pub lost_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -123,6 +95,9 @@ pub struct Lane {
     /// Messages up to here were there when the broker started, and may have been delivered before.
     redelivered_upto: Seq,
     mark: Mark,
+    /// Of these messages something is on its way to the log that has to be there before they are
+    /// delivered.
+    unwritten: BTreeSet<Seq>,
     /// Up to here what is asked for will be read back.
     reading: Option<Seq>,
     read_round: u64,
@@ -146,6 +121,7 @@ impl Lane {
             head_max: u64::MAX,
             redelivered_upto: Seq(0),
             mark: Mark::default(),
+            unwritten: BTreeSet::new(),
             reading: None,
             read_round: 0,
             unreadable: false,
@@ -348,6 +324,9 @@ impl Lane {
     /// Whether a message can be taken. Those that came with the batch of now need no mark: the
     /// caller writes the mark with the messages themselves.
     pub fn peek(&self) -> Next {
+        if self.next().is_some_and(|next| self.unwritten.contains(&next.seq)) {
+            return Next::Unwritten;
+        }
         if self.next_returned().is_some() {
             return Next::Ready;
         }
@@ -358,6 +337,16 @@ impl Lane {
             None if self.unreadable => Next::Unreadable,
             None => Next::Paged,
         }
+    }
+
+    /// The message is not delivered before [`Lane::release`].
+    pub fn hold(&mut self, seq: Seq) {
+        self.unwritten.insert(seq);
+    }
+
+    /// What was written of these messages is on disk.
+    pub fn release(&mut self, seqs: &[Seq]) {
+        seqs.iter().for_each(|seq| _ = self.unwritten.remove(seq));
     }
 
     /// The first of those that came back, if it is the next.

@@ -129,6 +129,9 @@ impl Queue {
             let due_ms = wait_ms.map(|retry| now_ms().saturating_add(wait_of(&retry, &entry)));
             if entry.stored && why != Return::Unsent {
                 note(&mut notes, &entry, due_ms.unwrap_or(0));
+                // Rule: a count that somebody was told never goes down.
+                inner.state.hold(place);
+                batch.holds(self, place, false);
             }
             match due_ms {
                 Some(due_ms) => inner.state.delay(entry, due_ms),

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::entry::{Entry, Place};
-use super::lane::{Ahead, Lane, Next, Wanted};
+use super::lane::{Lane, Next};
 use super::levels::Levels;
+use super::reading::{Ahead, Wanted};
 use super::schedule::{Due, Schedule};
 use crate::protocol::message::Message;
 use crate::store::record::{Note, Ranges, Seq};
@@ -390,6 +391,16 @@ impl State {
         let none_elsewhere = self.schedule.is_empty() && self.due_reading == 0 && self.aside == 0;
         let lane = self.lanes.get(usize::from(level)).filter(|_| none_elsewhere);
         lane.map_or(Seq(0), Lane::settled_through)
+    }
+
+    /// The message is not delivered before [`State::release`].
+    pub fn hold(&mut self, place: Place) {
+        self.lane(place.level).hold(place.seq);
+    }
+
+    /// What was written of these messages of a level is on disk.
+    pub fn release(&mut self, level: u8, seqs: &[Seq]) {
+        self.lane(level).release(seqs);
     }
 
     /// The batch that brings messages of a level up to `upto` also says that they were delivered.
