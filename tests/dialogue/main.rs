@@ -5,6 +5,7 @@
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `exchange_types`: whom a message reaches through each type of exchange
+//! * `groups`: queues that give what agrees in a header to one consumer at a time
 //! * `extra_keys`: routing keys in CC and BCC
 //! * `queue_arguments`: what each argument of a queue may be, and what it comes to
 //! * `policies`: options by policy
@@ -42,6 +43,7 @@ mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
+mod groups;
 mod handshake;
 mod lengths;
 mod limits;

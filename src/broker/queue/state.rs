@@ -278,6 +278,13 @@ impl State {
         Some(entry)
     }
 
+    /// A message that was taken before is ready again, and the caller keeps it.
+    pub fn put_aside(&mut self, entry: &Entry) {
+        self.aside += 1;
+        self.ready += 1;
+        self.ready_bytes += entry.message.body_len();
+    }
+
     /// A message that was kept goes out to `consumer`; without one it is gone at once.
     pub fn hand_out_aside(&mut self, entry: &Entry, consumer: Option<u64>) {
         self.aside -= 1;
