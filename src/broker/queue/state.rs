@@ -195,7 +195,7 @@ impl State {
     pub fn on_disk(&mut self, level: u8, first: Seq, last: Seq, now_ms: u64) {
         self.lane(level).on_disk(first, last);
         if level == 0 {
-            self.schedule.on_disk(last, now_ms);
+            self.schedule.on_disk(first, last, now_ms);
         }
     }
 
