@@ -66,6 +66,11 @@ pub(super) fn arriving(
     Some(Arriving { message, route })
 }
 
+/// Whether the message has died in a queue of this name and was moved on since.
+pub(super) fn has_died_in(message: &Message, queue: &str) -> bool {
+    Deaths::of(message).0.iter().any(|death| text_of(death, "queue") == Some(queue))
+}
+
 /// A message's account of its deaths, most recent first.
 #[derive(Clone)]
 struct Deaths(Vec<FieldTable>);

@@ -11,6 +11,7 @@
 //! * `policies`: options by policy
 //! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `dead_letters`, `dead_letter_rounds`: what dies, where it goes, and that this ends
+//! * `deduplication`: messages that come once, however often they are published
 //! * `delayed`: messages that are published for later
 //! * `ttl`, `lengths`, `priorities`, `expiry`: queues that age, fill up, rank, and go unused
 //! * `redelivery`, `retry`: messages that come again, counted and after a while
@@ -35,6 +36,7 @@ mod consume;
 mod consumer_timeout;
 mod dead_letter_rounds;
 mod dead_letters;
+mod deduplication;
 mod delayed;
 mod durability;
 mod events;
