@@ -12,7 +12,7 @@
 //! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `dead_letters`, `dead_letter_rounds`: what dies, where it goes, and that this ends
 //! * `deduplication`: messages that come once, however often they are published
-//! * `delayed`: messages that are published for later
+//! * `delayed`, `delayed_order`: messages that are published for later
 //! * `ttl`, `lengths`, `priorities`, `expiry`: queues that age, fill up, rank, and go unused
 //! * `redelivery`, `retry`: messages that come again, counted and after a while
 //! * `publish`: confirms, returns, limits
@@ -38,6 +38,7 @@ mod dead_letter_rounds;
 mod dead_letters;
 mod deduplication;
 mod delayed;
+mod delayed_order;
 mod durability;
 mod events;
 mod exchange_types;

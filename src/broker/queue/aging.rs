@@ -190,7 +190,7 @@ impl Queue {
     fn on_due_read(self: &Arc<Self>, level: u8, round: u64, asked: &[Seq], page: Page) {
         let mut read: HashMap<Seq, _> = page.messages.into_iter().collect();
         let mut batch = Changes::default();
-        let mut lost = asked.len() as u64;
+        let mut lost = asked.len();
         {
             let mut inner = self.inner.lock();
             if inner.deleted || inner.state.due_round() != round {
@@ -206,7 +206,7 @@ impl Queue {
             self.deliver_ready(&mut inner, &mut batch);
         }
         if lost > 0 {
-            self.report_unreadable(lost);
+            self.report_unreadable(lost as u64);
         }
         self.append(batch);
     }

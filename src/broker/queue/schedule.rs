@@ -123,9 +123,8 @@ impl Schedule {
         }
     }
 
-    /// Drops all of them; answers how many, and by level the bytes of the bodies that the log holds.
-    pub(super) fn clear(&mut self) -> (usize, BTreeMap<u8, u64>) {
-        let Self { waiting, stored_bytes, .. } = std::mem::take(self);
-        (waiting.len(), stored_bytes)
+    /// Drops all of them; answers by level the bytes of the bodies that the log holds.
+    pub(super) fn clear(&mut self) -> BTreeMap<u8, u64> {
+        std::mem::take(self).stored_bytes
     }
 }

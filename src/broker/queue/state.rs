@@ -63,7 +63,7 @@ pub struct State {
     aside: usize,
     schedule: Schedule,
     /// Messages that were due and are being read from the disk.
-    due_reading: u64,
+    due_reading: usize,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     /// What the log remembers of messages that are on disk only.
@@ -124,9 +124,9 @@ impl State {
         self.unacked
     }
 
-    /// Messages that wait for their time.
+    /// Messages that wait for their time, or are being read from the disk because it has come.
     pub fn delayed_count(&self) -> usize {
-        self.schedule.len()
+        self.schedule.len() + self.due_reading
     }
 
     /// When the next of them is due, in milliseconds since 1970.
@@ -364,15 +364,15 @@ impl State {
     }
 
     /// Messages that were due can't be read.
-    pub fn due_were_lost(&mut self, count: u64) {
+    pub fn due_were_lost(&mut self, count: usize) {
         self.due_reading -= count;
     }
 
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
-        let (delayed, delayed_bytes) = self.schedule.clear();
-        let count = self.ready + delayed;
+        let count = self.ready + self.delayed_count();
+        let delayed_bytes = self.schedule.clear();
         (self.due_reading, self.due_round) = (0, self.due_round + 1);
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
