@@ -57,9 +57,18 @@ pub(super) fn arriving(
     let message = Message::new(&exchange.name, &routing_key, &properties, body, true);
     let message = Arc::new(message);
     let mut route = vhost.route(&exchange, &Stored::new(&message).routable()).queues;
-    let is_back = |target: &Queue| target.name() == source.name() || deaths.is_cycle(target.name());
+    let is_back = |target: &Queue| {
+        // An exchange's own queue has the exchange's name: the message hasn't died there.
+        let died_there = target.name() == source.name() || deaths.is_cycle(target.name());
+        target.properties.own_of.is_none() && died_there
+    };
     route.retain(|target| reason == Reason::Rejected || !is_back(target));
     Some(Arriving { message, route })
+}
+
+/// Whether the message has died in a queue of this name and was moved on since.
+pub(super) fn has_died_in(message: &Message, queue: &str) -> bool {
+    Deaths::of(message).0.iter().any(|death| text_of(death, "queue") == Some(queue))
 }
 
 /// A message's account of its deaths, most recent first.

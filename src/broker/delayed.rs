@@ -49,6 +49,8 @@ pub(super) fn due_ms(message: &Message) -> u64 {
 /// sees that it was delayed, and an exchange that it comes to doesn't delay it again.
 pub(super) fn arriving(vhost: &Vhost, queue: &Arc<Queue>, entry: &Entry) -> Option<Arriving> {
     let exchange = vhost.exchange(queue.properties.own_of.as_ref()?)?;
+    // Not another one that has got the name since.
+    exchange.own.as_ref().filter(|own| Arc::ptr_eq(own, queue))?;
     let message = &entry.message;
     let mut headers = message.properties().headers().unwrap_or_default();
     let delay = headers.get(X_DELAY).and_then(FieldValue::as_i64);

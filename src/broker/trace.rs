@@ -39,7 +39,9 @@ impl Tracer {
 
     /// A message was published on a channel and goes to these queues.
     pub fn published(&self, channel: u16, message: &Arc<Message>, queues: &[Arc<Queue>]) {
-        let queues = queues.iter().map(|queue| text(queue.name())).collect();
+        // What an exchange delays is in none yet.
+        let queues = queues.iter().filter(|queue| queue.properties.own_of.is_none());
+        let queues = queues.map(|queue| text(queue.name())).collect();
         let routed = ("routed_queues", FieldValue::Array(queues));
         self.copy("publish", message.exchange(), channel, message, routed);
     }

@@ -5,11 +5,14 @@
 //! * `channels`: opening, closing, errors and what follows them
 //! * `exchanges`, `queues`: declaring, binding, deleting, and the words of their errors
 //! * `exchange_types`: whom a message reaches through each type of exchange
+//! * `groups`: queues that give what agrees in a header to one consumer at a time
 //! * `extra_keys`: routing keys in CC and BCC
 //! * `queue_arguments`: what each argument of a queue may be, and what it comes to
 //! * `policies`: options by policy
 //! * `limits`: how many connections, channels and queues there may be; parameters
 //! * `dead_letters`, `dead_letter_rounds`: what dies, where it goes, and that this ends
+//! * `deduplication`: messages that come once, however often they are published
+//! * `delayed`, `delayed_order`: messages that are published for later
 //! * `ttl`, `lengths`, `priorities`, `expiry`: queues that age, fill up, rank, and go unused
 //! * `redelivery`, `retry`: messages that come again, counted and after a while
 //! * `publish`: confirms, returns, limits
@@ -33,6 +36,9 @@ mod consume;
 mod consumer_timeout;
 mod dead_letter_rounds;
 mod dead_letters;
+mod deduplication;
+mod delayed;
+mod delayed_order;
 mod durability;
 mod events;
 mod exchange_types;
@@ -42,6 +48,7 @@ mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
+mod groups;
 mod handshake;
 mod lengths;
 mod limits;

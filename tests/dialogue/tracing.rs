@@ -172,3 +172,21 @@ fn clients_can_not_publish_copies() {
     peer.publish(1, TRACE, "publish.x", "forged");
     assert_eq!(peer.expect_channel_close(1).0, 403);
 }
+
+/// Its exchange's own queue was named, which nobody else knows.
+#[test]
+fn what_is_delayed_is_published_to_no_queue_yet() {
+    let (_broker, mut peer) = traced("publish.#");
+    let (exchange, kind) = (short("later"), short("x-delayed-message"));
+    let arguments = table([("x-delayed-type", long("direct"))]);
+    let declare = ExchangeDeclare { exchange, kind, arguments, ..ExchangeDeclare::default() };
+    assert_eq!(peer.call(1, declare), Method::from(ExchangeDeclareOk));
+    peer.bind(1, "q", "later", "q");
+    for (delay, queues) in [(3_600_000, texts(&[])), (0, texts(&["q"]))] {
+        let headers = Some(table([("x-delay", FieldValue::I32(delay))]));
+        let properties = BasicProperties { headers, ..BasicProperties::default() };
+        peer.publish_with(1, "later", "q", b"m", &Properties::from(&properties));
+        peer.wait_for_ready(1, "traces", 1);
+        assert_eq!(next(&mut peer, 0).headers.get("routed_queues"), Some(&queues));
+    }
+}

@@ -282,9 +282,14 @@ impl Model {
         all.map(Expected::stored_len).sum::<u64>() + self.levels[&level].lost_bytes
     }
 
+    /// Those that are being read are on their way, and nowhere else.
+    pub fn delayed_count(&self) -> usize {
+        self.delayed.len() + self.due_reading.len()
+    }
+
     /// Answers how many messages are gone now.
     pub fn purge(&mut self) -> usize {
-        let count = self.ready.len() + self.delayed.len();
+        let count = self.ready.len() + self.delayed_count();
         self.ready.clear();
         self.delayed.clear();
         self.due_reading.clear();

@@ -338,7 +338,7 @@ impl Pair {
         prop_assert_eq!(state.ready_count(), model.ready_count());
         prop_assert_eq!(state.ready_bytes(), model.ready_bytes());
         prop_assert_eq!(state.unacked_count(), model.unacked.len());
-        prop_assert_eq!(state.delayed_count(), model.delayed.len());
+        prop_assert_eq!(state.delayed_count(), model.delayed_count());
         let next_due_ms = model.delayed.first_key_value().map(|((due_ms, _), _)| *due_ms);
         prop_assert_eq!(state.next_due_ms(), next_due_ms);
         for level in LEVELS {

@@ -183,6 +183,13 @@ impl Exchange {
         self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch.records()))
     }
 
+    /// A message that was no duplicate has not got where it was to go: it may come again.
+    pub fn forget(&self, properties: &Properties, batch: &mut PublishBatch) {
+        if let Some(own) = &self.own {
+            own.forget(properties, batch.records());
+        }
+    }
+
     /// Where messages go that find no way out of this exchange.
     pub fn alternate(&self) -> Option<ShortStr> {
         self.alternate.read().clone()

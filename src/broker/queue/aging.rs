@@ -1,6 +1,7 @@
 //! What happens in a queue because it is time, or because there is too much: messages die of age or
 //! make room for others, delayed ones become ready, an unused queue goes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::arguments::Overflow;
@@ -167,10 +168,10 @@ impl Queue {
                 }
             }
         }
-        for (level, mut seqs) in to_read {
+        for (level, asked) in to_read {
+            let mut seqs = asked.clone();
             seqs.sort_unstable();
-            let (queue, round, asked) =
-                (Arc::downgrade(self), inner.state.due_round(), seqs.clone());
+            let (queue, round) = (Arc::downgrade(self), inner.state.due_round());
             let on_read = move |page| {
                 if let Some(queue) = queue.upgrade() {
                     queue.on_due_read(level, round, &asked, page);
@@ -187,16 +188,20 @@ impl Queue {
         }
     }
 
+    /// What was asked for has been read; it goes on in the order in which it was asked for, which
+    /// is that of its times.
     fn on_due_read(self: &Arc<Self>, level: u8, round: u64, asked: &[Seq], page: Page) {
+        let mut read: HashMap<Seq, _> = page.messages.into_iter().collect();
         let mut batch = Changes::default();
-        let mut lost = asked.len() as u64;
+        let mut lost = asked.len();
         {
             let mut inner = self.inner.lock();
             if inner.deleted || inner.state.due_round() != round {
                 return;
             }
-            for (seq, message) in page.messages {
-                let entry = inner.state.due_was_read(Place { level, seq }, message);
+            for seq in asked {
+                let Some(message) = read.remove(seq) else { continue };
+                let entry = inner.state.due_was_read(Place { level, seq: *seq }, message);
                 self.is_due(&mut inner, entry, &mut batch);
                 lost -= 1;
             }
@@ -204,7 +209,7 @@ impl Queue {
             self.deliver_ready(&mut inner, &mut batch);
         }
         if lost > 0 {
-            self.report_unreadable(lost);
+            self.report_unreadable(lost as u64);
         }
         self.append(batch);
     }

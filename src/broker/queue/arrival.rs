@@ -8,13 +8,16 @@ use super::arguments::Overflow;
 use super::state::Enqueued;
 use super::{Inner, Place, Queue, seen};
 use crate::broker::changes::{Arrival, Changes, Leaving};
-use crate::broker::dead_letter::Reason;
+use crate::broker::dead_letter::{self, Reason};
 use crate::broker::delayed;
 use crate::broker::timers::now_ms;
 use crate::broker::transfer::Why;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
 use crate::store::record::{Places, Record, Seq};
+
+/// A digest that holds until then has not been seen.
+const NEVER_MS: u64 = 0;
 
 /// Messages of each level that can be paged out when they are on disk: from, to.
 type Waiting = SmallVec<[(u8, Seq, Seq); 1]>;
@@ -116,10 +119,11 @@ impl Queue {
         state.enqueue(level, Arc::clone(message), stored)
     }
 
-    /// What deduplication tells a message apart by; none where there is no deduplication.
+    /// What deduplication tells a message apart by; none where there is no deduplication, and none
+    /// for a message that died here and comes back: it is still the same one.
     fn digest_of(&self, inner: &Inner, message: &Message) -> Option<u128> {
-        let rule = inner.options.deduplication.as_ref()?;
-        seen::digest_of(message.properties().raw_headers(), rule)
+        let digest = digest_in(inner, &message.properties())?;
+        (!dead_letter::has_died_in(message, self.name())).then_some(digest)
     }
 
     /// Whether a message with this digest has come before. Then it is the newest from now on: so
@@ -153,14 +157,20 @@ impl Queue {
         batch: &mut Changes,
     ) -> bool {
         let mut inner = self.inner.lock();
-        let rule = inner.options.deduplication.as_ref();
-        let digest = rule.and_then(|rule| seen::digest_of(properties.raw_headers(), rule));
-        let Some(digest) = digest else { return false };
+        let Some(digest) = digest_in(&inner, properties) else { return false };
         if self.has_seen(&mut inner, digest, batch) {
             return true;
         }
         self.note_seen(&mut inner, digest, batch);
         false
+    }
+
+    /// What [`Queue::is_duplicate`] took for new has not been seen after all.
+    pub(in crate::broker) fn forget(&self, properties: &Properties, batch: &mut Changes) {
+        let mut inner = self.inner.lock();
+        if let Some(digest) = digest_in(&inner, properties) {
+            self.see(&mut inner, digest, NEVER_MS, batch);
+        }
     }
 
     /// Rule: what would make the queue longer than it may be is refused, whether or not a consumer
@@ -185,6 +195,11 @@ impl Queue {
         }
         true
     }
+}
+
+fn digest_in(inner: &Inner, properties: &Properties) -> Option<u128> {
+    let rule = inner.options.deduplication.as_ref()?;
+    seen::digest_of(properties.raw_headers(), rule)
 }
 
 fn note(waiting: &mut Waiting, level: u8, seq: Seq) {

@@ -12,6 +12,7 @@ use super::reading::{Ahead, Wanted};
 use super::settlement::Gone;
 use super::{Consumer, Entry, Inner, Queue};
 use crate::broker::changes::Changes;
+use crate::broker::dead_letter::Reason;
 use crate::broker::delayed;
 use crate::broker::error::Error;
 use crate::broker::timers::now_ms;
@@ -120,17 +121,58 @@ fn set_aside(inner: &mut Inner, key: GroupKey, out: &mut Outgoing) -> Option<()>
     Some(())
 }
 
-/// Sets the next message aside if it belongs to a consumer, so that basic.get doesn't take it.
-fn keep_for_others(inner: &mut Inner) -> bool {
-    let Inner { groups: Some(groups), state, .. } = inner else { return false };
-    let Some(next) = state.next() else { return false };
-    let Some(key) = groups.key_of(&next.message) else { return false };
-    if groups.holder(key).is_none_or(|holder| holder == NO_CONSUMER) || !groups.may_set_aside() {
-        return false;
+/// What became of a message that stood aside.
+enum Given {
+    Out,
+    TooOld(Entry),
+}
+
+/// Gives a consumer the first message that stands aside for it, if it can take it.
+fn give_aside(inner: &mut Inner, id: u64, out: &mut Outgoing) -> Option<Given> {
+    let Inner { groups: Some(groups), consumers, state, options, .. } = inner else { return None };
+    let next = groups.next_aside(id)?;
+    if next.expires_ms(options.message_ttl_ms).is_some_and(|at| at <= now_ms()) {
+        let (_, entry) = groups.take_aside(id)?;
+        state.hand_out_aside(&entry, None);
+        return Some(Given::TooOld(entry));
     }
-    let Some(entry) = state.set_aside() else { return false };
+    let consumer = consumers.pick_this(id, next.message.body_len())?;
+    let (key, entry) = groups.take_aside(id)?;
+    let holder = (!consumer.no_ack).then_some(id);
+    state.hand_out_aside(&entry, holder);
+    if holder.is_some() {
+        groups.goes_out(key, id);
+    }
+    out.add(consumer, entry);
+    Some(Given::Out)
+}
+
+/// What [`keep_for_holder`] did.
+#[derive(PartialEq, Eq)]
+enum Kept {
+    /// Nothing: the next message is anybody's.
+    No,
+    Aside,
+    /// The next message is another's, and too many stand aside.
+    AtHead,
+}
+
+/// Sets the next message aside if its group is a consumer's, or if others of it stand aside, so
+/// that basic.get doesn't take it.
+fn keep_for_holder(inner: &mut Inner) -> Kept {
+    let Inner { groups: Some(groups), state, .. } = inner else { return Kept::No };
+    let Some(next) = state.next() else { return Kept::No };
+    let Some(key) = groups.key_of(&next.message) else { return Kept::No };
+    let is_free = groups.holder(key).is_none_or(|holder| holder == NO_CONSUMER);
+    if is_free && !groups.has_aside(key) {
+        return Kept::No;
+    }
+    if !groups.may_set_aside() {
+        return Kept::AtHead;
+    }
+    let Some(entry) = state.set_aside() else { return Kept::No };
     groups.set_aside(key, entry);
-    true
+    Kept::Aside
 }
 
 impl Queue {
@@ -139,7 +181,7 @@ impl Queue {
     /// mark goes with it.
     pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
         let mut out = Outgoing::default();
-        self.deliver_aside(inner, &mut out);
+        self.deliver_aside(inner, &mut out, batch);
         let mut left = STEP_MAX;
         while left > 0 {
             match inner.state.peek() {
@@ -167,20 +209,14 @@ impl Queue {
         self.tidy(inner, left, batch);
     }
 
-    /// Gives consumers what was set aside for them.
-    fn deliver_aside(&self, inner: &mut Inner, out: &mut Outgoing) {
-        let Inner { groups: Some(groups), consumers, state, .. } = inner else { return };
-        for id in groups.waited_for() {
-            while let Some(len) = groups.next_len(id)
-                && let Some(consumer) = consumers.pick_this(id, len)
-                && let Some((key, entry)) = groups.take_aside(id)
-            {
-                let holder = (!consumer.no_ack).then_some(id);
-                state.hand_out_aside(&entry, holder);
-                if holder.is_some() {
-                    groups.goes_out(key, id);
+    /// Gives consumers what was set aside for them, unless it has grown too old meanwhile.
+    fn deliver_aside(self: &Arc<Self>, inner: &mut Inner, out: &mut Outgoing, batch: &mut Changes) {
+        let waited_for = inner.groups.as_ref().map(|groups| groups.waited_for());
+        for id in waited_for.into_iter().flatten() {
+            while let Some(given) = give_aside(inner, id, out) {
+                if let Given::TooOld(entry) = given {
+                    self.dies(inner, entry, Reason::Expired, &mut out.gone, batch);
                 }
-                out.add(consumer, entry);
             }
         }
     }
@@ -220,8 +256,12 @@ impl Queue {
                 while self.next_dies(&mut inner, &mut gone, batch) {}
                 self.note_settled(&inner.state, gone, batch);
                 let next = inner.state.peek();
-                if next == Next::Ready && keep_for_others(&mut inner) {
-                    continue;
+                if next == Next::Ready {
+                    match keep_for_holder(&mut inner) {
+                        Kept::No => {}
+                        Kept::Aside => continue,
+                        Kept::AtHead => return Ok(None),
+                    }
                 }
                 match next {
                     Next::Empty => return Ok(None),

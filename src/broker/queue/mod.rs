@@ -95,9 +95,10 @@ pub struct QueueStatus {
     pub unacked: usize,
     pub ready_bytes: u64,
     pub consumers: usize,
-    /// Messages that wait for their time.
+    /// Messages that wait for their time, or are being read from the disk because it has come.
     pub delayed: usize,
-    /// When the next of them is due, in milliseconds since 1970.
+    /// When the next of them is due, in milliseconds since 1970; of those whose time is known
+    /// already, a moment after a start.
     pub next_due_ms: Option<u64>,
 }
 
@@ -297,12 +298,18 @@ impl Queue {
 
     pub fn status(&self) -> QueueStatus {
         let inner = self.inner.lock();
+        let (ready, delayed) = (inner.state.ready_count(), inner.state.delayed_count());
+        // What an exchange's own queue has not read since a start waits, too.
+        let (ready, delayed) = match self.properties.own_of {
+            Some(_) => (0, ready + delayed),
+            None => (ready, delayed),
+        };
         QueueStatus {
-            ready: inner.state.ready_count(),
+            ready,
             unacked: inner.state.unacked_count(),
             ready_bytes: inner.state.ready_bytes(),
             consumers: inner.consumers.len(),
-            delayed: inner.state.delayed_count(),
+            delayed,
             next_due_ms: inner.state.next_due_ms(),
         }
     }

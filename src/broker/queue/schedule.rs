@@ -78,10 +78,12 @@ impl Schedule {
         is_soon
     }
 
-    /// What came with a number up to this one is on disk: it can leave the memory, unless it is
-    /// due soon.
-    pub(super) fn on_disk(&mut self, last: Seq, now_ms: u64) {
-        while let Some((place, due_ms)) = self.coming.pop_front_if(|(place, _)| place.seq <= last) {
+    /// What came with numbers from `first` to `last` is on disk: it can leave the memory, unless it
+    /// is due soon. Another batch with lower numbers may still be on its way.
+    pub(super) fn on_disk(&mut self, first: Seq, last: Seq, now_ms: u64) {
+        let begin = self.coming.partition_point(|(place, _)| place.seq < first);
+        let end = self.coming.partition_point(|(place, _)| place.seq <= last);
+        for (place, due_ms) in self.coming.drain(begin..end.max(begin)) {
             if due_ms > now_ms + SOON_MS
                 && let Some(waiting) = self.waiting.get_mut(&key_of(due_ms, place))
             {
@@ -121,10 +123,8 @@ impl Schedule {
         }
     }
 
-    /// Drops all of them; answers how many, and by level the bytes of the bodies that the log
-    /// holds.
-    pub(super) fn clear(&mut self) -> (usize, BTreeMap<u8, u64>) {
-        let Self { waiting, stored_bytes, .. } = std::mem::take(self);
-        (waiting.len(), stored_bytes)
+    /// Drops all of them; answers by level the bytes of the bodies that the log holds.
+    pub(super) fn clear(&mut self) -> BTreeMap<u8, u64> {
+        std::mem::take(self).stored_bytes
     }
 }

@@ -135,7 +135,7 @@ impl Queue {
             }
             match due_ms {
                 Some(due_ms) => inner.state.delay(entry, due_ms),
-                None => inner.state.put_back(entry),
+                None => put_back(&mut inner, entry),
             }
         }
         for (level, notes) in notes {
@@ -211,10 +211,21 @@ fn came_back(inner: &mut Inner, entry: &Entry, consumer: u64) {
         && let Some(key) = groups.key_of(&entry.message)
     {
         let is_there = inner.consumers.contains(consumer);
-        for entry in groups.came_back(key, is_there) {
+        for entry in groups.came_back(key, consumer, is_there) {
             inner.state.put_back_aside(entry);
         }
     }
+}
+
+/// The message is ready again, before others of its group: if these stand aside, with them.
+fn put_back(inner: &mut Inner, entry: Entry) {
+    if let Some(groups) = &mut inner.groups
+        && let Some(key) = groups.with_aside(&entry)
+    {
+        inner.state.put_aside(&entry);
+        return groups.set_aside(key, entry);
+    }
+    inner.state.put_back(entry);
 }
 
 fn note(notes: &mut Notes, entry: &Entry, due_ms: u64) {

@@ -64,7 +64,7 @@ pub struct State {
     aside: usize,
     schedule: Schedule,
     /// Messages that were due and are being read from the disk.
-    due_reading: u64,
+    due_reading: usize,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     /// What the log remembers of messages that are on disk only.
@@ -130,9 +130,9 @@ impl State {
         self.ready == 0 && self.unacked == 0 && self.schedule.is_empty() && self.due_reading == 0
     }
 
-    /// Messages that wait for their time.
+    /// Messages that wait for their time, or are being read from the disk because it has come.
     pub fn delayed_count(&self) -> usize {
-        self.schedule.len()
+        self.schedule.len() + self.due_reading
     }
 
     /// When the next of them is due, in milliseconds since 1970.
@@ -201,7 +201,7 @@ impl State {
     pub fn on_disk(&mut self, level: u8, first: Seq, last: Seq, now_ms: u64) {
         self.lane(level).on_disk(first, last);
         if level == 0 {
-            self.schedule.on_disk(last, now_ms);
+            self.schedule.on_disk(first, last, now_ms);
         }
     }
 
@@ -284,6 +284,13 @@ impl State {
         Some(entry)
     }
 
+    /// A message that was taken before is ready again, and the caller keeps it.
+    pub fn put_aside(&mut self, entry: &Entry) {
+        self.aside += 1;
+        self.ready += 1;
+        self.ready_bytes += entry.message.body_len();
+    }
+
     /// A message that was kept goes out to `consumer`; without one it is gone at once.
     pub fn hand_out_aside(&mut self, entry: &Entry, consumer: Option<u64>) {
         self.aside -= 1;
@@ -363,15 +370,15 @@ impl State {
     }
 
     /// Messages that were due can't be read.
-    pub fn due_were_lost(&mut self, count: u64) {
+    pub fn due_were_lost(&mut self, count: usize) {
         self.due_reading -= count;
     }
 
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
-        let (delayed, delayed_bytes) = self.schedule.clear();
-        let count = self.ready + delayed;
+        let count = self.ready + self.delayed_count();
+        let delayed_bytes = self.schedule.clear();
         (self.due_reading, self.due_round) = (0, self.due_round + 1);
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();

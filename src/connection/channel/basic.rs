@@ -61,7 +61,12 @@ impl Channel {
             false => {
                 let routable = Routable { keys, properties, message: &message };
                 let route = found.route(&routable, &peer.vhost);
-                enter(self.number, &message, properties, route, *mandatory, peer)
+                let is_lost = route.is_empty();
+                let when = enter(self.number, &message, properties, route, *mandatory, peer);
+                if is_lost || when == When::Refused {
+                    found.exchange.forget(properties, &mut peer.publishes);
+                }
+                when
             }
         };
         if matches!(self.mode, Mode::Confirm) {

@@ -137,7 +137,11 @@ impl Channel {
             if route.is_empty() {
                 peer.publish_without_queue(self.number, Arc::clone(&message), mandatory);
             }
-            is_whole &= publishes.bring(&message, &properties, &route);
+            let is_taken = publishes.bring(&message, &properties, &route);
+            if route.is_empty() || !is_taken {
+                exchange.forget(&properties, &mut publishes);
+            }
+            is_whole &= is_taken;
         }
         for (settlement, held) in transaction.settled {
             settle(held, settlement, publishes.records());
