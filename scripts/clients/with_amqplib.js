@@ -73,6 +73,27 @@ const scenarios = {
     await channel.deleteExchange('node.dlx');
   },
 
+  async 'a delaying exchange delivers each message when its delay is over'(connection) {
+    const channel = await connection.createChannel();
+    const arguments_ = { 'x-delayed-type': 'direct' };
+    await channel.assertExchange('node.delayed', 'x-delayed-message', { arguments: arguments_ });
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    await channel.bindQueue(queue, 'node.delayed', 'key');
+    const begin = Date.now();
+    for (const delay of [400, 100, 0]) {
+      channel.publish('node.delayed', 'key', Buffer.from(String(delay)), { headers: { 'x-delay': delay } });
+    }
+    const got = [];
+    await new Promise((resolve) => channel.consume(queue, (message) => {
+      const [delay, waited] = [Number(message.content), Date.now() - begin];
+      if (got.push({ delay, waited, header: message.properties.headers['x-delay'] }) === 3) resolve();
+    }, { noAck: true }));
+    assert.deepStrictEqual(got.map(({ delay }) => delay), [0, 100, 400]);
+    assert.ok(got.every(({ delay, waited }) => waited >= delay), JSON.stringify(got));
+    assert.deepStrictEqual(got.map(({ header }) => Math.abs(header)), [0, 100, 400]);
+    await channel.deleteExchange('node.delayed');
+  },
+
   async 'meets 404 and 406 on a channel while the connection goes on'(connection) {
     const failing = async (operation) => {
       const channel = await connection.createChannel();

@@ -71,6 +71,28 @@ SCENARIOS = {
     check wait_until { returned.size == 1 && returned.pop } == [312, 'x']
     exchange.delete
   end,
+  'what has a higher priority comes first' => lambda do |connection|
+    channel = connection.create_channel
+    queue = channel.queue('', exclusive: true, arguments: { 'x-max-priority' => 5 })
+    [1, 5, 3, 5, 0].each_with_index { |priority, n| queue.publish(n.to_s, priority: priority) }
+    wait_until { queue.message_count == 5 }
+    check Array.new(5) { queue.pop.last } == %w[1 3 2 0 4]
+  end,
+  'a full queue refuses what is published with a nack' => lambda do |connection|
+    channel = connection.create_channel
+    channel.confirm_select
+    arguments = { 'x-max-length' => 2, 'x-overflow' => 'reject-publish' }
+    queue = channel.queue('', exclusive: true, arguments: arguments)
+    2.times { |n| queue.publish(n.to_s) }
+    check channel.wait_for_confirms
+    queue.publish('2')
+    check !channel.wait_for_confirms
+    check channel.nacked_set.to_a == [3]
+    check Array.new(3) { queue.pop.last } == ['0', '1', nil]
+    queue.publish('3')
+    channel.wait_for_confirms
+    check queue.pop.last == '3'
+  end,
   'meets 404 and 406' => lambda do |connection|
     channel = connection.create_channel
     begin

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import celery_app
 from celery import group
-from celery_app import add, app, fails_twice
+from celery_app import add, app, begin, fails_twice, rejects
 from scenarios import run_all, scenario, wait_until
 
 WAIT = 20
@@ -51,6 +51,29 @@ def more_delayed_tasks_than_the_prefetch_limit_hold_nothing_up():
     delayed = [add.apply_async((number, 0), countdown=4) for number in range(30)]
     assert add.delay(5, 5).get(timeout=3.5) == 10
     assert sorted(result.get(timeout=WAIT) for result in delayed) == list(range(30))
+
+
+@scenario
+def tasks_of_a_higher_priority_go_first():
+    app.control.cancel_consumer("celery.ranked", reply=True)
+    lower = [begin.apply_async(queue="celery.ranked", priority=1) for _ in range(10)]
+    higher = [begin.apply_async(queue="celery.ranked", priority=9) for _ in range(10)]
+    app.control.add_consumer("celery.ranked", reply=True)
+    first_of_lower = min(result.get(timeout=WAIT) for result in lower)
+    before = [result for result in higher if result.get(timeout=WAIT) < first_of_lower]
+    # The worker runs two at a time, and may begin the last of the higher ones late.
+    assert len(before) >= 8, len(before)
+
+
+@scenario
+def a_rejected_task_is_in_the_dead_letter_queue():
+    with app.connection() as connection, connection.SimpleQueue(celery_app.DEAD_QUEUE) as dead:
+        task = rejects.apply_async(queue="celery.rejecting")
+        message = dead.get(timeout=WAIT)
+        message.ack()
+        death = message.headers["x-death"][0]
+        assert message.headers["id"] == task.id, message.headers
+        assert (death["queue"], death["reason"]) == ("celery.rejecting", "rejected"), death
 
 
 @scenario

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 import amqp
 import kombu
@@ -55,6 +56,34 @@ def reject_and_requeue_set_the_redelivered_flag():
         message.reject()
         queue.consumer.cancel()
         queue.queue.delete()
+
+
+@scenario
+def a_queue_with_a_ttl_brings_failed_work_back_later():
+    delay_ms = 300
+    exchange = kombu.Exchange("kombu.retries", durable=True)
+    to_retry = {"x-dead-letter-exchange": "kombu.retries", "x-dead-letter-routing-key": "retry"}
+    back = {"x-dead-letter-exchange": "kombu.retries", "x-dead-letter-routing-key": "work"}
+    work = kombu.Queue("kombu.work", exchange, "work", queue_arguments=to_retry)
+    retry = kombu.Queue("kombu.retry", exchange, "retry", message_ttl=delay_ms / 1000, queue_arguments=back)
+    deliveries = []
+
+    def fail_once(body, message):
+        deliveries.append((time.monotonic(), body, message.headers.get("x-death")))
+        message.reject() if len(deliveries) == 1 else message.ack()
+
+    with kombu.Connection(URL) as connection:
+        producer = connection.Producer()
+        producer.publish("job", exchange=exchange, routing_key="work", declare=[work, retry])
+        with connection.Consumer(work, callbacks=[fail_once]):
+            while len(deliveries) < 2:
+                connection.drain_events(timeout=5)
+        (failed, _, _), (again, body, deaths) = deliveries
+        assert body == "job" and again - failed >= delay_ms / 1000 - 0.002, deliveries
+        reasons = [(death["queue"], death["reason"]) for death in deaths]
+        assert reasons == [("kombu.retry", "expired"), ("kombu.work", "rejected")], deaths
+        for entity in (work, retry, exchange):
+            entity(connection.default_channel).delete()
 
 
 @scenario

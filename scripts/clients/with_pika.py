@@ -121,6 +121,24 @@ def prefetch_limits_what_is_out():
 
 
 @scenario
+def a_request_is_answered_without_a_queue_for_the_reply():
+    with connect() as connection, connect() as other:
+        channel, server = connection.channel(), other.channel()
+        queue = server.queue_declare("", exclusive=True).method.queue
+        answers = []
+        on_answer = lambda _c, _m, properties, body: answers.append((properties.correlation_id, body))
+        channel.basic_consume("amq.rabbitmq.reply-to", on_answer, auto_ack=True)
+        asking = pika.BasicProperties(reply_to="amq.rabbitmq.reply-to", correlation_id="7")
+        channel.basic_publish("", queue, b"2 + 3", asking)
+        _, question, _ = next(server.consume(queue, auto_ack=True, inactivity_timeout=10))
+        assert question.reply_to.startswith("amq.rabbitmq.reply-to."), question
+        answering = pika.BasicProperties(correlation_id=question.correlation_id)
+        server.basic_publish("", question.reply_to, b"5", answering)
+        wait_until(lambda: connection.process_data_events(0.01) or answers)
+        assert answers == [("7", b"5")], answers
+
+
+@scenario
 def errors_close_the_channel_and_the_connection_goes_on():
     with connect() as connection:
         missing = lambda channel: channel.queue_declare("pika.missing", passive=True)

@@ -41,7 +41,7 @@ pub enum Operation {
         wait_ms: u64,
     },
     Purge,
-    AskMark(u64),
+    AskMarks(u64),
     AnswerMark {
         level: usize,
         written: bool,
@@ -87,7 +87,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         3 => (any::<usize>(), any::<bool>(), waits())
             .prop_map(|(index, failed, wait_ms)| Delay { index, failed, wait_ms }),
         1 => Just(Purge),
-        3 => (0..4u64).prop_map(AskMark),
+        3 => (0..4u64).prop_map(AskMarks),
         3 => (level(), any::<bool>()).prop_map(|(level, written)| AnswerMark { level, written }),
         3 => (level(), 0..9u64).prop_map(|(level, count)| OnDisk { level, count }),
         4 => Just(AskRead),

@@ -63,7 +63,7 @@ impl Pair {
             PutBack(index) => self.put_back(index),
             Delay { index, failed, wait_ms } => self.delay(index, failed, wait_ms),
             Purge => self.purge(),
-            AskMark(wanted) => self.ask_mark(wanted),
+            AskMarks(wanted) => self.ask_marks(wanted),
             AnswerMark { level, written } => self.answer_mark(LEVELS[level], written),
             OnDisk { level, count } => {
                 let level = LEVELS[level];
@@ -240,13 +240,18 @@ impl Pair {
         Ok(())
     }
 
-    fn ask_mark(&mut self, wanted: u64) -> Checked {
+    fn ask_marks(&mut self, wanted: u64) -> Checked {
         let is_needed = self.state.peek() == Next::Unmarked;
         let next = self.state.next().map(Entry::place);
-        let Some((level, upto)) = self.state.ask_mark(wanted) else { return Ok(()) };
-        prop_assert_eq!(Some(level), self.model.highest());
-        prop_assert_eq!(self.model.level(level).asked.replace(upto.0), None, "one at a time");
-        prop_assert!(!is_needed || next.is_some_and(|next| upto >= next.seq), "it is of use");
+        let marks = self.state.ask_marks(wanted);
+        let of_next = marks.iter().find(|(level, _)| Some(*level) == self.model.highest());
+        if let Some((_, upto)) = of_next {
+            prop_assert!(is_needed && next.is_some_and(|next| *upto >= next.seq), "it is of use");
+        }
+        for (level, upto) in marks {
+            let asked = &mut self.model.level(level).asked;
+            prop_assert_eq!(asked.replace(upto.0), None, "one at a time");
+        }
         Ok(())
     }
 

@@ -24,6 +24,27 @@ fn read(state: &mut State, wanted: Wanted, page: Page) -> u64 {
     state.read(wanted, page, 0, |_| None)
 }
 
+/// A consumer waited for the disk once for each level, one after the other.
+#[test]
+fn marks_of_all_levels_that_are_wanted_are_asked_for_at_once() {
+    let mut state = State::new(Epoch(1));
+    for level in [0, 3, 3, 9] {
+        state.enqueue(level, message(0), true);
+        state.end_run();
+    }
+    let marks = state.ask_marks(3);
+    assert_eq!(marks.iter().map(|(level, _)| *level).collect::<Vec<_>>(), [9, 3]);
+    assert!(state.ask_marks(3).is_empty(), "they are on their way");
+    for (level, _) in marks {
+        state.mark_answered(level, true);
+    }
+    for level in [9, 3, 3] {
+        assert_eq!(state.peek(), Next::Ready);
+        assert_eq!(state.take(None).map(|entry| entry.level), Some(level));
+    }
+    assert_eq!(state.peek(), Next::Unmarked);
+}
+
 #[test]
 fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     let mut state = State::new(Epoch(1));
@@ -32,7 +53,7 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     }
     let mut asked = Vec::new();
     while state.peek() != Next::Empty {
-        let (_, upto) = state.ask_mark(1).expect("nothing is on its way");
+        let (_, upto) = state.ask_marks(1).pop().expect("nothing is on its way");
         state.mark_answered(0, true);
         let mut taken = 0u64;
         while state.peek() == Next::Ready {
@@ -83,7 +104,7 @@ fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
             let through = if last == 10 { u64::MAX } else { last };
             assert_eq!(read(&mut state, wanted, page(wanted.from.0, last, through)), 0);
         }
-        let _ = state.ask_mark(1);
+        let _ = state.ask_marks(1);
         state.mark_answered(0, true);
         taken.extend(state.take(None).map(|entry| (entry.seq.0 & 0xFF, entry.redelivered)));
     }

@@ -190,7 +190,7 @@ impl Queue {
                 Next::Unmarked => {
                     let wanted = inner.consumers.credit();
                     if wanted > 0 && !inner.failed {
-                        self.ask_mark(inner, wanted);
+                        self.ask_marks(inner, wanted);
                     }
                     break;
                 }
@@ -271,7 +271,7 @@ impl Queue {
                     }
                     Next::Unwritten => {}
                     Next::Unreadable => return Err(self.store_failed()),
-                    Next::Unmarked => self.ask_mark(&mut inner, 1),
+                    Next::Unmarked => self.ask_marks(&mut inner, 1),
                     Next::Paged => self.ask_read(&mut inner, Ahead::Batch),
                 }
             }
@@ -308,25 +308,32 @@ impl Queue {
         )
     }
 
-    /// Has a delivery mark written and delivers on once it is on disk.
-    fn ask_mark(self: &Arc<Self>, inner: &mut Inner, wanted: u64) {
-        let Some((level, upto)) = inner.state.ask_mark(wanted) else { return };
+    /// Has delivery marks written and delivers on once they are on disk.
+    fn ask_marks(self: &Arc<Self>, inner: &mut Inner, wanted: u64) {
+        let marks = inner.state.ask_marks(wanted);
+        if marks.is_empty() {
+            return;
+        }
         let queue = Arc::downgrade(self);
-        let record = Record::DeliverMark { queue: self.id_of(level), upto };
+        let record =
+            |(level, upto): &_| Record::DeliverMark { queue: self.id_of(*level), upto: *upto };
+        let records = marks.iter().map(record).collect();
         let answered = move |outcome: Result<_, _>| {
             if let Some(queue) = queue.upgrade() {
-                queue.on_mark_answered(level, outcome.is_ok());
+                queue.on_marks_answered(&marks, outcome.is_ok());
             }
         };
-        self.around.store.append(vec![record], Some(Box::new(answered)));
+        self.around.store.append(records, Some(Box::new(answered)));
     }
 
-    fn on_mark_answered(self: &Arc<Self>, level: u8, written: bool) {
+    fn on_marks_answered(self: &Arc<Self>, marks: &[(u8, Seq)], written: bool) {
         let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
             inner.failed |= !written;
-            inner.state.mark_answered(level, written);
+            for (level, _) in marks {
+                inner.state.mark_answered(*level, written);
+            }
             self.deliver_ready(&mut inner, &mut batch);
         }
         self.came_nearer.notify_waiters();

@@ -415,10 +415,22 @@ impl State {
         self.lane(level).mark_with_batch(upto);
     }
 
-    /// The mark to write so that `wanted` more messages can be delivered, and its level.
-    pub fn ask_mark(&mut self, wanted: u64) -> Option<(u8, Seq)> {
-        let level = self.filled.highest()?;
-        Some((level, self.lane(level).ask_mark(wanted)?))
+    /// The marks to write so that `wanted` more messages can be delivered, by level, from the
+    /// highest: all at once, or a consumer would wait for the disk once for each level.
+    pub fn ask_marks(&mut self, mut wanted: u64) -> SmallVec<[(u8, Seq); 1]> {
+        let mut marks = SmallVec::new();
+        let mut rest = self.filled;
+        while wanted > 0
+            && let Some(level) = rest.highest()
+        {
+            rest.set(level, false);
+            let lane = self.lane(level);
+            if lane.peek() == Next::Unmarked {
+                marks.extend(lane.ask_mark(wanted).map(|upto| (level, upto)));
+            }
+            wanted = wanted.saturating_sub(lane.ready_count() as u64);
+        }
+        marks
     }
 
     /// The mark that was asked for is on disk (or, when the write failed, will never be).

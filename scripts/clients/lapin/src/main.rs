@@ -42,9 +42,7 @@ async fn confirms_and_consumes_in_order(connection: &Connection) -> Outcome {
         let confirmed = publish(&channel, "", &queue, &[number]).await?;
         assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
     }
-    let options = BasicConsumeOptions::default();
-    let arguments = FieldTable::default();
-    let mut consumer = channel.basic_consume(queue.as_str().into(), "c".into(), options, arguments).await?;
+    let mut consumer = consume(&channel, &queue, "c").await?;
     for number in 0..100u8 {
         let delivery = consumer.next().await.ok_or("the consumer ended")??;
         assert_eq!(delivery.data, [number]);
@@ -91,6 +89,32 @@ async fn reject_requeues_and_dead_letters(connection: &Connection) -> Outcome {
     let found = get(&channel, &dead).await?;
     let headers = found.properties.headers().clone().ok_or("no headers")?;
     assert!(headers.inner().contains_key("x-death"));
+    Ok(())
+}
+
+async fn consume(channel: &Channel, queue: &str, tag: &str) -> Result<lapin::Consumer, lapin::Error> {
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue.into(), tag.into(), options, none).await
+}
+
+async fn one_of_two_consumers_is_active_until_it_goes(connection: &Connection) -> Outcome {
+    let channel = connection.create_channel().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    let queue = exclusive(&channel, arguments).await?;
+    let mut active = consume(&channel, &queue, "active").await?;
+    let mut waiting = consume(&channel, &queue, "waiting").await?;
+    for number in 0..10u8 {
+        publish(&channel, "", &queue, &[number]).await?;
+    }
+    for number in 0..10u8 {
+        let delivery = active.next().await.ok_or("the consumer ended")??;
+        assert_eq!(delivery.data, [number]);
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
+    channel.basic_cancel("active".into(), BasicCancelOptions::default()).await?;
+    publish(&channel, "", &queue, b"next").await?;
+    assert_eq!(waiting.next().await.ok_or("the consumer ended")??.data, b"next");
     Ok(())
 }
 
@@ -144,6 +168,7 @@ async fn main() -> ExitCode {
         check("an unroutable mandatory message comes back", an_unroutable_mandatory_message_comes_back).await,
         check("topics route", topics_route).await,
         check("reject requeues and dead-letters", reject_requeues_and_dead_letters).await,
+        check("one of two consumers is active until it goes", one_of_two_consumers_is_active_until_it_goes).await,
         check("meets 404 and 406", meets_404_and_406).await,
     ];
     if good.contains(&false) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
