@@ -98,6 +98,18 @@ fn parse_argument(text: &str) -> Result<(ShortStr, FieldValue), String> {
     Ok((name, value))
 }
 
+/// Most values of a header: each has a message that is encoded beforehand.
+const HEADER_VALUES_MAX: u32 = 65_536;
+
+fn parse_header(text: &str) -> Result<(ShortStr, u32), String> {
+    let (name, count) = text.split_once('=').ok_or("write it as NAME=COUNT")?;
+    let name = ShortStr::try_from(name).map_err(|_| "a name has at most 255 bytes")?;
+    match count.parse() {
+        Ok(count @ 1..=HEADER_VALUES_MAX) => Ok((name, count)),
+        _ => Err(format!("a count is a number from 1 to {HEADER_VALUES_MAX}")),
+    }
+}
+
 impl Common {
     /// The plan with what is common to all loads.
     fn applied_to(&self, plan: Plan) -> Plan {
@@ -139,6 +151,15 @@ struct LoadFlags {
     /// Messages that are acked at a time; 0 is automatic
     #[arg(long, default_value_t = 0)]
     ack_every: u64,
+    /// Of each message
+    #[arg(long)]
+    priority: Option<u8>,
+    /// Milliseconds until a message dies
+    #[arg(long)]
+    expiration: Option<u64>,
+    /// A header with so many values in turn, as NAME=COUNT
+    #[arg(long, value_parser = parse_header)]
+    header: Option<(ShortStr, u32)>,
     #[arg(long, value_enum, default_value_t = Routing::Default)]
     routing: Routing,
     /// Of a topic or headers exchange
@@ -177,6 +198,9 @@ impl LoadFlags {
             seconds: self.seconds,
             backlog: self.backlog,
             restart: self.restart,
+            priority: self.priority,
+            expiration_ms: self.expiration,
+            header: self.header.clone(),
             ..Plan::default()
         }
     }

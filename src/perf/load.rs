@@ -198,8 +198,14 @@ impl<'a> Load<'a> {
     /// Where a producer's messages go, in turn.
     fn routes(&self) -> Vec<Route> {
         let properties = |headers: Option<FieldTable>| {
-            let delivery_mode = self.plan.persistent.then_some(2);
-            Properties::from(&BasicProperties { delivery_mode, headers, ..Default::default() })
+            let expiration = self.plan.expiration_ms.map(|ms| ms.to_string());
+            Properties::from(&BasicProperties {
+                delivery_mode: self.plan.persistent.then_some(2),
+                priority: self.plan.priority,
+                expiration: expiration.and_then(|text| ShortStr::try_from(text.as_str()).ok()),
+                headers,
+                ..Default::default()
+            })
         };
         let exchange = self.exchange.clone();
         let publish = |routing_key| BasicPublish {
@@ -215,8 +221,15 @@ impl<'a> Load<'a> {
         let many = self.plan.bindings.min(ROUTES_MAX);
         match self.plan.routing {
             Routing::Default => {
-                let queues = self.queues.iter().enumerate();
-                queues.map(|(number, queue)| route(queue.clone(), None, number)).collect()
+                let headers = self.headers();
+                let to_queue = |headers: &Option<FieldTable>| {
+                    let queues = self.queues.iter().enumerate();
+                    let to = |(number, queue): (_, &ShortStr)| {
+                        route(queue.clone(), headers.clone(), number)
+                    };
+                    queues.map(to).collect::<Vec<_>>()
+                };
+                headers.iter().flat_map(to_queue).collect()
             }
             Routing::Fanout => vec![route(ShortStr::default(), None, 0)],
             Routing::Topic => (0..many)
@@ -226,6 +239,13 @@ impl<'a> Load<'a> {
                 .map(|number| route(ShortStr::default(), Some(header(number)), 0))
                 .collect(),
         }
+    }
+
+    /// The headers of messages, in turn.
+    fn headers(&self) -> Vec<Option<FieldTable>> {
+        let Some((name, count)) = &self.plan.header else { return vec![None] };
+        let with = |value| FieldTable::from_iter([(name.clone(), FieldValue::U32(value))]);
+        (0..*count).map(|value| Some(with(value))).collect()
     }
 
     /// Runs both sides for a time.

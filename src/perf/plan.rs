@@ -2,6 +2,7 @@
 
 use super::tally::{CHECKED_LEN, NUMBERED_LEN};
 use crate::protocol::table::FieldTable;
+use crate::protocol::wire::ShortStr;
 
 /// How messages find their queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +50,11 @@ pub(super) struct Plan {
     pub(super) restart: bool,
     /// Of the queues.
     pub(super) arguments: FieldTable,
+    /// Of each message, where it goes by the default exchange.
+    pub(super) priority: Option<u8>,
+    pub(super) expiration_ms: Option<u64>,
+    /// A header's name, and how many values it has in turn.
+    pub(super) header: Option<(ShortStr, u32)>,
 }
 
 impl Default for Plan {
@@ -73,6 +79,9 @@ impl Default for Plan {
             backlog: None,
             restart: false,
             arguments: FieldTable::default(),
+            priority: None,
+            expiration_ms: None,
+            header: None,
         }
     }
 }
