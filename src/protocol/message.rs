@@ -122,10 +122,7 @@ impl Message {
     pub fn unpack(mut fields: Fields<'_>, others: &[Bytes]) -> Option<Self> {
         let first = fields.as_slice();
         let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
-        if fields.octet().ok()? & FLAG_TIMED != 0 {
-            fields.longlong().ok()?;
-            fields.longlong().ok()?;
-        }
+        skip_times(&mut fields)?;
         fields.text().ok()?;
         let key_at = place(&fields);
         fields.text().ok()?;
@@ -152,6 +149,15 @@ impl Message {
             priority: facts.priority(),
             is_persistent: facts.is_persistent(),
         })
+    }
+
+    /// The length of the body in a packed form that has all of it. Nothing when it is none.
+    pub fn body_len_in(mut fields: Fields<'_>) -> Option<u64> {
+        skip_times(&mut fields)?;
+        fields.short_bytes().ok()?;
+        fields.short_bytes().ok()?;
+        fields.long_bytes().ok()?;
+        Some(fields.len() as u64)
     }
 
     /// The packed form, with a small body and without a large one.
@@ -276,6 +282,15 @@ impl Message {
     pub fn priority(&self) -> u8 {
         self.priority
     }
+}
+
+/// Reads on to a packed message's address.
+fn skip_times(fields: &mut Fields<'_>) -> Option<()> {
+    if fields.octet().ok()? & FLAG_TIMED != 0 {
+        fields.longlong().ok()?;
+        fields.longlong().ok()?;
+    }
+    Some(())
 }
 
 fn put_short(out: &mut Vec<u8>, short: &ShortStr) {
@@ -406,6 +421,7 @@ mod tests {
             assert_eq!(unpacked.as_ref(), Some(&message));
             let in_one = Bytes::from(pieces.concat());
             assert_eq!(Message::unpack(Fields::new(&in_one), &[]), Some(message));
+            assert_eq!(Message::body_len_in(Fields::new(&in_one)), Some(len as u64));
         }
     }
 
@@ -423,6 +439,7 @@ mod tests {
             let timed = plain.arrived_at(1_000, &properties);
             assert_eq!(again.arrived_at(1_000, &properties), timed);
             let packed = Bytes::copy_from_slice(timed.packed());
+            assert_eq!(Message::body_len_in(Fields::new(&packed)), Some(4));
             let timed = Message::unpack(Fields::new(&packed), &[]).expect("own bytes");
             assert_eq!((timed.arrived_ms(), timed.expires_ms()), (Some(1_000), expires_ms));
             assert_eq!((timed.exchange(), timed.routing_key()), ("e", "k"));

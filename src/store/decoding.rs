@@ -161,7 +161,7 @@ impl PayloadReader<'_> {
         let mut crc = crc(self.salt);
         crc.update(&bytes);
         let intact = crc.finalize() == expected;
-        let body_len = message_body(&bytes).map_or(0, |body| body.len() as u64);
+        let body_len = Message::body_len_in(Fields::new(&bytes)).unwrap_or(0);
         let offset = self.base.saturating_add(offset) as u64;
         let len = bytes.len().saturating_add(MESSAGE_HEAD_LEN) as u64;
         let place = Place::new(offset, len, body_len).ok_or_else(too_long)?;
@@ -200,15 +200,6 @@ pub(super) fn notes(fields: &mut Fields<'_>) -> Result<Vec<(Seq, Note)>, DecodeE
 pub(super) fn seen_digest(fields: &mut Fields<'_>) -> Result<SeenDigest, DecodeError> {
     let (high, low) = (fields.longlong()?, fields.longlong()?);
     Ok((u128::from(high) << 64 | u128::from(low), fields.longlong()?))
-}
-
-fn message_body(bytes: &Bytes) -> Result<Bytes, DecodeError> {
-    let mut fields = Fields::new(bytes);
-    fields.octet()?;
-    fields.short_bytes()?;
-    fields.short_bytes()?;
-    fields.long_bytes()?;
-    Ok(fields.rest())
 }
 
 /// Reads a message from the bytes at its place: `first`, which holds all but a large body, and what
