@@ -3,6 +3,7 @@
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::FieldValue;
+use ferrymq::store::simulated::SimulatedDisk;
 
 use crate::aids::*;
 use crate::delayed::{own_of, publish, set_up};
@@ -106,4 +107,34 @@ fn a_hundred_thousand_messages_come_none_too_early_and_in_the_order_of_their_tim
     assert!(came == published);
     let status = own_of(&broker, "later").status();
     assert_eq!((status.delayed, status.ready), (0, 0));
+}
+
+/// What is due moves in one record of the log: it is in one place or in the other.
+#[test]
+fn a_power_cut_while_messages_are_due_neither_loses_nor_doubles_any() {
+    const COUNT: usize = 3_000;
+    let disk = SimulatedDisk::new();
+    let broker = TestBroker::on(&disk);
+    let mut peer = confirming(&broker);
+    set_up(&mut peer, "direct");
+    let (first_ms, mut published) = (now_ms() + 2_500, Vec::new());
+    for number in 0..COUNT {
+        published.push(first_ms + (number * 7 % COUNT) as u64);
+        publish_at(&mut peer, published[number], 2);
+    }
+    wait_for_confirms(&mut peer, COUNT as u64);
+    let q = queue_of(&broker, "q").expect("there");
+    wait_until("some have come", || q.status().ready >= COUNT / 3);
+    let cut = disk.power_cut(0);
+    drop((peer, broker));
+    let broker = TestBroker::on(&cut);
+    let q = queue_of(&broker, "q").expect("there");
+    wait_until("all have come", || q.status().ready == COUNT);
+    let mut peer = broker.channel();
+    peer.consume(1, "q", "c");
+    let mut came = due_times(&mut peer, COUNT);
+    came.sort_unstable();
+    published.sort_unstable();
+    assert!(came == published);
+    assert_eq!(own_of(&broker, "later").status().delayed, 0);
 }

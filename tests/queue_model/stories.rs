@@ -85,6 +85,18 @@ fn what_is_paged_out_while_others_are_read_back_is_not_lost() {
     assert_eq!(state.ready_count(), 5);
 }
 
+/// A later batch that was written first took it out of memory, too.
+#[test]
+fn a_delayed_message_stays_in_memory_until_its_own_batch_is_on_disk() {
+    let mut state = State::new(Epoch(1));
+    let mut enqueue = || state.enqueue_delayed(message(1), true, 60_000).place.seq;
+    let (first, second) = (enqueue(), enqueue());
+    state.end_run();
+    state.on_disk(0, second, second, 0);
+    assert!(matches!(state.take_due(60_000), Some(Due::Here(entry)) if entry.seq == first));
+    assert!(matches!(state.take_due(60_000), Some(Due::OnDisk(place)) if place.seq == second));
+}
+
 fn page(first: u64, last: u64, through: u64) -> Page {
     let messages = (first..=last).map(|seq| (Seq(seq), message(1))).collect();
     Page { messages, through: Seq(through) }
