@@ -174,6 +174,7 @@ impl Message {
         self.packed.get(from..to).unwrap_or_default()
     }
 
+    #[inline]
     fn has_flag(&self, flag: u8) -> bool {
         self.packed.first().is_some_and(|flags| flags & flag != 0)
     }
@@ -239,8 +240,14 @@ impl Message {
         self.has_flag(FLAG_DEAD_LETTERED)
     }
 
+    /// Whether its times were noted ([`Message::arrived_at`]).
+    #[inline]
+    pub fn is_timed(&self) -> bool {
+        self.has_flag(FLAG_TIMED)
+    }
+
     fn time(&self, at: usize) -> Option<u64> {
-        if !self.has_flag(FLAG_TIMED) {
+        if !self.is_timed() {
             return None;
         }
         let bytes = self.part(at, at.saturating_add(8));

@@ -107,7 +107,7 @@ impl Queue {
 
     fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
         let Inner { state, options, ages, .. } = inner;
-        *ages |= message.arrived_ms().is_some();
+        *ages |= message.is_timed();
         if self.properties.own_of.is_some() {
             let due_ms = delayed::due_ms(message);
             return state.enqueue_delayed(Arc::clone(message), stored, due_ms);

@@ -68,7 +68,7 @@ fn give(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
     let len = inner.state.next()?.message.body_len();
     let consumer = inner.consumers.pick(len)?;
     let entry = inner.state.take((!consumer.no_ack).then_some(consumer.id))?;
-    if inner.state.is_fresh(entry.place()) {
+    if entry.stored && inner.state.is_fresh(entry.place()) {
         out.mark(&entry);
     }
     out.add(consumer, entry);
@@ -383,7 +383,7 @@ impl Queue {
         let mut batch = Changes::default();
         let lost = {
             let mut inner = self.inner.lock();
-            inner.ages |= page.messages.iter().any(|(_, message)| message.arrived_ms().is_some());
+            inner.ages |= page.messages.iter().any(|(_, message)| message.is_timed());
             let is_own = self.properties.own_of.is_some();
             let due_ms = |entry: &Entry| is_own.then(|| delayed::due_ms(&entry.message));
             let lost = inner.state.read(wanted, page, now_ms(), due_ms);

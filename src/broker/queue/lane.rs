@@ -148,8 +148,9 @@ impl Lane {
         in_memory + usize::try_from(self.cold_count).unwrap_or(usize::MAX)
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.ready_count() == 0
+        self.head.is_empty() && self.ready_count() == 0
     }
 
     /// What the stored messages at the head cost.
@@ -163,6 +164,7 @@ impl Lane {
     }
 
     /// A number for a message that comes now.
+    #[inline]
     pub fn number(&mut self) -> Seq {
         let seq = self.next_seq;
         self.next_seq = Seq(seq.0 + 1);
@@ -176,6 +178,7 @@ impl Lane {
     }
 
     /// Whether a message came with the batch of now.
+    #[inline]
     pub fn is_fresh(&self, seq: Seq) -> bool {
         seq >= self.fresh_from
     }
@@ -323,8 +326,10 @@ impl Lane {
 
     /// Whether a message can be taken. Those that came with the batch of now need no mark: the
     /// caller writes the mark with the messages themselves.
+    #[inline]
     pub fn peek(&self) -> Next {
-        if self.next().is_some_and(|next| self.unwritten.contains(&next.seq)) {
+        let is_unwritten = |next: &Entry| self.unwritten.contains(&next.seq);
+        if !self.unwritten.is_empty() && self.next().is_some_and(is_unwritten) {
             return Next::Unwritten;
         }
         if self.next_returned().is_some() {
@@ -350,6 +355,7 @@ impl Lane {
     }
 
     /// The first of those that came back, if it is the next.
+    #[inline]
     fn next_returned(&self) -> Option<&Entry> {
         let (_, first) = self.returned.first_key_value()?;
         let is_next = self.head.front().is_none_or(|head| first.seq < head.seq);
@@ -361,11 +367,13 @@ impl Lane {
     }
 
     /// The oldest ready message, if it is in memory.
+    #[inline]
     pub fn next(&self) -> Option<&Entry> {
         self.next_returned().or_else(|| self.head.front())
     }
 
     /// Takes the oldest ready message out of the ready ones.
+    #[inline]
     pub fn take(&mut self) -> Option<Entry> {
         match self.next_returned() {
             Some(_) => self.returned.pop_first().map(|(_, entry)| entry),

@@ -3,18 +3,31 @@
 const WORD_BITS: u8 = 64;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Levels([u64; 4]);
+pub(super) struct Levels {
+    words: [u64; 4],
+    /// Asked for at every message, and seldom another.
+    highest: Option<u8>,
+}
 
 impl Levels {
+    #[inline]
     pub(super) fn set(&mut self, level: u8, is_in: bool) {
         let bit = 1 << (level % WORD_BITS);
-        let word = &mut self.0[usize::from(level / WORD_BITS)];
-        *word = if is_in { *word | bit } else { *word & !bit };
+        let word = &mut self.words[usize::from(level / WORD_BITS)];
+        if (*word & bit != 0) != is_in {
+            *word ^= bit;
+            self.highest = self.find_highest();
+        }
     }
 
-    pub(super) fn highest(&self) -> Option<u8> {
+    fn find_highest(&self) -> Option<u8> {
         let (index, word) = self.words().rev().find(|(_, word)| *word != 0)?;
         Some(index * WORD_BITS + (WORD_BITS - 1 - leading(word)))
+    }
+
+    #[inline]
+    pub(super) fn highest(&self) -> Option<u8> {
+        self.highest
     }
 
     pub(super) fn lowest(&self) -> Option<u8> {
@@ -32,7 +45,7 @@ impl Levels {
 
     fn words(&self) -> impl DoubleEndedIterator<Item = (u8, u64)> + use<> {
         (0..4u8).map({
-            let words = self.0;
+            let words = self.words;
             move |index| (index, words[usize::from(index)])
         })
     }

@@ -101,15 +101,22 @@ impl State {
         self.note_filled(level);
     }
 
+    #[inline]
     fn lane(&mut self, level: u8) -> &mut Lane {
         let index = usize::from(level);
-        while self.lanes.len() <= index {
-            let next = u8::try_from(self.lanes.len()).unwrap_or(u8::MAX);
-            let mut lane = Lane::new(next, self.epoch);
+        if self.lanes.len() <= index {
+            self.make_lanes(level);
+        }
+        &mut self.lanes[index]
+    }
+
+    fn make_lanes(&mut self, highest: u8) {
+        let made = self.lanes.len();
+        for level in (0..=highest).skip(made) {
+            let mut lane = Lane::new(level, self.epoch);
             lane.set_head_max(self.head_max);
             self.lanes.push(lane);
         }
-        &mut self.lanes[index]
     }
 
     fn note_filled(&mut self, level: u8) {
@@ -191,6 +198,7 @@ impl State {
     }
 
     /// Whether a message came since [`State::end_run`].
+    #[inline]
     pub fn is_fresh(&self, place: Place) -> bool {
         let lane = self.lanes.get(usize::from(place.level));
         lane.is_some_and(|lane| lane.is_fresh(place.seq))
@@ -245,16 +253,19 @@ impl State {
         read.lost
     }
 
+    #[inline]
     fn highest(&self) -> Option<&Lane> {
         self.lanes.get(usize::from(self.filled.highest()?))
     }
 
     /// Whether a message can be taken.
+    #[inline]
     pub fn peek(&self) -> Next {
         self.highest().map_or(Next::Empty, Lane::peek)
     }
 
     /// The message that [`State::take`] would hand out, if it is in memory.
+    #[inline]
     pub fn next(&self) -> Option<&Entry> {
         self.highest()?.next()
     }
@@ -312,10 +323,13 @@ impl State {
 
     /// Takes the oldest message of a level for good, if it is in memory.
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
-        let entry = self.lane(level).take()?;
+        let lane = self.lanes.get_mut(usize::from(level))?;
+        let entry = lane.take()?;
         self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
-        self.note_filled(level);
+        if lane.is_empty() {
+            self.filled.set(level, false);
+        }
         Some(entry)
     }
 
