@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::changes::Changes;
 use super::error::Error;
-use super::queue::Queue;
+use super::queue::{Queue, Traits};
 use super::timers::{TIME_MS_MAX, now_ms};
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
@@ -42,7 +42,7 @@ impl PublishBatch {
     }
 
     /// Adds a message that was just published. Answers whether its queues take it, which is known
-    /// at once where one may refuse it ([`Queue::may_refuse`]).
+    /// at once where one may refuse it ([`Traits::refuses`]).
     pub fn bring(
         &mut self,
         message: &Arc<Message>,
@@ -52,8 +52,9 @@ impl PublishBatch {
         if route.is_empty() {
             return true;
         }
-        let message = timed(message, properties, route);
-        if !route.iter().any(|queue| queue.may_refuse()) {
+        let traits = traits_of(route);
+        let message = timed_for(traits, message, properties);
+        if !traits.refuses() {
             self.publish(message, route);
             return true;
         }
@@ -98,10 +99,19 @@ impl PublishBatch {
 
 /// Notes the time of a message's arrival, where it matters to it or to one of its queues.
 pub fn timed(message: &Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
-    if !properties.has_expiration() && !route.iter().any(|queue| queue.looks_at_times()) {
+    timed_for(traits_of(route), message, properties)
+}
+
+fn timed_for(traits: Traits, message: &Arc<Message>, properties: &Properties) -> Arc<Message> {
+    if !traits.looks_at_times() && !properties.has_expiration() {
         return Arc::clone(message);
     }
     Arc::new(message.arrived_at(now_ms(), properties))
+}
+
+/// What any of the queues does.
+fn traits_of(route: &Route) -> Traits {
+    route.iter().map(|queue| queue.traits()).fold(Traits::default(), Traits::or)
 }
 
 /// Rule: a message's expiration is a number of milliseconds, of ten years at most.

@@ -58,7 +58,7 @@ impl Queue {
         if inner.deleted {
             return true;
         }
-        if self.may_refuse()
+        if self.traits().refuses()
             && let [message] = messages
         {
             let digest = self.digest_of(&inner, message);

@@ -253,8 +253,13 @@ impl Queue {
                 let mut inner = self.inner.lock();
                 inner.used_ms = now_ms();
                 let mut gone = Gone::default();
-                while self.next_dies(&mut inner, &mut gone, batch) {}
+                let dead =
+                    (0..STEP_MAX).take_while(|_| self.next_dies(&mut inner, &mut gone, batch));
+                let is_done = dead.count() < STEP_MAX;
                 self.note_settled(&inner.state, gone, batch);
+                if !is_done {
+                    continue;
+                }
                 let next = inner.state.peek();
                 if next == Next::Ready {
                     match keep_for_holder(&mut inner) {

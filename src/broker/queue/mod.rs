@@ -102,11 +102,34 @@ pub struct QueueStatus {
     pub next_due_ms: Option<u64>,
 }
 
-/// The queue may refuse a message.
-const REFUSES: u8 = 1;
+/// What publishers have to know of a queue's options.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traits(u8);
 
-/// The queue looks at the time when a message came.
-const LOOKS_AT_TIMES: u8 = 2;
+impl Traits {
+    const REFUSES: u8 = 1;
+    const LOOKS_AT_TIMES: u8 = 2;
+
+    fn new(refuses: bool, looks_at_times: bool) -> Self {
+        let times = if looks_at_times { Self::LOOKS_AT_TIMES } else { 0 };
+        Self(times | if refuses { Self::REFUSES } else { 0 })
+    }
+
+    /// A message may come back: the queue has to be asked about each.
+    pub fn refuses(self) -> bool {
+        self.0 & Self::REFUSES != 0
+    }
+
+    /// Messages have to bring the time of their arrival.
+    pub fn looks_at_times(self) -> bool {
+        self.0 & Self::LOOKS_AT_TIMES != 0
+    }
+
+    /// Those of two queues together.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
 
 pub struct Queue {
     pub properties: QueueProperties,
@@ -235,8 +258,7 @@ impl Queue {
         let deduplicates = options.deduplication.is_some() && !is_own;
         let refuses = options.overflow != Overflow::DropHead || deduplicates;
         let ages = options.message_ttl_ms.is_some() || is_own;
-        let refuses = if refuses { REFUSES } else { 0 };
-        self.traits.store(refuses | if ages { LOOKS_AT_TIMES } else { 0 }, Ordering::Release);
+        self.traits.store(Traits::new(refuses, ages).0, Ordering::Release);
         let mut batch = Changes::default();
         {
             let mut inner = self.inner.lock();
@@ -249,14 +271,10 @@ impl Queue {
         self.append(batch);
     }
 
-    /// Whether a message may come back from it: it has to be asked about each.
-    pub fn may_refuse(&self) -> bool {
-        self.traits.load(Ordering::Acquire) & REFUSES != 0
-    }
-
-    /// Whether messages have to bring the time of their arrival.
-    pub fn looks_at_times(&self) -> bool {
-        self.traits.load(Ordering::Acquire) & LOOKS_AT_TIMES != 0
+    /// What publishers have to know of its options.
+    #[inline]
+    pub fn traits(&self) -> Traits {
+        Traits(self.traits.load(Ordering::Acquire))
     }
 
     /// The vhost that it is in, unless that is gone.

@@ -278,7 +278,9 @@ fn enter(
     }
     match peer.publishes.bring(message, properties, route) {
         false => When::Refused,
-        true if route.iter().any(|queue| queue.stores(message)) => When::Stored,
+        true if message.is_persistent() && route.iter().any(|queue| queue.stores(message)) => {
+            When::Stored
+        }
         true => When::Queued,
     }
 }
