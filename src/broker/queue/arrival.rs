@@ -129,7 +129,9 @@ impl Queue {
     /// Whether a message with this digest has come before. Then it is the newest from now on: so
     /// the log is told something that a confirm can wait for, behind the message that came first.
     fn has_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) -> bool {
-        let Some(until_ms) = inner.seen.until(digest, now_ms()) else { return false };
+        let seen = inner.seen.as_ref();
+        let until_ms = seen.and_then(|seen| seen.until(digest, now_ms()));
+        let Some(until_ms) = until_ms else { return false };
         self.see(inner, digest, until_ms, batch);
         true
     }
@@ -143,7 +145,7 @@ impl Queue {
 
     fn see(&self, inner: &mut Inner, digest: u128, until_ms: u64, batch: &mut Changes) {
         let Some(rule) = &inner.options.deduplication else { return };
-        inner.seen.see(digest, until_ms, rule.size);
+        inner.seen.get_or_insert_default().see(digest, until_ms, rule.size);
         if self.properties.durable {
             batch.push(seen::record(self.id_of(0), digest, until_ms, rule));
         }

@@ -28,7 +28,7 @@ pub mod state;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -156,7 +156,8 @@ struct Inner {
     consumers: Consumers,
     /// Where messages that agree in a header go out together.
     groups: Option<Box<Groups>>,
-    seen: Seen,
+    /// Only where there is deduplication.
+    seen: Option<Box<Seen>>,
     /// What is in force of its arguments and policies.
     options: Arc<QueueOptions>,
     /// There may be messages that die of age.
@@ -168,6 +169,13 @@ struct Inner {
     deleted: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
+}
+
+/// Most queues have no options: they share these.
+static NO_OPTIONS: LazyLock<Arc<QueueOptions>> = LazyLock::new(Arc::default);
+
+fn shared(options: QueueOptions) -> Arc<QueueOptions> {
+    if options == **NO_OPTIONS { Arc::clone(&NO_OPTIONS) } else { Arc::new(options) }
 }
 
 impl Inner {
@@ -213,8 +221,8 @@ impl Queue {
             part: Part::default(),
             consumers: Consumers::default(),
             groups: None,
-            seen: Seen::default(),
-            options: Arc::default(),
+            seen: None,
+            options: Arc::clone(&NO_OPTIONS),
             ages: false,
             alarm_ms: None,
             used_ms: 0,
@@ -235,7 +243,8 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.ages |= left.count > 0;
         if level == 0 {
-            inner.seen = Seen::restore(&left.seen);
+            let seen = (!left.seen.is_empty()).then(|| Box::new(Seen::restore(&left.seen)));
+            inner.seen = seen;
         }
         inner.state.restore(level, left);
     }
@@ -264,7 +273,7 @@ impl Queue {
             let mut inner = self.inner.lock();
             inner.consumers.set_single_active(options.single_active_consumer);
             inner.set_groups(options.group_header.clone());
-            inner.options = Arc::new(options);
+            inner.options = shared(options);
             inner.used_ms = now_ms();
             self.deliver_ready(&mut inner, &mut batch);
         }
