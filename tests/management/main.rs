@@ -3,4 +3,10 @@
 mod support;
 
 mod access;
+mod features;
+mod limits;
+mod parameters;
+mod permissions;
+mod policies;
+mod users;
 mod vhosts;
