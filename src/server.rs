@@ -25,6 +25,7 @@ use crate::connection::{self, ConnectionSettings};
 use crate::http;
 use crate::http::api::Api;
 use crate::http::health::{Checked, DiskAlarm, Health};
+use crate::http::stats;
 use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, Opened, Space, StoreSettings, StoreState};
 
@@ -103,6 +104,7 @@ impl Server {
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(watch_space(Arc::clone(&broker), disk_alarm));
+        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         health.send_if_modified(|health| {
             let is_starting = *health == Health::Starting;
