@@ -26,6 +26,7 @@ use crate::host;
 use crate::http;
 use crate::http::api::Api;
 use crate::http::health::{Checked, Health, Listening};
+use crate::http::stats;
 use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, Opened, StoreSettings, StoreState};
 
@@ -112,6 +113,7 @@ impl Server {
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(tell_events(Arc::clone(&broker)));
         watch_memory(&broker, config, &mut watcher);
+        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
         let all = amqp_listening.chain([("http", http_address)]);

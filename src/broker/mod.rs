@@ -7,7 +7,8 @@ pub mod alarm;
 pub mod auth;
 pub mod binding;
 pub mod changes;
-mod dead_letter;
+pub mod counters;
+pub mod dead_letter;
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -40,6 +41,7 @@ use tokio::sync::watch;
 use self::alarm::{Alarms, MemoryGauge};
 use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
+use self::counters::{Churn, Deaths};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::{Event, Events};
@@ -152,6 +154,8 @@ impl Broker {
             store: Arc::clone(&opened.store),
             memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
             timers: Arc::new(timers),
+            churn: Churn::default(),
+            deaths: Deaths::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -298,6 +302,16 @@ impl Broker {
 
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_id())
+    }
+
+    /// What has come and gone.
+    pub fn churn(&self) -> &Churn {
+        &self.factory.around.churn
+    }
+
+    /// What has died.
+    pub fn deaths(&self) -> &Deaths {
+        &self.factory.around.deaths
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {

@@ -48,6 +48,7 @@ use self::reader::Reader;
 use self::session::{Session, Step};
 use self::writer::Writer;
 use crate::broker::auth::Actor;
+use crate::broker::counters::one_more;
 use crate::broker::event::Event;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
@@ -117,6 +118,7 @@ pub async fn serve(
     let id = broker.next_connection_id();
     let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
     let info = info_of(id, (peer, local), &agreed);
+    one_more(&broker.churn().connections_created);
     broker.events.tell(None, || Event::connection("connection.created", &info));
     broker.registry.add(info);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
@@ -400,6 +402,7 @@ impl Drop for Connection {
         self.outbox.give_back();
         let Peer { broker, actor, .. } = &self.session.peer;
         if let Some(info) = broker.registry.remove(actor.connection) {
+            one_more(&broker.churn().connections_closed);
             broker.events.tell(None, || Event::connection("connection.closed", &info));
         }
     }

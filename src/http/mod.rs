@@ -14,6 +14,7 @@ pub mod health;
 mod listing;
 mod objects;
 mod refusal;
+pub mod stats;
 mod visitor;
 
 use std::net::SocketAddr;

@@ -18,6 +18,7 @@
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `consumer_timeout`: consumers that don't settle what they have
+//! * `counters`: what the broker counts of it all
 //! * `events`: what happens in the broker, told as messages
 //! * `prefetch`: limits on what is out, and changing them
 //! * `reply_to`: replies without a queue for them
@@ -34,6 +35,7 @@ mod aids;
 mod channels;
 mod consume;
 mod consumer_timeout;
+mod counters;
 mod dead_letter_rounds;
 mod dead_letters;
 mod deduplication;
