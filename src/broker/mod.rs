@@ -3,6 +3,7 @@
 //! [`Broker`] is the front door. Here nobody has heard of a frame, a socket or a file: the client's
 //! side is the trait [`queue::Lane`], the disk's side the trait [`Store`].
 
+pub mod alarm;
 pub mod auth;
 pub mod binding;
 pub mod changes;
@@ -37,6 +38,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::alarm::{Alarms, MemoryGauge};
 use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
 use self::counters::{Churn, Deaths};
@@ -133,6 +135,7 @@ pub struct Broker {
     /// Held over the change of a limit: one at a time.
     changing_limits: Mutex<()>,
     next_id: AtomicU64,
+    pub memory: MemoryGauge,
     pub registry: Arc<Registry>,
     pub events: Arc<Events>,
 }
@@ -163,6 +166,7 @@ impl Broker {
             parameters: Parameters::default(),
             changing_limits: Mutex::new(()),
             next_id: AtomicU64::new(1),
+            memory: MemoryGauge::default(),
             events: Arc::new(Events::new(Arc::clone(&registry))),
             registry,
         });
@@ -312,6 +316,11 @@ impl Broker {
 
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What the broker runs out of, to be followed.
+    pub fn alarms(&self) -> Alarms {
+        Alarms::new(self.store.space(), &self.memory)
     }
 
     pub fn store_state(&self) -> watch::Receiver<StoreState> {

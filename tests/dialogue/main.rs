@@ -25,7 +25,7 @@
 //! * `single_active`: queues with one active consumer at a time
 //! * `tracing`: copies of what is published and delivered
 //! * `tx`: transactions
-//! * `full_disk`: publishers held back
+//! * `full_disk`, `full_memory`: publishers held back
 //! * `long_queues`: queues that are longer than what is kept of them in memory
 //! * `fairness`: what others get while clients publish without a pause or read nothing
 //! * `durability`: what a restart leaves, and a store that fails
@@ -50,6 +50,7 @@ mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
+mod full_memory;
 mod groups;
 mod handshake;
 mod lengths;
