@@ -3,10 +3,12 @@
 //! [`Broker`] is the front door. Here nobody has heard of a frame, a socket or a file: the client's
 //! side is the trait [`queue::Lane`], the disk's side the trait [`Store`].
 
+pub mod alarm;
 pub mod auth;
 pub mod binding;
 pub mod changes;
-mod dead_letter;
+pub mod counters;
+pub mod dead_letter;
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -38,9 +40,11 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::alarm::{Alarms, MemoryGauge};
 use self::auth::attempts::{Attempts, LoginProtocol};
 use self::auth::{PasswordHash, User};
 use self::changes::Changes;
+use self::counters::{Churn, Deaths};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::Events;
@@ -119,6 +123,7 @@ pub struct Broker {
     /// at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
+    pub memory: MemoryGauge,
     pub registry: Arc<Registry>,
     pub events: Arc<Events>,
 }
@@ -137,6 +142,8 @@ impl Broker {
             store: Arc::clone(&opened.store),
             memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
             timers: Arc::new(timers),
+            churn: Churn::default(),
+            deaths: Deaths::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -148,6 +155,7 @@ impl Broker {
             attempts: Default::default(),
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
+            memory: MemoryGauge::default(),
             events: Arc::new(Events::new(Arc::clone(&registry))),
             registry,
         });
@@ -289,8 +297,23 @@ impl Broker {
         ConnectionId(self.next_id())
     }
 
+    /// What has come and gone.
+    pub fn churn(&self) -> &Churn {
+        &self.factory.around.churn
+    }
+
+    /// What has died.
+    pub fn deaths(&self) -> &Deaths {
+        &self.factory.around.deaths
+    }
+
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What the broker runs out of, to be followed.
+    pub fn alarms(&self) -> Alarms {
+        Alarms::new(self.store.space(), &self.memory)
     }
 
     pub fn store_state(&self) -> watch::Receiver<StoreState> {

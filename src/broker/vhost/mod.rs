@@ -4,6 +4,7 @@
 //! `topology`, one at a time, and go to the log in the order in which they were made.
 
 mod bindings;
+mod counts;
 mod exchanges;
 mod metadata;
 mod own;
@@ -21,6 +22,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
+pub use counts::VhostTotals;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
 pub use queues::{Deleted, QueueDeclare};
@@ -28,6 +30,7 @@ pub use queues::{Deleted, QueueDeclare};
 use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
+use super::counters::SharedCounts;
 use super::error::Error;
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
@@ -54,7 +57,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
 pub struct QueueFactory {
-    around: Arc<Surroundings>,
+    pub(super) around: Arc<Surroundings>,
     next: AtomicU32,
 }
 
@@ -88,6 +91,8 @@ pub struct Vhost {
     pub connections: Arc<Counted>,
     /// Most queues.
     pub queues_max: Limit,
+    /// What its clients publish and are told of it, and what queues saw that are gone.
+    pub counts: SharedCounts,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
@@ -178,6 +183,7 @@ impl Vhost {
             metadata: RwLock::default(),
             connections: Arc::default(),
             queues_max: Limit::default(),
+            counts: SharedCounts::default(),
             store,
             factory,
             events,
