@@ -25,6 +25,7 @@ pub mod routing_keys;
 pub mod timers;
 pub mod trace;
 mod transfer;
+pub mod turn;
 pub mod vhost;
 
 use std::collections::HashMap;
@@ -48,6 +49,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::turn::Turns;
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -144,6 +146,7 @@ impl Broker {
             store: Arc::clone(&opened.store),
             memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
             timers: Arc::new(timers),
+            turns: Turns::new(Arc::clone(&opened.store)),
         };
         let broker = Arc::new(Self {
             settings,
