@@ -167,7 +167,11 @@ impl Topology {
         let broker = Broker::open(opened, BrokerSettings::default()).expect("an empty store");
         let vhost = broker.vhost("/").expect("a new store has it");
         let user = broker.user("guest").expect("a new store has it");
-        let actor = Actor { user, connection: broker.next_connection_id() };
+        let actor = Actor {
+            user,
+            connection: broker.next_connection_id(),
+            peer: ([127, 0, 0, 1], 1).into(),
+        };
         let request = ExchangeDeclare {
             name: name(kind.name),
             kind: kind.name.to_owned(),

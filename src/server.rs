@@ -23,6 +23,7 @@ use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::Config;
 use crate::connection::{self, ConnectionSettings};
 use crate::http;
+use crate::http::api::Api;
 use crate::http::health::{Checked, DiskAlarm, Health};
 use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, Opened, Space, StoreSettings, StoreState};
@@ -96,8 +97,10 @@ impl Server {
         let health = watch::Sender::new(Health::Starting);
         let disk_alarm = watch::Sender::new(None);
         let checked = Checked { health: health.subscribe(), disk_alarm: disk_alarm.subscribe() };
-        let (http, http_address) = open_http(config, checked).await?;
+        let api = Api::new(checked);
+        let (http, http_address) = open_http(config, api.clone()).await?;
         let broker = open_broker(config, open).await?;
+        api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(watch_space(Arc::clone(&broker), disk_alarm));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
@@ -142,14 +145,11 @@ impl Server {
     }
 }
 
-async fn open_http(
-    config: &Config,
-    checked: Checked,
-) -> Result<(Listeners, SocketAddr), StartError> {
+async fn open_http(config: &Config, api: Api) -> Result<(Listeners, SocketAddr), StartError> {
     let claimed = listener::claim(&config.http.listen, "http.listen").await?;
     let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
-    let (router, stop) = (http::router(checked), listeners.stopping());
-    let serve = move |socket, _| http::serve(socket, router.clone(), stop.clone());
+    let (router, stop) = (http::router(api), listeners.stopping());
+    let serve = move |socket, peer| http::serve(socket, peer, router.clone(), stop.clone());
     let address = listeners.open(claimed, serve)?;
     Ok((listeners, address))
 }

@@ -10,7 +10,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("store/", &["store", "protocol"]),
     ("broker/", &["broker", "store", "protocol"]),
     ("connection/", &["connection", "broker", "store", "protocol"]),
-    ("http/", &["http", "broker"]),
+    ("http/", &["http", "broker", "store", "protocol"]),
     ("ctl/", &["ctl", "store", "protocol"]),
     ("perf/", &["perf", "protocol"]),
     ("listener.rs", &[]),

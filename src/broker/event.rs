@@ -117,10 +117,11 @@ impl Event {
     /// Who did it, and from where.
     fn by(self, actor: &Actor, registry: &Registry) -> Self {
         let event = self.text("user_who_performed_action", &actor.user.name);
-        match registry.get(actor.connection) {
-            Some(info) => event.text("connection", &info.name()).at_peer(info.peer),
+        let event = match registry.get(actor.connection) {
+            Some(info) => event.text("connection", &info.name()),
             None => event,
-        }
+        };
+        event.at_peer(actor.peer)
     }
 
     fn at_peer(self, peer: SocketAddr) -> Self {

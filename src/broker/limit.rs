@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Broker;
-use super::auth::User;
+use super::auth::{Actor, User};
 use super::durable::Durable;
 use super::error::Error;
 use super::event::Event;
@@ -159,7 +159,13 @@ impl LimitOf<'_> {
 impl Broker {
     /// Sets a limit; -1 is none. Refuses, with 406, a name or number that can't be, and with 404 a
     /// vhost or user that isn't there.
-    pub fn set_limit(&self, of: LimitOf<'_>, name: &str, most: i64) -> Result<Durable, Error> {
+    pub fn set_limit(
+        &self,
+        of: LimitOf<'_>,
+        name: &str,
+        most: i64,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
         let most = match u64::try_from(most) {
             Ok(most) => Some(most),
             Err(_) if most == -1 => None,
@@ -178,7 +184,7 @@ impl Broker {
                 None => CatalogChange::Delete(of.key(name)),
             })
         };
-        self.events.tell(None, || of.event(name, most));
+        self.events.tell(actor, || of.event(name, most));
         Ok(stored)
     }
 

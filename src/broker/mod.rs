@@ -37,7 +37,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::auth::{PasswordHash, User};
+use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
 use self::durable::Durable;
 use self::error::Error;
@@ -66,9 +66,14 @@ const DEFAULT_VHOST: &str = "/";
 const DEFAULT_USER: &str = "guest";
 const DEFAULT_PASSWORD: &str = "guest";
 
-/// One client's connection while the broker runs; never 0.
+/// One client's connection while the broker runs; those of clients are never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// No connection: it owns nothing and is in no list.
+    pub const NONE: Self = Self(0);
+}
 
 /// What the broker is told when it starts.
 #[derive(Debug, Clone)]
@@ -184,9 +189,9 @@ impl Broker {
         };
         let tags = vec!["administrator".to_owned()];
         let changes = [
-            self.put_vhost(DEFAULT_VHOST)?,
-            self.put_user(DEFAULT_USER, PasswordHash::of(DEFAULT_PASSWORD), tags),
-            self.set_permissions(permissions)?,
+            self.put_vhost(DEFAULT_VHOST, None)?,
+            self.put_user(DEFAULT_USER, PasswordHash::of(DEFAULT_PASSWORD), tags, None),
+            self.set_permissions(permissions, None)?,
         ];
         changes.into_iter().try_for_each(Durable::wait_blocking)
     }
@@ -345,23 +350,27 @@ impl Broker {
     }
 
     /// Adds a vhost; one that is there stays as it is.
-    pub fn put_vhost(&self, name: &str) -> Result<Durable, Error> {
-        let vhost = self.add_vhost_told(name)?;
+    pub fn put_vhost(&self, name: &str, actor: Option<&Actor>) -> Result<Durable, Error> {
+        let vhost = self.add_vhost_told(name, actor)?;
         Ok(self.store_change(CatalogChange::Put(Definition::Vhost(vhost.definition()))))
     }
 
     /// Adds a vhost, or gives it other metadata.
-    pub fn put_vhost_with(&self, definition: VhostDefinition) -> Result<Durable, Error> {
+    pub fn put_vhost_with(
+        &self,
+        definition: VhostDefinition,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
         let metadata = VhostMetadata::parse(&definition)?;
-        self.add_vhost_told(&definition.name)?.set_metadata(metadata);
+        self.add_vhost_told(&definition.name, actor)?.set_metadata(metadata);
         Ok(self.store_change(CatalogChange::Put(Definition::Vhost(definition))))
     }
 
-    fn add_vhost_told(&self, name: &str) -> Result<Arc<Vhost>, Error> {
+    fn add_vhost_told(&self, name: &str, actor: Option<&Actor>) -> Result<Arc<Vhost>, Error> {
         let is_new = self.vhost(name).is_none();
         let vhost = self.add_vhost(name)?;
         if is_new {
-            self.events.tell(None, || Event::new("vhost.created").text("name", name));
+            self.events.tell(actor, || Event::new("vhost.created").text("name", name));
         }
         Ok(vhost)
     }
@@ -378,7 +387,13 @@ impl Broker {
     }
 
     /// Adds a user, or gives it another password. Effective at once.
-    pub fn put_user(&self, name: &str, password: PasswordHash, tags: Vec<String>) -> Durable {
+    pub fn put_user(
+        &self,
+        name: &str,
+        password: PasswordHash,
+        tags: Vec<String>,
+        actor: Option<&Actor>,
+    ) -> Durable {
         let is_new = self.user(name).is_none();
         let entry = self.users.entry(name.to_owned());
         let user = entry.or_insert_with(|| User::new(name.to_owned(), password.clone(), tags));
@@ -386,14 +401,14 @@ impl Broker {
         let definition = Definition::User(user.definition());
         drop(user);
         let key = if is_new { "user.created" } else { "user.password.changed" };
-        self.events.tell(None, || Event::new(key).text("name", name));
+        self.events.tell(actor, || Event::new(key).text("name", name));
         self.store_change(CatalogChange::Put(definition))
     }
 
     /// Takes a user away; its connections may do nothing more. Answers whether there was one.
-    pub fn delete_user(&self, name: &str) -> (bool, Durable) {
+    pub fn delete_user(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
         let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
-        self.events.tell(None, || Event::new("user.deleted").text("name", name));
+        self.events.tell(actor, || Event::new("user.deleted").text("name", name));
         let permissions = user
             .mark_deleted()
             .into_iter()
@@ -405,10 +420,14 @@ impl Broker {
     }
 
     /// Sets what a user may do in a vhost. Effective at once.
-    pub fn set_permissions(&self, permissions: PermissionDefinition) -> Result<Durable, Error> {
+    pub fn set_permissions(
+        &self,
+        permissions: PermissionDefinition,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
         self.grant(&permissions)?;
         let PermissionDefinition { user, vhost, configure, write, read } = &permissions;
-        self.events.tell(None, || {
+        self.events.tell(actor, || {
             let event = Event::new("permission.created").text("user", user).text("vhost", vhost);
             event.text("configure", configure).text("write", write).text("read", read)
         });
@@ -425,9 +444,9 @@ impl Broker {
     }
 
     /// Takes away what a user may do in a vhost. Effective at once.
-    pub fn clear_permissions(&self, user: &str, vhost: &str) -> Durable {
+    pub fn clear_permissions(&self, user: &str, vhost: &str, actor: Option<&Actor>) -> Durable {
         if self.user(user).is_some_and(|user| user.clear_permissions(vhost)) {
-            self.events.tell(None, || {
+            self.events.tell(actor, || {
                 Event::new("permission.deleted").text("user", user).text("vhost", vhost)
             });
             let key = DefinitionKey::Permission { user: user.to_owned(), vhost: vhost.to_owned() };

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 
 use super::Broker;
+use super::auth::Actor;
 use super::durable::Durable;
 use super::error::Error;
 use super::event::Event;
@@ -52,7 +53,11 @@ pub struct Parameters {
 impl Broker {
     /// Sets a parameter. Refuses, with 406, what its component can't take, and with 404 a vhost
     /// that isn't there.
-    pub fn put_parameter(&self, parameter: ParameterDefinition) -> Result<Durable, Error> {
+    pub fn put_parameter(
+        &self,
+        parameter: ParameterDefinition,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
         check(&parameter)?;
         if self.vhost(&parameter.vhost).is_none() {
             return Err(Error::not_found(format!("no vhost '{}'", parameter.vhost)));
@@ -63,12 +68,18 @@ impl Broker {
             self.store_change(CatalogChange::Put(Definition::Parameter(parameter.clone())))
         };
         let ParameterDefinition { vhost, component, name, .. } = &parameter;
-        self.events.tell(None, || event("parameter.set", vhost, component, name));
+        self.events.tell(actor, || event("parameter.set", vhost, component, name));
         Ok(stored)
     }
 
     /// Clears a parameter. Answers whether there was one.
-    pub fn delete_parameter(&self, vhost: &str, component: &str, name: &str) -> (bool, Durable) {
+    pub fn delete_parameter(
+        &self,
+        vhost: &str,
+        component: &str,
+        name: &str,
+        actor: Option<&Actor>,
+    ) -> (bool, Durable) {
         let key = (vhost.to_owned(), component.to_owned(), name.to_owned());
         let (was_there, stored) = {
             let mut of_vhosts = self.parameters.of_vhosts.lock();
@@ -78,7 +89,7 @@ impl Broker {
             (removed.is_some(), self.store_removal(removed, key))
         };
         if was_there {
-            self.events.tell(None, || event("parameter.cleared", vhost, component, name));
+            self.events.tell(actor, || event("parameter.cleared", vhost, component, name));
         }
         (was_there, stored)
     }
@@ -99,6 +110,7 @@ impl Broker {
     pub fn put_global_parameter(
         &self,
         parameter: GlobalParameterDefinition,
+        actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
         let GlobalParameterDefinition { name, value } = &parameter;
         check_size(&format!("global parameter '{name}'"), name, value)?;
@@ -107,12 +119,12 @@ impl Broker {
             put(&mut global, name.clone(), value)?;
             self.store_change(CatalogChange::Put(Definition::GlobalParameter(parameter.clone())))
         };
-        self.events.tell(None, || Event::new("parameter.set").text("name", name));
+        self.events.tell(actor, || Event::new("parameter.set").text("name", name));
         Ok(stored)
     }
 
     /// Clears a parameter of the whole broker. Answers whether there was one.
-    pub fn delete_global_parameter(&self, name: &str) -> (bool, Durable) {
+    pub fn delete_global_parameter(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
         let (was_there, stored) = {
             let mut global = self.parameters.global.lock();
             let removed = global.remove(name);
@@ -120,7 +132,7 @@ impl Broker {
             (removed.is_some(), self.store_removal(removed, key))
         };
         if was_there {
-            self.events.tell(None, || Event::new("parameter.cleared").text("name", name));
+            self.events.tell(actor, || Event::new("parameter.cleared").text("name", name));
         }
         (was_there, stored)
     }

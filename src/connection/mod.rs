@@ -119,7 +119,8 @@ pub async fn serve(
     let info = info_of(id, (peer, local), &agreed);
     broker.events.tell(None, || Event::connection("connection.created", &info));
     broker.registry.add(info);
-    let served = Connection::begin(id, agreed, reader, &broker, &settings, stop);
+    let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
+    let served = Connection::begin(actor, agreed, reader, &broker, &settings, stop);
     served.run().instrument(span).await;
 }
 
@@ -166,7 +167,7 @@ struct Connection {
 
 impl Connection {
     fn begin(
-        id: ConnectionId,
+        actor: Actor,
         agreed: Agreed,
         reader: Reader<TcpStream>,
         broker: &Arc<Broker>,
@@ -187,7 +188,6 @@ impl Connection {
         let half = heartbeat.and_then(|interval| interval.checked_div(2));
         let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
         let writer = Arc::new(writer);
-        let actor = Actor { user: agreed.user, connection: id };
         let peer = Peer::new(
             Arc::clone(broker),
             agreed.vhost,

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::api::Api;
 use crate::broker::NODE_NAME;
 
 pub(super) const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
@@ -54,8 +55,8 @@ pub struct Checked {
 }
 
 /// 200 when nothing holds publishers back, 503 otherwise.
-pub(super) async fn local_alarms(State(checked): State<Checked>) -> (StatusCode, Json<Value>) {
-    let Some(DiskAlarm { free_bytes, limit_bytes }) = *checked.disk_alarm.borrow() else {
+pub(super) async fn local_alarms(State(api): State<Api>) -> (StatusCode, Json<Value>) {
+    let Some(DiskAlarm { free_bytes, limit_bytes }) = *api.checked().disk_alarm.borrow() else {
         return (StatusCode::OK, Json(json!({ "status": "ok" })));
     };
     let reason = format!(
@@ -66,10 +67,8 @@ pub(super) async fn local_alarms(State(checked): State<Checked>) -> (StatusCode,
 }
 
 /// 200 when clients are served and what they publish can be stored, 503 otherwise.
-pub(super) async fn ready_to_serve_clients(
-    State(checked): State<Checked>,
-) -> (StatusCode, Json<Value>) {
-    let reason = match &*checked.health.borrow() {
+pub(super) async fn ready_to_serve_clients(State(api): State<Api>) -> (StatusCode, Json<Value>) {
+    let reason = match &*api.checked().health.borrow() {
         Health::Serving => return (StatusCode::OK, Json(json!({ "status": "ok" }))),
         Health::Starting => "the broker is starting".to_owned(),
         Health::Stopping => "the broker is stopping".to_owned(),

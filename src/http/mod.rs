@@ -1,42 +1,80 @@
-//! One operator: health checks for now. Never imports `connection`.
+//! One operator: the management API and the health checks. Never imports `connection`.
+//!
+//! ```text
+//! request ──▶ serve ──▶ router ──▶ visitor (who, may it?) ──▶ objects/ ──▶ broker
+//!                          └─────▶ health (nobody is asked who)
+//! ```
+//!
+//! Paths, JSON and words are RabbitMQ's, so that its clients work. The API describes itself at
+//! `/api/openapi.json`, made from the handlers.
 
+pub mod api;
+mod body;
 pub mod health;
+mod listing;
+mod objects;
+mod refusal;
+mod visitor;
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::http::{StatusCode, Uri};
+use axum::extract::ConnectInfo;
+use axum::http::{Method, Uri};
 use axum::routing::get;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
-use self::health::Checked;
+use self::api::Api;
+use self::refusal::Refusal;
 
 /// How long a client may take for the head of a request, the first as well as the next.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
 
+#[derive(OpenApi)]
+#[openapi(info(title = "FerryMQ management API"))]
+struct Description;
+
 /// Everything that is answered, by path.
-pub fn router(checked: Checked) -> Router {
-    Router::new()
+pub fn router(api: Api) -> Router {
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(objects::router())
+        .split_for_parts();
+    router
+        .route("/api/openapi.json", get(async move || Json(description)))
         .route(health::READY_PATH, get(health::ready_to_serve_clients))
         .route(health::LOCAL_ALARMS_PATH, get(health::local_alarms))
         .fallback(not_found)
-        .with_state(checked)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(api)
 }
 
 /// Serves one client until it is gone; when `stop` becomes true, until its present request is
 /// answered.
-pub async fn serve(socket: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -50,7 +88,10 @@ pub async fn serve(socket: TcpStream, router: Router, mut stop: watch::Receiver<
     }
 }
 
-async fn not_found(uri: Uri) -> (StatusCode, Json<Value>) {
-    let reason = format!("there is nothing at {}", uri.path());
-    (StatusCode::NOT_FOUND, Json(json!({ "error": "Object Not Found", "reason": reason })))
+async fn not_found(uri: Uri) -> Refusal {
+    Refusal::not_found(format!("there is nothing at {}", uri.path()))
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Refusal {
+    Refusal::method_not_allowed(format!("{method} can't be done at {}", uri.path()))
 }

@@ -22,6 +22,7 @@ pub mod error;
 pub mod frame;
 pub mod gather;
 pub mod generated;
+pub mod json;
 pub mod message;
 pub mod properties;
 pub mod raw_table;

@@ -3,7 +3,8 @@
 //! A message that was enqueued and settled before its window is on its way to the disk needs no
 //! place there, nor does what was noted of it meanwhile: whoever waits for its confirm is told at
 //! once. Only settles count; a message that was moved is in another queue. A note that reached an
-//! earlier window than its message stays, until a settle says that all up to it are gone.
+//! earlier window than its message stays, until a settle says that all up to it are gone. A mark of
+//! deliveries is for messages up to its number: it goes when a settle says that those are gone.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,11 +13,12 @@ use super::inbox::Pending;
 use super::ranges::RangeSet;
 use super::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
 
-/// Of one queue in one window: the numbers that are settled, and what of them need not be written,
-/// with the bytes of their bodies.
+/// Of one queue in one window: the numbers that are settled, the number up to which none is left,
+/// and what of them need not be written, with the bytes of their bodies.
 #[derive(Default)]
 struct Coming {
     settled: RangeSet,
+    through: Seq,
     cancelled: BTreeMap<u64, u64>,
 }
 
@@ -26,32 +28,11 @@ pub(super) fn cancel_pairs(window: &mut [Pending]) {
     if queues.is_empty() {
         return;
     }
-    let take_out = |pending: &mut Pending| {
-        let before = pending.batch.len();
+    for pending in &mut *window {
         pending.batch.retain_mut(|record| !is_cancelled(record, &mut queues));
-        pending.batch.len() < before
-    };
-    let lost_messages: Vec<bool> = window.iter_mut().map(take_out).collect();
-    for (pending, lost_messages) in window.iter_mut().zip(lost_messages) {
-        pending.batch.retain_mut(|record| match record {
-            LogRecord::Broker(Record::Settle { queue, settled }) => {
-                let Some(coming) = queues.get(queue) else { return true };
-                leave_out(settled, coming);
-                !settled.seqs.is_empty()
-            }
-            LogRecord::Broker(Record::Return { queue, notes }) => {
-                let Some(coming) = queues.get(queue) else { return true };
-                notes.retain(|(seq, _)| !coming.cancelled.contains_key(&seq.0));
-                !notes.is_empty()
-            }
-            _ => true,
-        });
-        let is_mark =
-            |record: &LogRecord| matches!(record, LogRecord::Broker(Record::DeliverMark { .. }));
-        if lost_messages && pending.batch.iter().all(is_mark) {
-            // The marks were for the messages that are gone.
-            pending.batch.clear();
-        }
+    }
+    for pending in window {
+        pending.batch.retain_mut(|record| is_left(record, &queues));
     }
 }
 
@@ -63,6 +44,7 @@ fn settled_in(window: &[Pending]) -> HashMap<QueueId, Coming> {
             for range in &settled.seqs {
                 coming.settled.insert(range.first.0, range.last.0);
             }
+            coming.through = coming.through.max(settled.through);
         }
     }
     queues
@@ -80,6 +62,27 @@ fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -
         !is_settled
     });
     queues.is_empty()
+}
+
+/// Whether something of a record is to be written once the messages that went are taken out of it.
+fn is_left(record: &mut LogRecord, queues: &HashMap<QueueId, Coming>) -> bool {
+    let LogRecord::Broker(record) = record else { return true };
+    match record {
+        Record::Settle { queue, settled } => {
+            let Some(coming) = queues.get(queue) else { return true };
+            leave_out(settled, coming);
+            !settled.seqs.is_empty()
+        }
+        Record::Return { queue, notes } => {
+            let Some(coming) = queues.get(queue) else { return true };
+            notes.retain(|(seq, _)| !coming.cancelled.contains_key(&seq.0));
+            !notes.is_empty()
+        }
+        Record::DeliverMark { queue, upto } => {
+            queues.get(queue).is_none_or(|coming| coming.through < *upto)
+        }
+        _ => true,
+    }
 }
 
 /// Takes messages that will never be written out of a settle.
@@ -199,14 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn marks_stay_with_messages_that_stay_and_alone() {
+    fn a_mark_stays_until_all_that_it_is_for_are_gone() {
         let window = vec![
             vec![enqueue(&[(1, 5)]), enqueue(&[(1, 6)]), mark(6)],
             vec![mark(3)],
             vec![settle(1, 5, 5)],
         ];
-        let left = vec![vec![enqueue(&[(1, 6)]), mark(6)], vec![mark(3)], vec![]];
+        let left = vec![vec![enqueue(&[(1, 6)]), mark(6)], vec![], vec![]];
         assert_eq!(cancelled(window), shown(left));
+    }
+
+    /// It may be for messages of earlier windows.
+    #[test]
+    fn a_mark_stays_though_the_messages_beside_it_went() {
+        let mut settle = settle(1, 5, 5);
+        if let Record::Settle { settled, .. } = &mut settle {
+            settled.through = Seq(2);
+        }
+        let other = Record::DeliverMark { queue: QueueId(2), upto: Seq(5) };
+        let window = vec![vec![enqueue(&[(1, 5)]), mark(5), other.clone()], vec![settle]];
+        assert_eq!(cancelled(window), shown(vec![vec![mark(5), other], vec![]]));
     }
 
     /// As a delayed message that is due is: from the exchange's own id to the queues.
@@ -217,7 +232,10 @@ mod tests {
             vec![moved((9, 5), &[(1, 1), (2, 1)]), mark(1)],
             vec![settle(1, 1, 1), settle(2, 1, 1)],
         ];
-        assert_eq!(cancelled(window.clone()), shown(window));
+        let mut left = window.clone();
+        // Nothing is left that the mark was for.
+        left[1].pop();
+        assert_eq!(cancelled(window), shown(left));
     }
 
     #[test]

@@ -207,12 +207,14 @@ fn a_failed_write_is_an_error_and_the_end_of_the_store() {
         Broker::open(opened, BrokerSettings::default()).expect("opened")
     };
     let broker = open(&disk);
-    broker.put_vhost("stored").and_then(Durable::wait_blocking).expect("no fault yet");
+    broker.put_vhost("stored", None).and_then(Durable::wait_blocking).expect("no fault yet");
     disk.script_next_append(Fault::Fails);
-    let failed = broker.put_vhost("failed").and_then(Durable::wait_blocking).expect_err("scripted");
+    let failed =
+        broker.put_vhost("failed", None).and_then(Durable::wait_blocking).expect_err("scripted");
     assert_eq!(failed.code.code(), 541);
     assert!(matches!(*broker.store_state().borrow(), StoreState::Failed(_)));
-    let later = broker.put_vhost("later").and_then(Durable::wait_blocking).expect_err("closed");
+    let later =
+        broker.put_vhost("later", None).and_then(Durable::wait_blocking).expect_err("closed");
     assert!(later.text.starts_with("the store is closed"), "{later}");
     let broker = open(&disk.power_cut(0));
     assert!(broker.vhost("stored").is_some() && broker.vhost("failed").is_none());

@@ -171,17 +171,17 @@ fn what_is_done_to_users_and_vhosts_is_told() {
     let broker = TestBroker::start();
     let mut listener = listener(&broker, "#");
     let within = broker.broker();
-    let user = || within.put_user("u", PasswordHash::of("secret"), Vec::new());
+    let user = || within.put_user("u", PasswordHash::of("secret"), Vec::new(), None);
     user().wait_blocking().expect("stored");
     user().wait_blocking().expect("stored");
-    within.put_vhost("v").and_then(Durable::wait_blocking).expect("stored");
-    within.put_vhost("v").and_then(Durable::wait_blocking).expect("stored");
+    within.put_vhost("v", None).and_then(Durable::wait_blocking).expect("stored");
+    within.put_vhost("v", None).and_then(Durable::wait_blocking).expect("stored");
     let [configure, write, read] = ["c", "w", "r"].map(str::to_owned);
     let (user, vhost) = ("u".to_owned(), "v".to_owned());
     let permission = PermissionDefinition { user, vhost, configure, write, read };
-    within.set_permissions(permission).and_then(Durable::wait_blocking).expect("stored");
-    within.clear_permissions("u", "v").wait_blocking().expect("stored");
-    within.delete_user("u").1.wait_blocking().expect("stored");
+    within.set_permissions(permission, None).and_then(Durable::wait_blocking).expect("stored");
+    within.clear_permissions("u", "v", None).wait_blocking().expect("stored");
+    within.delete_user("u", None).1.wait_blocking().expect("stored");
     assert_eq!(text(&expect(&mut listener, "user.created"), "name"), "u");
     assert_eq!(text(&expect(&mut listener, "user.password.changed"), "name"), "u");
     assert_eq!(text(&expect(&mut listener, "vhost.created"), "name"), "v");
@@ -244,11 +244,11 @@ fn policies_parameters_and_limits_are_told_when_they_are_set_and_cleared() {
         definition,
     };
     let stored = [
-        vhost.put_policy(PolicyKind::Operator, policy).expect("valid"),
-        vhost.delete_policy(PolicyKind::Operator, "p").1,
-        vhost.delete_policy(PolicyKind::Operator, "p").1,
-        within.set_limit(LimitOf::Vhost("/"), "max-queues", 9).expect("valid"),
-        within.set_limit(LimitOf::User("guest"), "max-channels", -1).expect("valid"),
+        vhost.put_policy(PolicyKind::Operator, policy, None).expect("valid"),
+        vhost.delete_policy(PolicyKind::Operator, "p", None).1,
+        vhost.delete_policy(PolicyKind::Operator, "p", None).1,
+        within.set_limit(LimitOf::Vhost("/"), "max-queues", 9, None).expect("valid"),
+        within.set_limit(LimitOf::User("guest"), "max-channels", -1, None).expect("valid"),
     ];
     stored.into_iter().for_each(|durable| durable.wait_blocking().expect("stored"));
     let parameter = ParameterDefinition {
@@ -257,8 +257,8 @@ fn policies_parameters_and_limits_are_told_when_they_are_set_and_cleared() {
         name: "s".to_owned(),
         value: json!({}),
     };
-    within.put_parameter(parameter).and_then(Durable::wait_blocking).expect("stored");
-    within.delete_parameter("/", "shovel", "s").1.wait_blocking().expect("stored");
+    within.put_parameter(parameter, None).and_then(Durable::wait_blocking).expect("stored");
+    within.delete_parameter("/", "shovel", "s", None).1.wait_blocking().expect("stored");
     let set = expect(&mut listener, "policy.set");
     assert_eq!((text(&set, "name"), text(&set, "pattern")), ("p", "^q"));
     assert_eq!(set.get("is_operator_policy"), Some(&FieldValue::Bool(true)));

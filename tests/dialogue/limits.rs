@@ -14,7 +14,7 @@ const ROOT: LimitOf<'_> = LimitOf::Vhost("/");
 const GUEST: LimitOf<'_> = LimitOf::User("guest");
 
 fn set(broker: &TestBroker, of: LimitOf<'_>, name: &str, most: i64) {
-    let set = broker.broker().set_limit(of, name, most).expect("valid");
+    let set = broker.broker().set_limit(of, name, most, None).expect("valid");
     set.wait_blocking().expect("stored");
 }
 
@@ -97,7 +97,7 @@ fn a_vhost_has_as_many_queues_as_it_may() {
 fn a_limit_that_can_t_be_is_refused() {
     let broker = TestBroker::start();
     let refused = |of, name, most| {
-        let error = broker.broker().set_limit(of, name, most).err().expect("refused");
+        let error = broker.broker().set_limit(of, name, most, None).err().expect("refused");
         (error.code, error.text)
     };
     let text = "there is no limit 'max-exchanges', only max-connections, max-queues";
@@ -120,8 +120,8 @@ fn limits_survive_a_restart_and_go_with_their_user() {
     assert_eq!(broker.broker().limits(ROOT), Ok(vec![(MAX_QUEUES, 5)]));
     assert_eq!(broker.broker().limits(GUEST), Ok(vec![(MAX_CHANNELS, 9)]));
     let password = ferrymq::broker::auth::PasswordHash::of("guest");
-    broker.broker().delete_user("guest").1.wait_blocking().expect("stored");
-    broker.broker().put_user("guest", password, Vec::new()).wait_blocking().expect("stored");
+    broker.broker().delete_user("guest", None).1.wait_blocking().expect("stored");
+    broker.broker().put_user("guest", password, Vec::new(), None).wait_blocking().expect("stored");
     broker.restart();
     assert_eq!(broker.broker().limits(GUEST), Ok(Vec::new()));
 }
@@ -135,13 +135,13 @@ fn a_vhost_says_of_which_type_its_queues_are() {
         tags: vec!["production".to_owned()],
         default_queue_type: Some(default.to_owned()),
     };
-    let refused = broker.broker().put_vhost_with(vhost("stream")).err().expect("refused");
+    let refused = broker.broker().put_vhost_with(vhost("stream"), None).err().expect("refused");
     let text = "vhost '/': the default queue type can't be 'stream', only classic or quorum";
     assert_eq!(refused.text, text);
-    let put = broker.broker().put_vhost_with(vhost("quorum")).expect("valid");
+    let put = broker.broker().put_vhost_with(vhost("quorum"), None).expect("valid");
     put.wait_blocking().expect("stored");
     // Putting it again without saying more leaves it as it is.
-    broker.broker().put_vhost("/").expect("valid").wait_blocking().expect("stored");
+    broker.broker().put_vhost("/", None).expect("valid").wait_blocking().expect("stored");
     broker.restart();
     let root = broker.broker().vhost("/").expect("there");
     assert_eq!(root.definition(), vhost("quorum"));
@@ -165,7 +165,7 @@ fn a_vhost_says_of_which_type_its_queues_are() {
     // Another default leaves the queues that are there alone.
     broker
         .broker()
-        .put_vhost_with(vhost("classic"))
+        .put_vhost_with(vhost("classic"), None)
         .expect("valid")
         .wait_blocking()
         .expect("stored");
@@ -184,21 +184,21 @@ fn parameters_survive_a_restart() {
     let parameter = shovel("one", json!({"src-uri": "amqp://"}));
     let global = GlobalParameterDefinition { name: "cluster_name".to_owned(), value: json!("c") };
     let put = [
-        broker.broker().put_parameter(shovel("one", json!({}))),
-        broker.broker().put_parameter(parameter.clone()),
-        broker.broker().put_parameter(shovel("gone", json!({}))),
-        broker.broker().put_global_parameter(global.clone()),
+        broker.broker().put_parameter(shovel("one", json!({})), None),
+        broker.broker().put_parameter(parameter.clone(), None),
+        broker.broker().put_parameter(shovel("gone", json!({})), None),
+        broker.broker().put_global_parameter(global.clone(), None),
     ];
     put.into_iter().for_each(|put| put.expect("valid").wait_blocking().expect("stored"));
-    let (was_there, durable) = broker.broker().delete_parameter("/", "shovel", "gone");
+    let (was_there, durable) = broker.broker().delete_parameter("/", "shovel", "gone", None);
     assert!(was_there);
     durable.wait_blocking().expect("stored");
     broker.restart();
     assert_eq!(broker.broker().parameters(), [parameter]);
     assert_eq!(broker.broker().global_parameters(), [global]);
-    assert!(broker.broker().delete_global_parameter("cluster_name").0);
-    assert!(!broker.broker().delete_global_parameter("cluster_name").0);
-    assert!(!broker.broker().delete_parameter("/", "shovel", "gone").0);
+    assert!(broker.broker().delete_global_parameter("cluster_name", None).0);
+    assert!(!broker.broker().delete_global_parameter("cluster_name", None).0);
+    assert!(!broker.broker().delete_parameter("/", "shovel", "gone", None).0);
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn a_parameter_that_can_t_be_is_refused() {
         (of("shovel", "p", json!({"x": long})), "the value is longer than 65536 bytes"),
     ];
     for (parameter, part) in cases {
-        let error = broker.broker().put_parameter(parameter).err().expect("refused");
+        let error = broker.broker().put_parameter(parameter, None).err().expect("refused");
         assert!(error.text.contains(part), "{}", error.text);
     }
     let elsewhere = ParameterDefinition { vhost: "none".to_owned(), ..shovel("p", json!({})) };
-    let error = broker.broker().put_parameter(elsewhere).err().expect("refused");
+    let error = broker.broker().put_parameter(elsewhere, None).err().expect("refused");
     assert_eq!(error.to_string(), "NOT_FOUND - no vhost 'none'");
     assert!(broker.broker().parameters().is_empty());
 }

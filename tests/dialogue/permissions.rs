@@ -16,13 +16,13 @@ fn set(broker: &TestBroker, configure: &str, write: &str, read: &str) {
         write: write.to_owned(),
         read: read.to_owned(),
     };
-    let set = broker.broker().set_permissions(permissions);
+    let set = broker.broker().set_permissions(permissions, None);
     set.and_then(Durable::wait_blocking).expect("stored");
 }
 
 fn put_user(broker: &TestBroker, tags: &[&str]) {
     let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-    let stored = broker.broker().put_user("limited", PasswordHash::of("secret"), tags);
+    let stored = broker.broker().put_user("limited", PasswordHash::of("secret"), tags, None);
     stored.wait_blocking().expect("stored");
 }
 
@@ -110,7 +110,7 @@ fn a_change_holds_from_the_next_operation_on() {
     assert_eq!(peer.expect_channel_close(1).0, 403);
     peer.open_channel(1);
     assert_eq!(peer.ready(1, "q"), 1);
-    let (found, durable) = broker.broker().delete_user("limited");
+    let (found, durable) = broker.broker().delete_user("limited", None);
     durable.wait_blocking().expect("stored");
     assert!(found);
     peer.send(1, BasicGet { queue: short("q"), no_ack: true });
@@ -125,7 +125,7 @@ fn users_and_permissions_survive_a_restart() {
     let mut peer = limited(&broker);
     let declare = QueueDeclare { queue: short("q"), ..QueueDeclare::default() };
     refused(&mut peer, declare, "configure", "queue 'q'");
-    broker.broker().clear_permissions("limited", "/").wait_blocking().expect("stored");
+    broker.broker().clear_permissions("limited", "/", None).wait_blocking().expect("stored");
     peer.send(1, BasicGet { queue: short("q"), no_ack: true });
     assert_eq!(peer.expect_channel_close(1).0, 403);
 }

@@ -33,11 +33,11 @@ fn put(vhost: &Vhost, policy: PolicyDefinition) {
 }
 
 fn put_as(vhost: &Vhost, kind: PolicyKind, policy: PolicyDefinition) {
-    vhost.put_policy(kind, policy).expect("valid").wait_blocking().expect("stored");
+    vhost.put_policy(kind, policy, None).expect("valid").wait_blocking().expect("stored");
 }
 
 fn delete(vhost: &Vhost, name: &str) {
-    let (was_there, durable) = vhost.delete_policy(PolicyKind::User, name);
+    let (was_there, durable) = vhost.delete_policy(PolicyKind::User, name, None);
     assert!(was_there, "{name}");
     durable.wait_blocking().expect("stored");
 }
@@ -72,7 +72,7 @@ fn a_policy_holds_for_queues_that_are_there_and_for_those_that_come() {
     for name in ["orders.old", "orders.new"] {
         assert_eq!(*options(&vhost, name), QueueOptions::default(), "{name}");
     }
-    assert!(!vhost.delete_policy(PolicyKind::User, "limits").0);
+    assert!(!vhost.delete_policy(PolicyKind::User, "limits", None).0);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_policy_that_can_t_be_is_refused_and_changes_nothing() {
         ),
     ];
     for (kind, policy, part) in cases {
-        let Err(error) = vhost.put_policy(kind, policy) else { panic!("accepted: {part}") };
+        let Err(error) = vhost.put_policy(kind, policy, None) else { panic!("accepted: {part}") };
         assert!(error.text.contains(part), "{}", error.text);
         assert!(vhost.policies(kind).is_empty());
     }

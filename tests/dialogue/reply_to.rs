@@ -109,8 +109,8 @@ fn replies_do_not_cross_vhosts() {
         write: all(),
         read: all(),
     };
-    broker.broker().put_vhost("elsewhere").and_then(Durable::wait_blocking).expect("stored");
-    let permitted = broker.broker().set_permissions(permissions);
+    broker.broker().put_vhost("elsewhere", None).and_then(Durable::wait_blocking).expect("stored");
+    let permitted = broker.broker().set_permissions(permissions, None);
     permitted.and_then(Durable::wait_blocking).expect("stored");
     let mut requester = requester(&broker);
     let address = address_of(&mut requester);

@@ -68,7 +68,11 @@ impl Fixture {
         store.wait_from_now_on();
         let vhost = broker.vhost("/").expect("the default one");
         let user = broker.user("guest").expect("the default one");
-        let actor = Actor { user, connection: broker.next_connection_id() };
+        let actor = Actor {
+            user,
+            connection: broker.next_connection_id(),
+            peer: ([127, 0, 0, 1], 1).into(),
+        };
         Self { store, broker, vhost, actor }
     }
 

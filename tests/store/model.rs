@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ferrymq::store::record::{Note, QueueId, Record, Seq, SeqRange, ranges_of};
+use ferrymq::store::record::{Note, QueueId, Record, Seq, SeqRange, Settled, ranges_of};
 use ferrymq::store::{Batch, Opened};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -232,7 +232,10 @@ impl Model {
                 let seqs: Vec<Seq> = new.map(Seq).collect();
                 let early = seqs.iter().filter(|seq| seq.0 >= queue.next_seq).count();
                 let bytes = queue.settle(first..first + count) + (early * EARLY_LEN) as u64;
-                vec![settle_of(id, ranges_of(&seqs), bytes)]
+                let first_left = queue.messages.keys().next().copied().unwrap_or(queue.next_seq);
+                let through = Seq(first_left.min(queue.next_seq) - 1);
+                let settled = Settled { seqs: ranges_of(&seqs), bytes, through };
+                vec![Record::Settle { queue: QueueId(id), settled }]
             }
             Step::Purge { back, .. } => {
                 let upto = queue.next_seq - back;
@@ -313,12 +316,17 @@ impl Model {
     }
 }
 
-/// Without notes of messages that aren't there: one that was written before its message came stays
-/// when that came and went in one window, until a settle says that all up to it are gone.
+/// Without what is said of messages that aren't there. A note that was written before its message
+/// came stays when that came and went in one window, until a settle says that all up to it are gone;
+/// a mark goes when all that it is for are gone.
 fn living(mut content: Content) -> Content {
     let queues = &content.queues;
     let lives = |(queue, seq): &(u64, u64)| queues[queue].0.contains_key(seq);
     content.notes.retain(|place, _| lives(place));
+    for (messages, delivered_upto) in content.queues.values_mut() {
+        let delivered = messages.range(..=*delivered_upto).next_back();
+        *delivered_upto = delivered.map_or(0, |(seq, _)| *seq);
+    }
     content
 }
 

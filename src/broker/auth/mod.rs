@@ -7,6 +7,7 @@ pub mod password;
 pub mod permission;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -148,11 +149,13 @@ impl User {
     }
 }
 
-/// Who asks: the user and the connection that speaks for it.
+/// Who asks: the user, and the connection that speaks for it or none, from where.
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub user: Arc<User>,
+    /// [`ConnectionId::NONE`] for what comes by the management API.
     pub connection: ConnectionId,
+    pub peer: SocketAddr,
 }
 
 /// What is asked about. The default exchange is checked under the name `amq.default`.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Vhost;
+use crate::broker::auth::Actor;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
@@ -30,6 +31,7 @@ impl Vhost {
         &self,
         kind: PolicyKind,
         definition: PolicyDefinition,
+        actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
         let stored = PolicyDefinition { vhost: self.name.to_string(), ..definition };
         let policy = Arc::new(Policy::parse(stored.clone(), kind)?);
@@ -39,7 +41,7 @@ impl Vhost {
             Ok(old.into_iter().chain([policy]).collect())
         };
         let durable = self.change_policies(change, put)?;
-        self.events.tell(None, || {
+        self.events.tell(actor, || {
             self.policy_event("policy.set", kind, &stored.name)
                 .text("pattern", &stored.pattern)
                 .text("apply_to", &stored.apply_to)
@@ -49,7 +51,12 @@ impl Vhost {
     }
 
     /// Clears a policy. Answers whether there was one.
-    pub fn delete_policy(&self, kind: PolicyKind, name: &str) -> (bool, Durable) {
+    pub fn delete_policy(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+        actor: Option<&Actor>,
+    ) -> (bool, Durable) {
         let change = CatalogChange::Delete(kind.key(&self.name, name));
         let removed = |policies: &mut Policies| match policies.remove(kind, name) {
             Some(old) => Ok(vec![old]),
@@ -57,7 +64,7 @@ impl Vhost {
         };
         match self.change_policies(change, removed) {
             Ok(durable) => {
-                self.events.tell(None, || self.policy_event("policy.cleared", kind, name));
+                self.events.tell(actor, || self.policy_event("policy.cleared", kind, name));
                 (true, durable)
             }
             Err(()) => (false, Durable::already()),

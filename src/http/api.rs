@@ -1,0 +1,39 @@
+//! What every handler sees: the broker, once it is open, and what the health checks look at.
+
+use std::sync::{Arc, OnceLock};
+
+use super::health::Checked;
+use super::refusal::Refusal;
+use crate::broker::Broker;
+
+/// Shared by all handlers; the server makes it and tells it when the broker is open.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    checked: Checked,
+    broker: OnceLock<Arc<Broker>>,
+}
+
+impl Api {
+    /// Answers health checks, and nothing else before [`Api::open`].
+    pub fn new(checked: Checked) -> Self {
+        Self(Arc::new(Inner { checked, broker: OnceLock::new() }))
+    }
+
+    /// From now on requests are answered. A second call changes nothing.
+    pub fn open(&self, broker: &Arc<Broker>) {
+        self.0.broker.get_or_init(|| Arc::clone(broker));
+    }
+
+    /// Refuses with 503 while the broker still reads its data.
+    pub fn broker(&self) -> Result<&Arc<Broker>, Refusal> {
+        self.0.broker.get().ok_or_else(|| {
+            Refusal::unavailable("the broker is still reading its data; try again in a moment")
+        })
+    }
+
+    pub fn checked(&self) -> &Checked {
+        &self.0.checked
+    }
+}

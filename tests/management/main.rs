@@ -1,0 +1,6 @@
+//! The management API over HTTP, as an operator's programs speak it.
+
+mod support;
+
+mod access;
+mod vhosts;
