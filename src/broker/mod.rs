@@ -27,6 +27,7 @@ pub mod routing_keys;
 pub mod timers;
 pub mod trace;
 mod transfer;
+pub mod turn;
 mod users;
 pub mod vhost;
 mod vhosts;
@@ -55,6 +56,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::turn::Turns;
 pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::store::definition::{
@@ -144,6 +146,7 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            turns: Turns::new(Arc::clone(&opened.store)),
         };
         let broker = Arc::new(Self {
             settings,
