@@ -28,7 +28,7 @@ use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::limit::Admission;
 use crate::broker::vhost::Vhost;
-use crate::broker::{Broker, LoginRefused, NODE_NAME};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, LoginRefused, NODE_NAME};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
@@ -328,10 +328,6 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     let capabilities = client_properties.get("capabilities").and_then(FieldValue::as_table);
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
-
-/// The version of RabbitMQ that clients may take this broker for: the last one whose
-/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
-const BEHAVES_AS_VERSION: &str = "3.13.7";
 
 /// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour:
 /// for any other product, or from version 4 on, Celery's library does without a shared prefetch
