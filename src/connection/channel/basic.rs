@@ -49,6 +49,8 @@ impl Channel {
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         let extra =
             came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
+        let keys = RoutingKeys::new(routing_key, extra);
+        found.check_topics(keys).map_err(|error| Failure::from(error).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
             let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
@@ -56,7 +58,6 @@ impl Channel {
             self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let keys = RoutingKeys::new(routing_key, extra);
         peer.count_publish(&self.shared);
         let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
