@@ -52,6 +52,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use disk::open;
+pub use space::free_bytes;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
