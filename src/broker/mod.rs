@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod exchange;
 pub mod limit;
+pub mod link;
 pub mod outstanding;
 pub mod parameter;
 pub mod policy;
@@ -27,6 +28,7 @@ pub mod routing_keys;
 pub mod timers;
 pub mod trace;
 mod transfer;
+pub mod turn;
 mod users;
 pub mod vhost;
 mod vhosts;
@@ -55,6 +57,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::turn::Turns;
 pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::store::definition::{
@@ -65,6 +68,10 @@ use crate::store::{Opened, RecoveredQueue, Store, StoreState};
 
 /// What a broker that is alone is called.
 pub const NODE_NAME: &str = "ferrymq@localhost";
+
+/// The version of RabbitMQ that clients may take this broker for: the last one whose
+/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
+pub const BEHAVES_AS_VERSION: &str = "3.13.7";
 
 /// The vhost and the user that a new data directory begins with, as RabbitMQ's does.
 const DEFAULT_VHOST: &str = "/";
@@ -144,6 +151,7 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            turns: Turns::new(Arc::clone(&opened.store)),
         };
         let broker = Arc::new(Self {
             settings,
@@ -300,6 +308,11 @@ impl Broker {
     /// What has come and gone.
     pub fn churn(&self) -> &Churn {
         &self.factory.around.churn
+    }
+
+    /// Bytes of ready messages in memory that the log has, too.
+    pub fn queue_memory_bytes(&self) -> u64 {
+        self.factory.around.memory.used()
     }
 
     /// What has died.

@@ -29,7 +29,7 @@ use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::limit::Admission;
 use crate::broker::vhost::Vhost;
-use crate::broker::{Broker, LoginRefused};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, LoginRefused};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
@@ -61,6 +61,7 @@ pub(super) struct Agreed {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<Vhost>,
     pub(super) client_properties: FieldTable,
+    pub(super) mechanism: ShortStr,
     pub(super) channel_max: u16,
     pub(super) frame_max: u32,
     /// 0 is none.
@@ -157,6 +158,7 @@ impl<'a> Handshake<'a> {
             user,
             vhost,
             client_properties: start_ok.client_properties,
+            mechanism: start_ok.mechanism,
             channel_max: tune_ok.channel_max,
             frame_max: tune_ok.frame_max,
             heartbeat_seconds: tune_ok.heartbeat,
@@ -327,10 +329,6 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     let capabilities = client_properties.get("capabilities").and_then(FieldValue::as_table);
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
-
-/// The version of RabbitMQ that clients may take this broker for: the last one whose
-/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
-const BEHAVES_AS_VERSION: &str = "3.13.7";
 
 /// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour:
 /// for any other product, or from version 4 on, Celery's library does without a shared prefetch

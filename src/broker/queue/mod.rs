@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod claim;
 pub mod consumers;
 mod delivery;
 pub mod entry;
@@ -34,7 +35,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
-pub use consumers::{Consumer, Lane};
+pub use claim::{Claim, Sight};
+pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
@@ -56,6 +58,7 @@ use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
+use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
@@ -89,6 +92,7 @@ pub struct Surroundings {
     pub timers: Arc<Timers>,
     pub churn: Churn,
     pub deaths: Deaths,
+    pub turns: Arc<Turns>,
 }
 
 /// Counts of the moment.
@@ -473,9 +477,10 @@ impl Queue {
         batch.append(&*self.around.store, None);
     }
 
-    /// For tests and for displays: the consumers of the moment.
-    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+    /// The consumers of the moment, and what they do.
+    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
         let inner = self.inner.lock();
-        inner.consumers.iter().cloned().collect()
+        let activities = inner.consumers.activities();
+        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }
