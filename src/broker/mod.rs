@@ -25,6 +25,7 @@ pub mod registry;
 pub mod reply;
 pub mod routing_keys;
 pub mod timers;
+pub mod timings;
 pub mod trace;
 mod transfer;
 pub mod vhost;
@@ -52,6 +53,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::timings::Timings;
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
@@ -156,6 +158,7 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            timings: Timings::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -307,6 +310,16 @@ impl Broker {
     /// What has come and gone.
     pub fn churn(&self) -> &Churn {
         &self.factory.around.churn
+    }
+
+    /// How long things take.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
+    }
+
+    /// Bytes of stored messages that are kept in memory, too.
+    pub fn queue_memory_bytes(&self) -> u64 {
+        self.factory.around.memory.used_bytes()
     }
 
     /// What has died.

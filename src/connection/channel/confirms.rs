@@ -23,6 +23,13 @@ pub(crate) fn add(numbers: &mut Numbers, number: u64) {
     }
 }
 
+/// How many numbers they are.
+pub(crate) fn count(numbers: &Numbers) -> u64 {
+    let of_range = |range: &RangeInclusive<u64>| range.end().abs_diff(*range.start());
+    let counts = numbers.iter().map(|range| of_range(range).saturating_add(1));
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Publishes that are not confirmed yet and wait for the disk, in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Confirms {
