@@ -112,8 +112,8 @@ impl Server {
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(tell_events(Arc::clone(&broker)));
-        watch_memory(&broker, config, &mut watcher);
         watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
+        watch_memory(&broker, config, &mut watcher);
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
         let all = amqp_listening.chain([("http", http_address)]);
