@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod exchange;
 pub mod limit;
+pub mod link;
 pub mod outstanding;
 pub mod parameter;
 pub mod policy;

@@ -1,15 +1,17 @@
 //! What is connected now: for displays, and to close a connection by force.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
 
 use super::ConnectionId;
+use super::link::Link;
 use crate::protocol::table::FieldTable;
 
 /// A connection that has been opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConnectionInfo {
     pub id: ConnectionId,
     pub peer: SocketAddr,
@@ -21,6 +23,18 @@ pub struct ConnectionInfo {
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_seconds: u16,
+    /// How the client logged in, by SASL's name.
+    pub mechanism: String,
+    /// Milliseconds since 1970.
+    pub connected_at_ms: u64,
+    /// To be asked how it is.
+    pub link: Arc<dyn Link>,
+}
+
+impl fmt::Debug for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionInfo").field("name", &self.name()).finish_non_exhaustive()
+    }
 }
 
 impl ConnectionInfo {

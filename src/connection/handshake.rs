@@ -60,6 +60,7 @@ pub(super) struct Agreed {
     pub(super) user: Arc<User>,
     pub(super) vhost: Arc<Vhost>,
     pub(super) client_properties: FieldTable,
+    pub(super) mechanism: ShortStr,
     pub(super) channel_max: u16,
     pub(super) frame_max: u32,
     /// 0 is none.
@@ -156,6 +157,7 @@ impl<'a> Handshake<'a> {
             user,
             vhost,
             client_properties: start_ok.client_properties,
+            mechanism: start_ok.mechanism,
             channel_max: tune_ok.channel_max,
             frame_max: tune_ok.frame_max,
             heartbeat_seconds: tune_ok.heartbeat,

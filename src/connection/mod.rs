@@ -25,6 +25,7 @@ mod reader;
 mod resting;
 mod session;
 mod timeouts;
+mod view;
 mod writer;
 
 use std::net::SocketAddr;
@@ -46,11 +47,14 @@ use self::outbox::Outbox;
 use self::peer::Peer;
 use self::reader::Reader;
 use self::session::{Session, Step};
+use self::view::View;
 use self::writer::Writer;
 use crate::broker::auth::Actor;
 use crate::broker::counters::one_more;
 use crate::broker::event::Event;
+use crate::broker::link::LinkState;
 use crate::broker::registry::ConnectionInfo;
+use crate::broker::timers::now_ms;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::generated::{ConnectionCloseOk, Method};
@@ -117,12 +121,13 @@ pub async fn serve(
     let Some((agreed, reader)) = handshake.run().await else { return };
     let id = broker.next_connection_id();
     let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
-    let info = info_of(id, (peer, local), &agreed);
+    let view = Arc::new(View::default());
+    let info = info_of(id, (peer, local), &agreed, &view);
     one_more(&broker.churn().connections_created);
     broker.events.tell(None, || Event::connection("connection.created", &info));
     broker.registry.add(info);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
-    let served = Connection::begin(actor, agreed, reader, &broker, &settings, stop);
+    let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, stop);
     served.run().instrument(span).await;
 }
 
@@ -130,6 +135,7 @@ fn info_of(
     id: ConnectionId,
     (peer, local): (SocketAddr, SocketAddr),
     agreed: &Agreed,
+    view: &Arc<View>,
 ) -> ConnectionInfo {
     ConnectionInfo {
         id,
@@ -141,6 +147,9 @@ fn info_of(
         channel_max: agreed.channel_max,
         frame_max: agreed.frame_max,
         heartbeat_seconds: agreed.heartbeat_seconds,
+        mechanism: agreed.mechanism.to_string(),
+        connected_at_ms: now_ms(),
+        link: Arc::clone(view) as Arc<_>,
     }
 }
 
@@ -172,11 +181,12 @@ impl Connection {
         actor: Actor,
         agreed: Agreed,
         reader: Reader<TcpStream>,
+        view: Arc<View>,
         broker: &Arc<Broker>,
         settings: &ConnectionSettings,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::clone(&view.outbox);
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
         let can_be_told = has_capability(&agreed.client_properties, "connection.blocked");
         let blocking = Blocking::new(broker.alarms(), Arc::clone(&outbox), can_be_told);
@@ -188,13 +198,13 @@ impl Connection {
         // Rule: one is sent after half the interval of silence; two intervals of silence are the
         // end.
         let half = heartbeat.and_then(|interval| interval.checked_div(2));
-        let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
+        let writer = Writer::new(write_half, Arc::clone(&view), agreed.frame_max, half);
         let writer = Arc::new(writer);
         let peer = Peer::new(
             Arc::clone(broker),
             agreed.vhost,
             actor,
-            Arc::clone(&outbox),
+            view,
             Arc::clone(&writer),
             settings,
             tell_cancelled,
@@ -217,6 +227,7 @@ impl Connection {
     async fn run(mut self) {
         tracing::info!("connection opened");
         let ended = self.read_until_end().await;
+        self.view().set_state(LinkState::Closing);
         self.session.close();
         match ended {
             Ended::Gone => tracing::info!("connection lost"),
@@ -236,6 +247,10 @@ impl Connection {
         if !self.writer.is_finished() && timeout(GOODBYE_WAIT, &mut self.writer).await.is_err() {
             self.writer.abort();
         }
+    }
+
+    fn view(&self) -> &View {
+        &self.session.peer.view
     }
 
     async fn read_until_end(&mut self) -> Ended {
@@ -300,6 +315,7 @@ impl Connection {
         tracing::info!("a publisher is held back until the alarms are over");
         // What came before it takes effect, and is confirmed.
         self.session.peer.flush();
+        self.view().set_state(LinkState::Blocked);
         self.blocking.tell(true);
         let since = self.session.peer.timeouts.stand_still();
         let ended = tokio::select! {
@@ -310,6 +326,7 @@ impl Connection {
             () = self.blocking.over() => None,
         };
         self.session.peer.timeouts.go_on(since);
+        self.view().set_state(LinkState::Running);
         // What was held takes as long as it does from now on.
         self.session.peer.read_at = Instant::now().into_std();
         self.blocking.tell(true);
@@ -319,6 +336,10 @@ impl Connection {
     /// Rests while the client doesn't read its replies or the store has more than it can write:
     /// what isn't read here is held back by TCP at the client.
     async fn wait_for_room(&mut self) -> Option<Ended> {
+        let is_congested = *self.store_state.borrow() == StoreState::Congested;
+        if is_congested {
+            self.view().set_state(LinkState::Flow);
+        }
         let room = async {
             self.outbox.wait_for_room().await;
             let is_open = |state: &StoreState| *state != StoreState::Congested;
@@ -333,10 +354,15 @@ impl Connection {
             () = stopped(&mut self.stop) => Some(forced()),
         };
         self.session.peer.timeouts.go_on(since);
+        if is_congested {
+            self.view().set_state(LinkState::Running);
+        }
         ended
     }
 
     async fn wait_for_bytes(&mut self) -> Option<Ended> {
+        self.view().received.bytes.set(self.reader.received_bytes);
+        self.view().received.count.set(self.reader.received_count);
         self.last_read = Instant::now();
         let deadline = self.silence_max.and_then(|silence| self.last_read.checked_add(silence));
         let mut silence = pin!(until(deadline));

@@ -13,6 +13,7 @@ use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
 use super::timeouts::Timeouts;
+use super::view::View;
 use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
@@ -33,6 +34,7 @@ pub(super) struct Peer {
     pub(super) vhost: Arc<Vhost>,
     pub(super) actor: Actor,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) view: Arc<View>,
     writer: Arc<Writer>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
@@ -82,7 +84,7 @@ impl Peer {
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
         actor: Actor,
-        outbox: Arc<Outbox>,
+        view: Arc<View>,
         writer: Arc<Writer>,
         settings: &ConnectionSettings,
         tell_cancelled: bool,
@@ -94,7 +96,8 @@ impl Peer {
             broker,
             vhost,
             actor,
-            outbox,
+            outbox: Arc::clone(&view.outbox),
+            view,
             writer,
             publishes: PublishBatch::default(),
             has_published: false,

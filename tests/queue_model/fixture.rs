@@ -107,6 +107,7 @@ impl Fixture {
             tag: name("c"),
             queue: Arc::clone(queue),
             connection: self.actor.connection,
+            channel: 1,
             no_ack: false,
             exclusive: false,
             priority: 0,

@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
-pub use consumers::{Consumer, Lane};
+pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
@@ -487,9 +487,10 @@ impl Queue {
         batch.append(&*self.around.store, None);
     }
 
-    /// For tests and for displays: the consumers of the moment.
-    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+    /// The consumers of the moment, and what they do.
+    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
         let inner = self.inner.lock();
-        inner.consumers.iter().cloned().collect()
+        let activities = inner.consumers.activities();
+        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }

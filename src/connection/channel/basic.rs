@@ -53,6 +53,7 @@ impl Channel {
         if let Mode::Transaction(transaction) = &mut self.mode {
             let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
             let exchange = Arc::clone(exchange);
+            self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         let keys = RoutingKeys::new(routing_key, extra);
@@ -104,6 +105,7 @@ impl Channel {
             tag: tag.clone(),
             queue: Arc::clone(&queue),
             connection: peer.actor.connection,
+            channel: self.number,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
@@ -241,7 +243,10 @@ impl Channel {
             self.shared.sent.acked.add(held.len() as u64);
         }
         match &mut self.mode {
-            Mode::Transaction(transaction) => transaction.settle(settlement, held),
+            Mode::Transaction(transaction) => {
+                self.shared.shown.acks.add(held.len() as u64);
+                transaction.settle(settlement, held)
+            }
             Mode::Plain | Mode::Confirm => {
                 settle(held, settlement, peer.publishes.records());
                 Ok(())

@@ -64,6 +64,14 @@ impl Transaction {
         self.check_limits()
     }
 
+    pub(super) fn publish_count(&self) -> u64 {
+        self.publishes.len() as u64
+    }
+
+    pub(super) fn settled_count(&self) -> u64 {
+        self.settled.iter().map(|(_, held)| held.len() as u64).sum()
+    }
+
     fn check_limits(&self) -> Result<(), Failure> {
         let operations = self.publishes.len().saturating_add(self.settled.len());
         if self.bytes <= BYTES_MAX && operations <= OPERATIONS_MAX {
