@@ -26,6 +26,7 @@ pub mod registry;
 pub mod reply;
 pub mod routing_keys;
 pub mod timers;
+pub mod timings;
 pub mod trace;
 mod transfer;
 pub mod turn;
@@ -57,6 +58,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::timings::Timings;
 use self::turn::Turns;
 pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
@@ -152,6 +154,7 @@ impl Broker {
             churn: Churn::default(),
             deaths: Deaths::default(),
             turns: Turns::new(Arc::clone(&opened.store)),
+            timings: Timings::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -310,9 +313,14 @@ impl Broker {
         &self.factory.around.churn
     }
 
+    /// How long things take.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
+    }
+
     /// Bytes of ready messages in memory that the log has, too.
     pub fn queue_memory_bytes(&self) -> u64 {
-        self.factory.around.memory.used()
+        self.factory.around.memory.used_bytes()
     }
 
     /// What has died.
