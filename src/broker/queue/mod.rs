@@ -52,7 +52,7 @@ use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
-use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts, SharedCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
@@ -89,6 +89,8 @@ pub struct Surroundings {
     pub timers: Arc<Timers>,
     pub churn: Churn,
     pub deaths: Deaths,
+    /// What was counted in vhosts that are gone.
+    pub gone: SharedCounts,
 }
 
 /// Counts of the moment.
