@@ -26,8 +26,10 @@ pub mod registry;
 pub mod reply;
 pub mod routing_keys;
 pub mod timers;
+pub mod timings;
 pub mod trace;
 mod transfer;
+pub mod turn;
 mod users;
 pub mod vhost;
 mod vhosts;
@@ -56,6 +58,8 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::timings::Timings;
+use self::turn::Turns;
 pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::store::definition::{
@@ -150,6 +154,8 @@ impl Broker {
             churn: Churn::default(),
             deaths: Deaths::default(),
             gone: SharedCounts::default(),
+            turns: Turns::new(Arc::clone(&opened.store)),
+            timings: Timings::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -308,9 +314,14 @@ impl Broker {
         &self.factory.around.churn
     }
 
+    /// How long things take.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
+    }
+
     /// Bytes of ready messages in memory that the log has, too.
     pub fn queue_memory_bytes(&self) -> u64 {
-        self.factory.around.memory.used()
+        self.factory.around.memory.used_bytes()
     }
 
     /// What has died.

@@ -69,7 +69,8 @@ fn a_connection_shows_who_it_is_and_what_it_moves() {
     client.get("/api/vhosts/none/connections").expect_refused(404, "no vhost 'none'");
     client.get("/api/connections/none").expect_refused(404, "no open connection 'none'");
     let of_user = client.get("/api/connections/username/guest").expect(200);
-    let in_short = json!([{"name": name, "node": "ferrymq@localhost", "user": "guest", "vhost": "/"}]);
+    let in_short =
+        json!([{"name": name, "node": "ferrymq@localhost", "user": "guest", "vhost": "/"}]);
     assert_eq!(of_user, in_short);
     peer.close();
     wait_until("it is gone", || list(&client, "/api/connections").is_empty());
@@ -143,7 +144,8 @@ fn consumers_show_where_they_consume_and_whether_they_are_active() {
     let broker = TestBroker::start();
     let client = broker.client();
     let mut peer = connect(&broker, "guest");
-    let one = table([("x-single-active-consumer", ferrymq::protocol::table::FieldValue::Bool(true))]);
+    let one =
+        table([("x-single-active-consumer", ferrymq::protocol::table::FieldValue::Bool(true))]);
     peer.declare(1, QueueDeclare { queue: short("q"), arguments: one, ..QueueDeclare::default() });
     peer.consume(1, "q", "first");
     let arguments = table([("kind", long("reserve"))]);

@@ -17,7 +17,8 @@ fn the_overview_says_what_the_broker_is_and_has() {
     peer.publish(1, "", "q", "y");
     peer.get(1, "q", false).expect("a message");
     let shown = client.get("/api/overview").expect(200);
-    let totals = json!({"connections": 1, "channels": 1, "queues": 1, "consumers": 0, "exchanges": 8});
+    let totals =
+        json!({"connections": 1, "channels": 1, "queues": 1, "consumers": 0, "exchanges": 8});
     assert_eq!(shown["object_totals"], totals);
     let queues = &shown["queue_totals"];
     assert_eq!((&queues["messages"], &queues["messages_ready"]), (&json!(2), &json!(1)));
@@ -26,7 +27,10 @@ fn the_overview_says_what_the_broker_is_and_has() {
     assert_eq!(shown["message_stats"]["get"], 1);
     assert_eq!(shown["churn_rates"]["queue_created"], 1);
     assert_eq!(shown["churn_rates"]["connection_created"], 1);
-    assert_eq!((&shown["product_name"], &shown["node"]), (&json!("FerryMQ"), &json!("ferrymq@localhost")));
+    assert_eq!(
+        (&shown["product_name"], &shown["node"]),
+        (&json!("FerryMQ"), &json!("ferrymq@localhost"))
+    );
     for text in ["rabbitmq_version", "erlang_version", "cluster_name", "rates_mode"] {
         assert!(shown[text].is_string(), "{text}");
     }
@@ -58,7 +62,8 @@ fn who_is_no_monitor_sees_its_own_vhosts_in_the_overview_and_no_nodes() {
     peer.declare_queue(1, "q");
     let eve = broker.client_as("eve", "eve");
     let shown = eve.get("/api/overview").expect(200);
-    let none = json!({"connections": 0, "channels": 0, "queues": 0, "consumers": 0, "exchanges": 0});
+    let none =
+        json!({"connections": 0, "channels": 0, "queues": 0, "consumers": 0, "exchanges": 0});
     assert_eq!(shown["object_totals"], none);
     assert!(shown.get("node").is_none() && shown.get("listeners").is_none(), "{shown}");
     eve.get("/api/nodes").expect_refused(401, "monitoring");
@@ -77,8 +82,15 @@ fn the_node_says_what_it_uses_and_may_use() {
         assert!(node[number].is_u64(), "{number}: {node}");
     }
     for number in [
-        "mem_used", "mem_limit", "disk_free", "fd_used", "fd_total", "sockets_total", "proc_used",
-        "proc_total", "processors",
+        "mem_used",
+        "mem_limit",
+        "disk_free",
+        "fd_used",
+        "fd_total",
+        "sockets_total",
+        "proc_used",
+        "proc_total",
+        "processors",
     ] {
         assert!(node[number].as_u64() > Some(0), "{number}: {node}");
     }

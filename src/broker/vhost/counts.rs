@@ -4,6 +4,7 @@ use super::Vhost;
 use crate::broker::Broker;
 use crate::broker::counters::{Count, Counts, one_more};
 use crate::broker::queue::Queue;
+use crate::broker::timings::Timings;
 
 /// Sums over a vhost, or over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,6 +74,11 @@ impl Vhost {
 
     pub fn exchange_count(&self) -> usize {
         self.exchanges.len()
+    }
+
+    /// How long things take, in all vhosts.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
     }
 
     /// A queue is gone: what it saw stays counted.
