@@ -7,9 +7,11 @@ mod amqp;
 mod support;
 
 mod access;
+mod connections;
 mod features;
 mod health;
 mod limits;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;

@@ -143,9 +143,23 @@ impl Answer {
 impl Client {
     /// A request with these bytes as its body.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -3,9 +3,14 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod channels;
+mod connections;
+mod consumers;
 mod features;
 mod limits;
 mod logins;
+mod nodes;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;
@@ -22,9 +27,14 @@ use crate::broker::NODE_NAME;
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(channels::router())
+        .merge(connections::router())
+        .merge(consumers::router())
         .merge(features::router())
         .merge(limits::router())
         .merge(logins::router())
+        .merge(nodes::router())
+        .merge(overview::router())
         .merge(parameters::router())
         .merge(permissions::router())
         .merge(policies::router())
