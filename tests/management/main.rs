@@ -7,5 +7,11 @@ mod amqp;
 mod support;
 
 mod access;
+mod features;
 mod health;
+mod limits;
+mod parameters;
+mod permissions;
+mod policies;
+mod users;
 mod vhosts;
