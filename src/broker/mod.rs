@@ -7,6 +7,7 @@ pub mod auth;
 pub mod binding;
 pub mod changes;
 mod dead_letter;
+pub mod definitions;
 mod delayed;
 pub mod durable;
 mod equivalence;

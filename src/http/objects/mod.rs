@@ -3,6 +3,7 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod definitions;
 mod users;
 mod vhosts;
 
@@ -12,5 +13,5 @@ use super::api::Api;
 
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(users::router()).merge(vhosts::router())
+    OpenApiRouter::new().merge(definitions::router()).merge(users::router()).merge(vhosts::router())
 }
