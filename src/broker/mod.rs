@@ -3,11 +3,17 @@
 //! [`Broker`] is the front door. Here nobody has heard of a frame, a socket or a file: the client's
 //! side is the trait [`queue::Lane`], the disk's side the trait [`Store`].
 
+pub mod alarm;
 pub mod auth;
 pub mod binding;
 pub mod changes;
+<<<<<<< HEAD
 mod dead_letter;
 pub mod definitions;
+=======
+pub mod counters;
+pub mod dead_letter;
+>>>>>>> main
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -37,8 +43,10 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::alarm::{Alarms, MemoryGauge};
 use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
+use self::counters::{Churn, Deaths};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::{Event, Events};
@@ -132,6 +140,7 @@ pub struct Broker {
     /// Held over the change of a limit: one at a time.
     changing_limits: Mutex<()>,
     next_id: AtomicU64,
+    pub memory: MemoryGauge,
     pub registry: Arc<Registry>,
     pub events: Arc<Events>,
 }
@@ -150,6 +159,8 @@ impl Broker {
             store: Arc::clone(&opened.store),
             memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
             timers: Arc::new(timers),
+            churn: Churn::default(),
+            deaths: Deaths::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -160,6 +171,7 @@ impl Broker {
             parameters: Parameters::default(),
             changing_limits: Mutex::new(()),
             next_id: AtomicU64::new(1),
+            memory: MemoryGauge::default(),
             events: Arc::new(Events::new(Arc::clone(&registry))),
             registry,
         });
@@ -297,8 +309,23 @@ impl Broker {
         ConnectionId(self.next_id())
     }
 
+    /// What has come and gone.
+    pub fn churn(&self) -> &Churn {
+        &self.factory.around.churn
+    }
+
+    /// What has died.
+    pub fn deaths(&self) -> &Deaths {
+        &self.factory.around.deaths
+    }
+
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What the broker runs out of, to be followed.
+    pub fn alarms(&self) -> Alarms {
+        Alarms::new(self.store.space(), &self.memory)
     }
 
     pub fn store_state(&self) -> watch::Receiver<StoreState> {

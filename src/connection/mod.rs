@@ -48,6 +48,7 @@ use self::reader::Reader;
 use self::session::{Session, Step};
 use self::writer::Writer;
 use crate::broker::auth::Actor;
+use crate::broker::counters::one_more;
 use crate::broker::event::Event;
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::{Broker, ConnectionId};
@@ -117,6 +118,7 @@ pub async fn serve(
     let id = broker.next_connection_id();
     let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
     let info = info_of(id, (peer, local), &agreed);
+    one_more(&broker.churn().connections_created);
     broker.events.tell(None, || Event::connection("connection.created", &info));
     broker.registry.add(info);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
@@ -177,7 +179,7 @@ impl Connection {
         let outbox = Arc::new(Outbox::default());
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
         let can_be_told = has_capability(&agreed.client_properties, "connection.blocked");
-        let blocking = Blocking::new(broker.store().space(), Arc::clone(&outbox), can_be_told);
+        let blocking = Blocking::new(broker.alarms(), Arc::clone(&outbox), can_be_told);
         let heartbeat = match agreed.heartbeat_seconds {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
@@ -258,10 +260,10 @@ impl Connection {
     /// Handles what was read, as far as it is whole.
     async fn handle_frames(&mut self) -> Option<Ended> {
         // Once a read: the few messages that come after it are what the reserve is for.
-        let is_low = self.blocking.is_low();
+        let is_alarm = self.blocking.is_on();
         self.session.peer.is_tracing = self.session.peer.tracer.is_on();
         loop {
-            if is_low && let Some(ended) = self.hold_publishes().await {
+            if is_alarm && let Some(ended) = self.hold_publishes().await {
                 return Some(ended);
             }
             let frame = match self.reader.frame() {
@@ -282,19 +284,19 @@ impl Connection {
         let has_published = self.session.peer.has_published;
         match self.reader.frame() {
             Ok(Some(frame)) if brings_messages(&frame, has_published) => {
-                self.wait_for_space().await
+                self.wait_out_alarms().await
             }
             _ => None,
         }
     }
 
-    /// Rests while the disk is nearly full: nothing is read, not even heartbeats, which therefore
+    /// Rests while there is an alarm: nothing is read, not even heartbeats, which therefore
     /// aren't missed. Deliveries and the broker's own heartbeats go on.
-    async fn wait_for_space(&mut self) -> Option<Ended> {
-        if !self.blocking.is_low() {
+    async fn wait_out_alarms(&mut self) -> Option<Ended> {
+        if !self.blocking.is_on() {
             return None;
         }
-        tracing::info!("a publisher is held back: the disk is nearly full");
+        tracing::info!("a publisher is held back until the alarms are over");
         // What came before it takes effect, and is confirmed.
         self.session.peer.flush();
         self.blocking.tell(true);
@@ -400,6 +402,7 @@ impl Drop for Connection {
         self.outbox.give_back();
         let Peer { broker, actor, .. } = &self.session.peer;
         if let Some(info) = broker.registry.remove(actor.connection) {
+            one_more(&broker.churn().connections_closed);
             broker.events.tell(None, || Event::connection("connection.closed", &info));
         }
     }

@@ -72,6 +72,7 @@ impl Queue {
                 self.note_seen(&mut inner, digest, batch);
             }
         }
+        inner.counts.publish += messages.len() as u64;
         let mut waiting = Waiting::new();
         for (message, places) in messages.iter().zip(places) {
             let stored = self.stores(message);

@@ -52,6 +52,7 @@ use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
@@ -86,6 +87,8 @@ pub struct Surroundings {
     pub store: Arc<dyn Store>,
     pub memory: Arc<QueueMemory>,
     pub timers: Arc<Timers>,
+    pub churn: Churn,
+    pub deaths: Deaths,
 }
 
 /// Counts of the moment.
@@ -149,6 +152,7 @@ pub struct Queue {
 
 struct Inner {
     state: State,
+    counts: QueueCounts,
     /// Messages that died by themselves, on their way out in the order of their deaths.
     dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
@@ -217,6 +221,7 @@ impl Queue {
         Part::begin(&mut state);
         let inner = Inner {
             state,
+            counts: QueueCounts::default(),
             dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
@@ -286,6 +291,11 @@ impl Queue {
         Traits(self.traits.load(Ordering::Acquire))
     }
 
+    /// What all queues of the broker share.
+    pub(in crate::broker) fn around(&self) -> &Surroundings {
+        &self.around
+    }
+
     /// The vhost that it is in, unless that is gone.
     pub fn vhost(&self) -> Option<Arc<Vhost>> {
         self.vhost.upgrade()
@@ -324,6 +334,11 @@ impl Queue {
     }
 
     pub fn status(&self) -> QueueStatus {
+        self.status_and_counts().0
+    }
+
+    /// How it is, and what has happened in it so far.
+    pub fn status_and_counts(&self) -> (QueueStatus, Counts) {
         let inner = self.inner.lock();
         let (ready, delayed) = (inner.state.ready_count(), inner.state.delayed_count());
         // What an exchange's own queue has not read since a start waits, too.
@@ -331,14 +346,20 @@ impl Queue {
             Some(_) => (0, ready + delayed),
             None => (ready, delayed),
         };
-        QueueStatus {
+        let status = QueueStatus {
             ready,
             unacked: inner.state.unacked_count(),
             ready_bytes: inner.state.ready_bytes(),
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
-        }
+        };
+        (status, inner.counts.read())
+    }
+
+    /// What has happened in it so far.
+    pub fn counts(&self) -> Counts {
+        self.inner.lock().counts.read()
     }
 
     /// Somebody has declared it again.

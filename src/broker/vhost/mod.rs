@@ -4,6 +4,7 @@
 //! `topology`, one at a time, and go to the log in the order in which they were made.
 
 mod bindings;
+mod counts;
 mod exchanges;
 mod metadata;
 mod own;
@@ -20,6 +21,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
+pub use counts::VhostTotals;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
 pub use queues::{Deleted, QueueDeclare};
@@ -27,6 +29,7 @@ pub use queues::{Deleted, QueueDeclare};
 use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
+use super::counters::SharedCounts;
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
@@ -52,7 +55,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
 pub struct QueueFactory {
-    around: Arc<Surroundings>,
+    pub(super) around: Arc<Surroundings>,
     next: AtomicU32,
 }
 
@@ -86,6 +89,8 @@ pub struct Vhost {
     pub connections: Arc<Counted>,
     /// Most queues.
     pub queues_max: Limit,
+    /// What its clients publish and are told of it, and what queues saw that are gone.
+    pub counts: SharedCounts,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
@@ -174,6 +179,7 @@ impl Vhost {
             metadata: RwLock::default(),
             connections: Arc::default(),
             queues_max: Limit::default(),
+            counts: SharedCounts::default(),
             store,
             factory,
             events,

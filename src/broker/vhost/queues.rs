@@ -10,6 +10,7 @@ use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::changes::Changes;
+use crate::broker::counters::one_more;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
@@ -101,9 +102,11 @@ impl Vhost {
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
         let mut topology = self.topology(Some(actor));
+        let churn = &self.factory.around.churn;
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
             current.touch();
+            one_more(&churn.queues_declared);
             return Ok((current, Durable::already()));
         }
         if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
@@ -122,6 +125,8 @@ impl Vhost {
         }
         let durable = Durable::append(&*self.store, batch);
         self.queues.insert(queue.name().clone(), Arc::clone(&queue));
+        one_more(&churn.queues_declared);
+        one_more(&churn.queues_created);
         self.note_event(&mut topology, || Event::queue("queue.created", &queue));
         Ok((queue, durable))
     }
@@ -334,6 +339,7 @@ impl Vhost {
         }
         let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
         self.queues.remove(queue.name());
+        self.keep_counts_of(queue);
         topology.forget_exclusive(queue);
         let mut batch = Changes::default();
         let key = (DestinationKind::Queue, queue.name().clone());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
+use super::shared::ChannelShared;
 use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
@@ -55,14 +56,19 @@ impl Channel {
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         let keys = RoutingKeys::new(routing_key, extra);
+        peer.count_publish(&self.shared);
         let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
-            true => When::Stored,
+            true => {
+                peer.publishes.count(&found.exchange, &Route::new());
+                When::Stored
+            }
             false => {
                 let routable = Routable { keys, properties, message: &message };
-                let route = found.route(&routable, &peer.vhost);
+                let (exchange, route) = found.route(&routable, &peer.vhost);
+                peer.publishes.count(exchange, route);
                 let is_lost = route.is_empty();
-                let when = enter(self.number, &message, properties, route, *mandatory, peer);
+                let when = enter(&self.shared, &message, properties, route, *mandatory, peer);
                 if is_lost || when == When::Refused {
                     found.exchange.forget(properties, &mut peer.publishes);
                 }
@@ -174,7 +180,10 @@ impl Channel {
                 let (channel, no_ack) = (Arc::clone(&self.shared), get.no_ack);
                 peer.outbox.put(Outgoing::GetOk { channel, queue, got, no_ack });
             }
-            None => peer.outbox.put_method(self.number, BasicGetEmpty),
+            None => {
+                self.shared.sent.got_nothing.add(1);
+                peer.outbox.put_method(self.number, BasicGetEmpty);
+            }
         }
         Ok(())
     }
@@ -228,6 +237,9 @@ impl Channel {
         let Some(held) = self.shared.settle(tag, multiple) else {
             return Err(Error::precondition_failed(format!("unknown delivery tag {tag}")).into());
         };
+        if settlement == Settlement::Ack {
+            self.shared.sent.acked.add(held.len() as u64);
+        }
         match &mut self.mode {
             Mode::Transaction(transaction) => transaction.settle(settlement, held),
             Mode::Plain | Mode::Confirm => {
@@ -263,7 +275,7 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
 
 /// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
 fn enter(
-    channel: u16,
+    channel: &ChannelShared,
     message: &Arc<Message>,
     properties: &Properties,
     route: &Route,
@@ -271,7 +283,7 @@ fn enter(
     peer: &mut Peer,
 ) -> When {
     if peer.is_tracing {
-        peer.tracer.published(channel, message, route);
+        peer.tracer.published(channel.number, message, route);
     }
     if route.is_empty() {
         peer.publish_without_queue(channel, Arc::clone(message), mandatory);

@@ -27,6 +27,8 @@ pub(crate) fn add(numbers: &mut Numbers, number: u64) {
 #[derive(Debug, Default)]
 pub(super) struct Confirms {
     pending: VecDeque<RangeInclusive<u64>>,
+    /// So many were confirmed so far.
+    pub(super) confirmed: u64,
 }
 
 impl Confirms {

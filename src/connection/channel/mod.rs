@@ -27,6 +27,7 @@ use self::shared::{ChannelShared, requeue};
 use self::tx::Transaction;
 use super::close::Failure;
 use super::peer::Peer;
+use crate::broker::counters::one_more;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::queue::{Queue, Return};
@@ -61,6 +62,7 @@ impl Channel {
     pub(super) fn open(number: u16, peer: &Peer) -> Self {
         let outbox = Arc::clone(&peer.outbox);
         peer.outbox.put_method(number, ChannelOpenOk);
+        one_more(&peer.broker.churn().channels_created);
         peer.tell(|| Event::channel("channel.created", number, &peer.vhost.name));
         Self {
             number,
@@ -68,6 +70,7 @@ impl Channel {
                 number,
                 outbox,
                 Arc::clone(&peer.tracer),
+                Arc::clone(&peer.vhost),
                 peer.tell_cancelled,
             ),
             mode: Mode::Plain,
@@ -198,6 +201,7 @@ impl Channel {
             // The client doesn't wait for it, and neither does the broker.
             drop(peer.vhost.delete_unused_queue(&queue));
         }
+        one_more(&peer.broker.churn().channels_closed);
         peer.tell(|| Event::channel("channel.closed", self.number, &peer.vhost.name));
     }
 }

@@ -4,6 +4,7 @@
 //! `confirms` and `resting` are each taken alone or before the outbox's own.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,19 +14,35 @@ use parking_lot::Mutex;
 use super::confirms::{Confirms, Numbers};
 use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
+use crate::broker::counters::{Count, Counts, OwnCount};
 use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
 use crate::broker::reply::Requester;
 use crate::broker::trace::Tracer;
+use crate::broker::vhost::Vhost;
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
+/// What a channel's client has sent so far, counted by the connection's reader.
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) published: OwnCount,
+    /// Of them, those that found no queue.
+    pub(crate) returned: OwnCount,
+    pub(crate) dropped: OwnCount,
+    pub(crate) acked: OwnCount,
+    /// A basic.get that found nothing.
+    pub(crate) got_nothing: OwnCount,
+}
+
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
     pub(super) outbox: Arc<Outbox>,
     tracer: Arc<Tracer>,
+    vhost: Arc<Vhost>,
+    pub(crate) sent: Sent,
     ledger: Mutex<Ledger>,
     confirms: Mutex<Confirms>,
     /// By tag. A queue that goes away takes its consumers out.
@@ -45,12 +62,15 @@ impl ChannelShared {
         number: u16,
         outbox: Arc<Outbox>,
         tracer: Arc<Tracer>,
+        vhost: Arc<Vhost>,
         tell_cancelled: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
             outbox,
             tracer,
+            vhost,
+            sent: Sent::default(),
             ledger: Mutex::default(),
             confirms: Mutex::default(),
             consumers: Mutex::default(),
@@ -74,7 +94,9 @@ impl ChannelShared {
         let mut refused = Vec::new();
         {
             let mut ledger = self.ledger.lock();
+            let mut redelivered: u64 = 0;
             for entry in entries {
+                redelivered = redelivered.saturating_add(u64::from(entry.redelivered));
                 if no_ack {
                     tags.extend(ledger.pass());
                     continue;
@@ -85,6 +107,8 @@ impl ChannelShared {
                     Err(held) => refused.push(held.place),
                 }
             }
+            ledger.counts.add(recipient.count(no_ack), tags.len() as u64);
+            ledger.counts.add(Count::Redeliver, redelivered);
         }
         if let Recipient::Consumer(_) = recipient {
             self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
@@ -101,7 +125,9 @@ impl ChannelShared {
 
     /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.
     pub(crate) fn pass(&self) -> Option<u64> {
-        self.ledger.lock().pass()
+        let mut ledger = self.ledger.lock();
+        ledger.counts.add(Count::DeliverNoAck, 1);
+        ledger.pass()
     }
 
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
@@ -121,6 +147,19 @@ impl ChannelShared {
     /// [`Ledger::overdue`].
     pub(super) fn overdue(&self, now: Duration) -> Vec<Arc<Consumer>> {
         self.ledger.lock().overdue(now)
+    }
+
+    /// What has happened on the channel so far.
+    pub(crate) fn counts(&self) -> Counts {
+        let Sent { published, returned, dropped, acked, got_nothing } = &self.sent;
+        let (ledger, confirmed) = (self.ledger.lock().counts, self.confirms.lock().confirmed);
+        ledger
+            .with(Count::Publish, published.get())
+            .with(Count::Confirm, confirmed)
+            .with(Count::ReturnUnroutable, returned.get())
+            .with(Count::DropUnroutable, dropped.get())
+            .with(Count::Ack, acked.get())
+            .with(Count::GetEmpty, got_nothing.get())
     }
 
     /// Whether consumers have something out.
@@ -207,6 +246,12 @@ impl ChannelShared {
             return;
         }
         let mut confirms = self.confirms.lock();
+        if stored {
+            let of_range = |range: &RangeInclusive<u64>| range.end().abs_diff(*range.start());
+            let count = numbers.iter().map(|range| of_range(range).saturating_add(1)).sum();
+            confirms.confirmed = confirms.confirmed.saturating_add(count);
+            self.vhost.counts.add(Count::Confirm, count);
+        }
         for method in confirms.complete(numbers, stored) {
             self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });
         }

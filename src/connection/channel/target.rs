@@ -75,12 +75,17 @@ impl Target {
 }
 
 impl Found {
-    /// The queues that a message goes to. All that are asked for have the same routing key.
-    pub(super) fn route(&mut self, message: &Routable<'_>, vhost: &Vhost) -> &Route {
+    /// The exchange, and the queues that a message goes to. All that are asked for have the same
+    /// routing key.
+    pub(super) fn route(
+        &mut self,
+        message: &Routable<'_>,
+        vhost: &Vhost,
+    ) -> (&Arc<Exchange>, &Route) {
         if !self.is_kept || !message.keys.is_one() {
             let routed = vhost.route(&self.exchange, message);
             (self.route, self.is_kept) = (routed.queues, routed.by_key_only);
         }
-        &self.route
+        (&self.exchange, &self.route)
     }
 }

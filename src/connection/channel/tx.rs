@@ -13,7 +13,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::PublishBatch;
+use crate::broker::publish::{PublishBatch, Route};
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -120,22 +120,25 @@ impl Channel {
 
     /// Brings a transaction into the queues; answers what has to be on disk before the commit is,
     /// and whether the queues have taken all of it.
-    fn apply(&self, transaction: Transaction, peer: &Peer) -> (Changes, bool) {
+    fn apply(&self, transaction: Transaction, peer: &mut Peer) -> (Changes, bool) {
         let mut publishes = PublishBatch::default();
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
+            peer.count_publish(&self.shared);
             if exchange.is_duplicate(&properties, &mut publishes) {
+                publishes.count(&exchange, &Route::new());
                 continue;
             }
             let keys = RoutingKeys::new(key, &extra_keys);
             let routable = Routable { keys, properties: &properties, message: &message };
             let route = peer.vhost.route(&exchange, &routable).queues;
+            publishes.count(&exchange, &route);
             if peer.is_tracing {
                 peer.tracer.published(self.number, &message, &route);
             }
             if route.is_empty() {
-                peer.publish_without_queue(self.number, Arc::clone(&message), mandatory);
+                peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
             }
             let is_taken = publishes.bring(&message, &properties, &route);
             if route.is_empty() || !is_taken {

@@ -1,31 +1,35 @@
-//! Health checks, with the paths and bodies that RabbitMQ's have: the answer, and the asking.
+//! Health checks, with the paths and bodies that RabbitMQ's have: the answers, and the asking.
 //!
-//! The server owns the [`Health`] and the [`DiskAlarm`]; here they are only read.
+//! The server owns the [`Health`] and knows who listens; here it is only read.
 //!
 //! ```text
 //! Starting ──▶ Serving ──▶ Stopping
 //!                 └──▶ Failed ──▶ Stopping
 //! ```
+//!
+//! Probes don't log in, and so nobody is asked who for most of the checks (`checks.rs`); those that
+//! name what belongs to users want a user (`for_users.rs`).
+
+mod checks;
+mod for_users;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::api::Api;
-use crate::broker::NODE_NAME;
 
-pub(super) const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
-
-pub(super) const LOCAL_ALARMS_PATH: &str = "/api/health/checks/local-alarms";
+const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
 
 /// How long the broker may take to answer when it is asked.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -40,42 +44,68 @@ pub enum Health {
     Stopping,
 }
 
-/// The disk is nearly full: publishers are held back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskAlarm {
-    pub free_bytes: u64,
-    pub limit_bytes: u64,
+impl Health {
+    /// Why clients are not served; `None` when they are.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Serving => None,
+            Self::Starting => Some("the broker is starting".to_owned()),
+            Self::Stopping => Some("the broker is stopping".to_owned()),
+            Self::Failed(reason) => Some(reason.clone()),
+        }
+    }
 }
 
-/// What the checks look at.
+/// An address that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// RabbitMQ's word: `amqp`, `http` or `http/prometheus`.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+}
+
+/// What the checks look at, beside the broker.
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub health: watch::Receiver<Health>,
-    pub disk_alarm: watch::Receiver<Option<DiskAlarm>>,
+    /// Empty until clients are let in.
+    pub listening: watch::Receiver<Vec<Listening>>,
+    /// Most AMQP connections at a time.
+    pub connections_max: usize,
 }
 
-/// 200 when nothing holds publishers back, 503 otherwise.
-pub(super) async fn local_alarms(State(api): State<Api>) -> (StatusCode, Json<Value>) {
-    let Some(DiskAlarm { free_bytes, limit_bytes }) = *api.checked().disk_alarm.borrow() else {
-        return (StatusCode::OK, Json(json!({ "status": "ok" })));
-    };
-    let reason = format!(
-        "publishers are held back: the disk had {free_bytes} bytes left, the limit is {limit_bytes}"
-    );
-    let body = json!({ "status": "failed", "reason": reason, "alarms": [{ "node": NODE_NAME, "resource": "disk" }] });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+/// The routes of all checks.
+pub(super) fn router() -> OpenApiRouter<Api> {
+    checks::router().merge(for_users::router())
 }
 
-/// 200 when clients are served and what they publish can be stored, 503 otherwise.
-pub(super) async fn ready_to_serve_clients(State(api): State<Api>) -> (StatusCode, Json<Value>) {
-    let reason = match &*api.checked().health.borrow() {
-        Health::Serving => return (StatusCode::OK, Json(json!({ "status": "ok" }))),
-        Health::Starting => "the broker is starting".to_owned(),
-        Health::Stopping => "the broker is stopping".to_owned(),
-        Health::Failed(reason) => reason.clone(),
-    };
-    let body = json!({ "status": "failed", "reason": reason });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+type Answer = (StatusCode, Json<Value>);
+
+fn passed() -> Answer {
+    passed_with(json!({}))
+}
+
+/// 200; `more` is an object that is said, too.
+fn passed_with(more: Value) -> Answer {
+    (StatusCode::OK, Json(with(json!({ "status": "ok" }), more)))
+}
+
+/// 503, as RabbitMQ's checks fail.
+fn failed(reason: impl Into<String>, more: Value) -> Answer {
+    let body = json!({ "status": "failed", "reason": reason.into() });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(with(body, more)))
+}
+
+fn with(mut body: Value, more: Value) -> Value {
+    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+        body.extend(more);
+    }
+    body
+}
+
+/// Passed, or failed for this reason.
+fn unless(trouble: Option<String>) -> Answer {
+    trouble.map_or_else(passed, |reason| failed(reason, json!({})))
 }
 
 /// Asks the broker of this machine that listens on `address`; the error says why it isn't ready.
