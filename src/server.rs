@@ -18,12 +18,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-<<<<<<< HEAD
-use crate::broker::definitions::Document;
-use crate::broker::event::Event;
-=======
 use crate::broker::alarm::tell_events;
->>>>>>> main
+use crate::broker::definitions::Document;
 use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::{self, Config, ImportWhen};
 use crate::connection::{self, ConnectionSettings};
@@ -113,6 +109,8 @@ impl Server {
             health: health.subscribe(),
             listening: listening.subscribe(),
             connections_max: config.amqp.connections_max,
+            data_dir: config.store.data_dir.clone(),
+            disk_free_limit_bytes: config.store.disk_free_limit_bytes,
         };
         let api = Api::new(checked);
         let (http, http_address) = open_http(config, api.clone()).await?;
@@ -121,7 +119,8 @@ impl Server {
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(tell_events(Arc::clone(&broker)));
-        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
+        let data_dir = config.store.data_dir.clone();
+        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker), data_dir));
         watch_memory(&broker, config, &mut watcher);
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));

@@ -230,6 +230,11 @@ impl OwnCount {
         self.0.store(self.get().wrapping_add(by), Ordering::Relaxed);
     }
 
+    /// What it is by its owner's own counting.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -119,6 +119,11 @@ impl PublishBatch {
         &mut self.records
     }
 
+    /// Whether another batch waits until the log has got this one.
+    pub fn is_wanted(&self) -> bool {
+        self.records.is_wanted()
+    }
+
     /// Ends the batch and answers what has to be appended.
     pub fn take(&mut self) -> Changes {
         self.enqueue_run();

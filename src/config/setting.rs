@@ -33,11 +33,8 @@ pub(super) enum Kind {
     Path {
         default: &'static str,
     },
-<<<<<<< HEAD
     /// A file that need not be: nothing, if nothing is said.
     File,
-=======
->>>>>>> main
     Address {
         default: &'static str,
     },
@@ -50,14 +47,11 @@ pub(super) enum Kind {
     LogFilter {
         default: &'static str,
     },
-<<<<<<< HEAD
-=======
     /// A share of what there is, 0 to 1, or a number of bytes.
     Watermark {
         default: f64,
         bytes_min: f64,
     },
->>>>>>> main
 }
 
 /// Its flag and its variable go without the section: people type them every day.
@@ -216,11 +210,8 @@ impl Setting {
     pub fn default(&self) -> Value {
         match self.kind {
             Kind::Whole { default, .. } => Value::Integer(default),
-<<<<<<< HEAD
             Kind::File => Value::from(""),
-=======
             Kind::Watermark { default, .. } => Value::Float(default),
->>>>>>> main
             Kind::Word { default, .. }
             | Kind::Path { default }
             | Kind::Address { default }

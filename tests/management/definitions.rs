@@ -105,9 +105,17 @@ fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_named() {
     file["users"][0]["hashing_algorithm"] = json!("rot13");
     let refused = broker.client().post("/api/definitions", &file).expect(400);
     let reason = refused["reason"].as_str().expect("a reason");
-    for part in ["queue 'q'", "x-max-length", "exchange 'e'", "x-nothing", "policy 'p'", "ha-mode",
-        "no vhost 'nowhere'", "user 'bob'", "rot13"]
-    {
+    for part in [
+        "queue 'q'",
+        "x-max-length",
+        "exchange 'e'",
+        "x-nothing",
+        "policy 'p'",
+        "ha-mode",
+        "no vhost 'nowhere'",
+        "user 'bob'",
+        "rot13",
+    ] {
         assert!(reason.contains(part), "{part} in {reason}");
     }
     assert_eq!(broker.client().get("/api/definitions").expect(200), before);

@@ -8,5 +8,11 @@ mod support;
 
 mod access;
 mod definitions;
+mod features;
 mod health;
+mod limits;
+mod parameters;
+mod permissions;
+mod policies;
+mod users;
 mod vhosts;

@@ -63,8 +63,8 @@ impl PasswordHash {
         Self { algorithm, salt, digest }
     }
 
-    /// No password is this one.
-    pub fn nobody() -> Self {
+    /// Lets nobody in.
+    pub fn none() -> Self {
         Self { algorithm: HashingAlgorithm::Sha256, salt: Vec::new(), digest: Vec::new() }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::Problems;
 use crate::store::definition::{
     DestinationKind, GlobalParameterDefinition, ParameterDefinition, PermissionDefinition,
+    TopicPermissionDefinition,
 };
 
 /// A definitions file, part by part.
@@ -16,6 +17,7 @@ pub struct Document {
     pub(super) users: Vec<UserPart>,
     pub(super) vhosts: Vec<VhostPart>,
     pub(super) permissions: Vec<PermissionDefinition>,
+    pub(super) topic_permissions: Vec<TopicPermissionDefinition>,
     pub(super) parameters: Vec<ParameterDefinition>,
     pub(super) global_parameters: Vec<GlobalParameterDefinition>,
     pub(super) policies: Vec<PolicyPart>,
@@ -74,6 +76,7 @@ pub(super) struct VhostMetadataPart {
     pub(super) description: Option<String>,
     pub(super) tags: Option<Tags>,
     pub(super) default_queue_type: Option<String>,
+    pub(super) protected_from_deletion: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,6 +165,7 @@ impl Document {
             users: reading.of_broker("users"),
             vhosts: reading.of_broker("vhosts"),
             permissions: reading.of_broker("permissions"),
+            topic_permissions: reading.of_broker("topic_permissions"),
             parameters: reading.of_vhosts("parameters"),
             global_parameters: reading.of_broker("global_parameters"),
             policies: reading.of_vhosts("policies"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use crate::broker::Broker;
+use crate::broker::auth::User;
 use crate::broker::binding::Binding;
 use crate::broker::exchange::Exchange;
 use crate::broker::limit::LimitOf;
@@ -34,7 +35,8 @@ impl Broker {
         let more = [
             ("users", self.user_parts()),
             ("vhosts", vhosts.iter().map(|vhost| vhost_part(vhost)).collect()),
-            ("permissions", self.permissions().iter().map(|found| json!(found)).collect()),
+            ("permissions", self.of_users(|user| json!(user.permissions()))),
+            ("topic_permissions", self.of_users(|user| json!(user.topic_permissions()))),
             ("global_parameters", self.global_parameter_parts()),
         ];
         file.extend(more.map(|(name, parts)| (name.to_owned(), Json::Array(parts))));
@@ -69,6 +71,15 @@ impl Broker {
         ];
         file.extend(lists.map(|(name, parts)| (name.to_owned(), Json::Array(parts))));
         file
+    }
+
+    /// What each user has, a list for each.
+    fn of_users(&self, list: impl Fn(&User) -> Json) -> Vec<Json> {
+        let lists = self.users().into_iter().map(|user| list(&user));
+        lists
+            .filter_map(|list| if let Json::Array(parts) = list { Some(parts) } else { None })
+            .flatten()
+            .collect()
     }
 
     fn user_parts(&self) -> Vec<Json> {
@@ -118,10 +129,14 @@ impl Broker {
 }
 
 fn vhost_part(vhost: &Vhost) -> Json {
-    let VhostDefinition { name, description, tags, default_queue_type, .. } = vhost.definition();
+    let VhostDefinition { name, description, tags, default_queue_type, protected_from_deletion } =
+        vhost.definition();
     let mut metadata = json!({"description": description, "tags": tags});
     if let (Some(kind), Json::Object(metadata)) = (default_queue_type, &mut metadata) {
         metadata.insert("default_queue_type".to_owned(), kind.into());
+    }
+    if let (true, Json::Object(metadata)) = (protected_from_deletion, &mut metadata) {
+        metadata.insert("protected_from_deletion".to_owned(), true.into());
     }
     let mut part = metadata.clone();
     if let Json::Object(part) = &mut part {

@@ -23,13 +23,13 @@ use crate::broker::error::Error;
 use crate::broker::limit::LimitOf;
 use crate::broker::policy::matching::PolicyKind;
 use crate::broker::vhost::{BindRequest, ExchangeDeclare, QueueDeclare, Vhost};
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::{Broker, ConnectionId, UserChange};
 use crate::protocol::json::to_table;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     GlobalParameterDefinition, ParameterDefinition, PermissionDefinition, PolicyDefinition,
-    VhostDefinition,
+    TopicPermissionDefinition, VhostDefinition,
 };
 
 /// The global parameter that tells which file was taken up at the last start. It is not exported.
@@ -119,7 +119,7 @@ impl<'a> Import<'a> {
             Some(actor) => (actor.user.name.clone(), actor.peer),
             None => (NAME_AT_START.to_owned(), SocketAddr::from(([127, 0, 0, 1], 0))),
         };
-        let user = User::new(name, PasswordHash::nobody(), Vec::new());
+        let user = User::new(name, PasswordHash::none(), Vec::new());
         let actor = Actor { user, connection: ConnectionId::NONE, peer };
         Self { broker, actor, problems: Problems::default(), durables: Vec::new() }
     }
@@ -130,6 +130,7 @@ impl<'a> Import<'a> {
         self.allow_everything();
         self.each(&document.users, Self::user);
         self.each(&document.permissions, Self::permission);
+        self.each(&document.topic_permissions, Self::topic_permission);
         self.each(&document.parameters, Self::parameter);
         self.each(&document.global_parameters, Self::global_parameter);
         self.each(&document.policies, Self::policy);
@@ -170,11 +171,13 @@ impl<'a> Import<'a> {
         let description = said.iter().find_map(|said| said.description.clone());
         let tags = said.iter().find_map(|said| said.tags.as_ref().map(|tags| tags.list()));
         let kind = said.iter().find_map(|said| said.default_queue_type.clone());
+        let protected = said.iter().find_map(|said| said.protected_from_deletion);
         let definition = VhostDefinition {
             name: part.name.clone(),
             description: description.unwrap_or(before.description),
             tags: tags.unwrap_or(before.tags),
             default_queue_type: kind.or(before.default_queue_type),
+            protected_from_deletion: protected.unwrap_or(before.protected_from_deletion),
         };
         let put = self.broker.put_vhost_with(definition, Some(&self.actor));
         named(put, || format!("vhost '{}'", part.name))
@@ -191,16 +194,24 @@ impl<'a> Import<'a> {
             (None, Some(password)) => PasswordHash::of(password),
             (None, None) => return Err(wrong("it needs a password_hash or a password")),
         };
-        let actor = Some(&self.actor);
-        let mut durables = vec![self.broker.put_user(name, password, tags.list(), actor)];
+        let change = UserChange { password: Some(password), tags: Some(tags.list()) };
+        let put = self.broker.put_user(name, change, Some(&self.actor));
+        let mut durables = named(put, || format!("user '{name}'"))?;
         durables.extend(self.set_limits(LimitOf::User(name), limits)?);
         Ok(durables)
     }
 
     fn permission(&self, part: &PermissionDefinition) -> Result<Vec<Durable>, String> {
-        self.existing_vhost(&part.vhost, || format!("the permissions of '{}'", part.user))?;
         let set = self.broker.set_permissions(part.clone(), Some(&self.actor));
         named(set, || format!("the permissions of '{}' in vhost '{}'", part.user, part.vhost))
+    }
+
+    fn topic_permission(&self, part: &TopicPermissionDefinition) -> Result<Vec<Durable>, String> {
+        let set = self.broker.set_topic_permission(part.clone(), Some(&self.actor));
+        let TopicPermissionDefinition { user, vhost, exchange, .. } = part;
+        named(set, || {
+            format!("the topic permission of '{user}' at '{exchange}' in vhost '{vhost}'")
+        })
     }
 
     fn parameter(&self, part: &ParameterDefinition) -> Result<Vec<Durable>, String> {

@@ -240,6 +240,9 @@ impl Queue {
         self.note_settled(&inner.state, gone, batch);
         for (consumer, entries) in deliveries {
             inner.counts.delivered(consumer.no_ack, entries.len());
+            if let Some(time) = inner.went_out(&entries) {
+                self.around.timings.in_queue.record(time);
+            }
             Arc::clone(&consumer.lane).deliver(&consumer, entries);
         }
     }
@@ -303,6 +306,9 @@ impl Queue {
     ) -> Option<Got> {
         let entry = inner.state.take((!no_ack).then_some(NO_CONSUMER))?;
         inner.counts.got(no_ack, entry.redelivered);
+        if let Some(time) = inner.went_out(std::slice::from_ref(&entry)) {
+            self.around.timings.in_queue.record(time);
+        }
         if let Some(groups) = &mut inner.groups
             && let Some(key) = groups.key_of(&entry.message)
             && !no_ack

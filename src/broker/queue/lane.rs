@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::entry::{ENTRY_COST, Entry};
 use super::mark::Mark;
 use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
+use super::since::Since;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
@@ -102,6 +103,8 @@ pub struct Lane {
     reading: Option<Seq>,
     read_round: u64,
     unreadable: bool,
+    /// Only where messages have come.
+    since: Option<Box<Since>>,
 }
 
 impl Lane {
@@ -125,6 +128,7 @@ impl Lane {
             reading: None,
             read_round: 0,
             unreadable: false,
+            since: None,
         }
     }
 
@@ -170,6 +174,30 @@ impl Lane {
         self.next_seq = Seq(seq.0 + 1);
         self.fresh_from = self.fresh_from.min(seq);
         seq
+    }
+
+    /// Messages came now, the first with this number.
+    #[inline]
+    pub fn came(&mut self, seq: Seq, now_ms: u64) {
+        let oldest = self.oldest().unwrap_or(seq);
+        self.since.get_or_insert_default().note(seq, now_ms, oldest);
+    }
+
+    /// When the oldest ready message came: about then, or later.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.since.as_ref()?.of(self.oldest()?)
+    }
+
+    /// The lowest number that may be ready.
+    fn oldest(&self) -> Option<Seq> {
+        let cold = |cold: &Cold| match cold {
+            Cold::Entry(entry) => entry.seq,
+            Cold::Paged(paged) => paged.first,
+        };
+        let head = self.head.front().map(|entry| entry.seq);
+        let behind = || self.cold.front().map(cold).or(self.tail.front().map(|one| one.entry.seq));
+        let returned = self.returned.keys().next().copied();
+        returned.into_iter().chain(head.or_else(behind)).min()
     }
 
     /// What comes from now on comes with another batch.

@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod claim;
 pub mod consumers;
 mod delivery;
 pub mod entry;
@@ -20,9 +21,11 @@ mod levels;
 mod mark;
 pub mod memory;
 mod reading;
+mod sample;
 mod schedule;
 mod seen;
 mod settlement;
+mod since;
 pub mod state;
 
 use std::collections::VecDeque;
@@ -34,7 +37,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
-pub use consumers::{Consumer, Lane};
+pub use claim::{Claim, Sight};
+pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
@@ -48,6 +52,7 @@ use self::arguments::Overflow;
 use self::consumers::Consumers;
 use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
+use self::sample::Followed;
 use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
@@ -56,11 +61,13 @@ use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
+use crate::broker::timings::Timings;
+use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record};
+use crate::store::record::{QueueId, Record, Seq};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
@@ -89,6 +96,8 @@ pub struct Surroundings {
     pub timers: Arc<Timers>,
     pub churn: Churn,
     pub deaths: Deaths,
+    pub turns: Arc<Turns>,
+    pub timings: Timings,
 }
 
 /// Counts of the moment.
@@ -103,6 +112,9 @@ pub struct QueueStatus {
     /// When the next of them is due, in milliseconds since 1970; of those whose time is known
     /// already, a moment after a start.
     pub next_due_ms: Option<u64>,
+    /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
+    /// age. What was there when the broker started counts from then.
+    pub oldest_ms: Option<u64>,
 }
 
 /// What publishers have to know of a queue's options.
@@ -153,6 +165,8 @@ pub struct Queue {
 struct Inner {
     state: State,
     counts: QueueCounts,
+    /// A message whose time in the queue is measured.
+    followed: Option<Followed>,
     /// Messages that died by themselves, on their way out in the order of their deaths.
     dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
@@ -222,6 +236,7 @@ impl Queue {
         let inner = Inner {
             state,
             counts: QueueCounts::default(),
+            followed: None,
             dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
@@ -252,6 +267,7 @@ impl Queue {
             inner.seen = seen;
         }
         inner.state.restore(level, left);
+        inner.state.came(Place { level, seq: Seq(0) }, now_ms());
     }
 
     /// Begins to look after what the last run left.
@@ -353,6 +369,7 @@ impl Queue {
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
+            oldest_ms: inner.state.oldest_ms().filter(|_| ready > 0),
         };
         (status, inner.counts.read())
     }
@@ -426,6 +443,7 @@ impl Queue {
     pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
         inner.put_back_aside();
+        inner.lose_track();
         let (count, levels) = inner.state.purge();
         self.tell_memory(&mut inner);
         if self.properties.durable {
@@ -473,9 +491,10 @@ impl Queue {
         batch.append(&*self.around.store, None);
     }
 
-    /// For tests and for displays: the consumers of the moment.
-    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+    /// The consumers of the moment, and what they do.
+    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
         let inner = self.inner.lock();
-        inner.consumers.iter().cloned().collect()
+        let activities = inner.consumers.activities();
+        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }

@@ -3,6 +3,7 @@
 use super::Vhost;
 use crate::broker::counters::{Count, Counts, one_more};
 use crate::broker::queue::Queue;
+use crate::broker::timings::Timings;
 
 /// Sums over a vhost, or over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl Vhost {
             });
         }
         totals
+    }
+
+    /// How long things take, in all vhosts.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
     }
 
     /// A queue is gone: what it saw stays counted.

@@ -12,7 +12,7 @@ use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::publish::{Route, check_expiration};
-use crate::broker::queue::{Consumer, Lane, Queue, Return};
+use crate::broker::queue::{Consumer, Lane, Queue, Return, Sight};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
@@ -36,6 +36,10 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
+        if peer.publishes.is_wanted() {
+            // Others have repeated what came before, and wait until it is in the log.
+            peer.flush();
+        }
         let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
@@ -49,28 +53,34 @@ impl Channel {
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         let extra =
             came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
+        let keys = RoutingKeys::new(routing_key, extra);
+        found.check_topics(keys).map_err(|error| Failure::from(error).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
             let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
             let exchange = Arc::clone(exchange);
+            self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let keys = RoutingKeys::new(routing_key, extra);
         peer.count_publish(&self.shared);
-        let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
+        let when = match found.exchange.sight_of(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
-            true => {
+            Sight::Known => {
                 peer.publishes.count(&found.exchange, &Route::new());
                 When::Stored
             }
-            false => {
+            Sight::Undecided => When::Refused,
+            Sight::New(claim) => {
                 let routable = Routable { keys, properties, message: &message };
                 let (exchange, route) = found.route(&routable, &peer.vhost);
                 peer.publishes.count(exchange, route);
                 let is_lost = route.is_empty();
                 let when = enter(&self.shared, &message, properties, route, *mandatory, peer);
-                if is_lost || when == When::Refused {
-                    found.exchange.forget(properties, &mut peer.publishes);
+                if let Some(claim) = claim
+                    && !is_lost
+                    && when != When::Refused
+                {
+                    claim.keep(peer.publishes.records());
                 }
                 when
             }
@@ -104,6 +114,7 @@ impl Channel {
             tag: tag.clone(),
             queue: Arc::clone(&queue),
             connection: peer.actor.connection,
+            channel: self.number,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
@@ -241,7 +252,10 @@ impl Channel {
             self.shared.sent.acked.add(held.len() as u64);
         }
         match &mut self.mode {
-            Mode::Transaction(transaction) => transaction.settle(settlement, held),
+            Mode::Transaction(transaction) => {
+                self.shared.shown.acks.add(held.len() as u64);
+                transaction.settle(settlement, held)
+            }
             Mode::Plain | Mode::Confirm => {
                 settle(held, settlement, peer.publishes.records());
                 Ok(())

@@ -117,6 +117,11 @@ impl Ledger {
         }
     }
 
+    /// Deliveries that are not settled.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes out everything, and records nothing more.
     pub(super) fn close(&mut self) -> Vec<(u64, Held)> {
         self.closed = true;

@@ -4,17 +4,17 @@
 //! `confirms` and `resting` are each taken alone or before the outbox's own.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::confirms::{Confirms, Numbers};
+use super::confirms::{Confirms, Numbers, count};
 use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
 use crate::broker::counters::{Count, Counts, OwnCount};
+use crate::broker::link::ChannelStatus;
 use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
 use crate::broker::reply::Requester;
 use crate::broker::trace::Tracer;
@@ -37,6 +37,17 @@ pub(crate) struct Sent {
     pub(crate) got_nothing: OwnCount,
 }
 
+/// What the reader alone knows of the channel, for those who look at it.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) is_confirming: AtomicBool,
+    pub(super) is_transactional: AtomicBool,
+    pub(super) prefetch_count: AtomicU16,
+    /// In the open transaction.
+    pub(super) publishes: OwnCount,
+    pub(super) acks: OwnCount,
+}
+
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
     pub(super) outbox: Arc<Outbox>,
@@ -55,6 +66,7 @@ pub(crate) struct ChannelShared {
     consumer_unacked: AtomicU32,
     /// Consumers that wait for the shared limit.
     resting: Resting,
+    pub(super) shown: Shown,
 }
 
 impl ChannelShared {
@@ -78,6 +90,7 @@ impl ChannelShared {
             shared_prefetch: AtomicU32::new(0),
             consumer_unacked: AtomicU32::new(0),
             resting: Resting::default(),
+            shown: Shown::default(),
         })
     }
 
@@ -149,13 +162,42 @@ impl ChannelShared {
         self.ledger.lock().overdue(now)
     }
 
-    /// What has happened on the channel so far.
-    pub(crate) fn counts(&self) -> Counts {
+    /// How the channel is, and what has happened on it so far.
+    pub(crate) fn status(&self) -> ChannelStatus {
+        let Shown { is_confirming, is_transactional, prefetch_count, publishes, acks } =
+            &self.shown;
+        let (unacked, counts) = {
+            let ledger = self.ledger.lock();
+            (ledger.len(), ledger.counts)
+        };
+        let (unconfirmed, confirmed) = {
+            let confirms = self.confirms.lock();
+            (confirms.pending_count(), confirms.confirmed)
+        };
+        let shared_limit = self.shared_prefetch.load(Ordering::SeqCst);
+        ChannelStatus {
+            number: self.number,
+            confirm: is_confirming.load(Ordering::Relaxed),
+            transactional: is_transactional.load(Ordering::Relaxed),
+            consumers: self.consumers.lock().len(),
+            prefetch_count: prefetch_count.load(Ordering::Relaxed),
+            shared_prefetch_count: u16::try_from(shared_limit).unwrap_or(u16::MAX),
+            unacked,
+            unconfirmed,
+            uncommitted_publishes: publishes.get(),
+            uncommitted_acks: acks.get(),
+            counts: self.with_sent(counts.with(Count::Confirm, confirmed)),
+        }
+    }
+
+    pub(crate) fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.consumers.lock().values().cloned().collect()
+    }
+
+    fn with_sent(&self, counts: Counts) -> Counts {
         let Sent { published, returned, dropped, acked, got_nothing } = &self.sent;
-        let (ledger, confirmed) = (self.ledger.lock().counts, self.confirms.lock().confirmed);
-        ledger
+        counts
             .with(Count::Publish, published.get())
-            .with(Count::Confirm, confirmed)
             .with(Count::ReturnUnroutable, returned.get())
             .with(Count::DropUnroutable, dropped.get())
             .with(Count::Ack, acked.get())
@@ -239,18 +281,19 @@ impl ChannelShared {
         self.confirms.lock().wait_for(numbers);
     }
 
-    /// Tells the publisher about these publishes, as soon as somebody rings or writes. The lock
+    /// Tells the publisher about these publishes, which were read at `read_at`, as soon as somebody
+    /// rings or writes. The lock
     /// spans the outbox's, so that what was decided first is said first.
-    pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool) {
+    pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool, read_at: Instant) {
         if numbers.is_empty() {
             return;
         }
         let mut confirms = self.confirms.lock();
         if stored {
-            let of_range = |range: &RangeInclusive<u64>| range.end().abs_diff(*range.start());
-            let count = numbers.iter().map(|range| of_range(range).saturating_add(1)).sum();
+            let count = count(numbers);
             confirms.confirmed = confirms.confirmed.saturating_add(count);
             self.vhost.counts.add(Count::Confirm, count);
+            self.vhost.timings().confirm.record_many(read_at.elapsed(), count);
         }
         for method in confirms.complete(numbers, stored) {
             self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });

@@ -14,6 +14,7 @@ use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::{PublishBatch, Route};
+use crate::broker::queue::Sight;
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -62,6 +63,14 @@ impl Transaction {
     ) -> Result<(), Failure> {
         self.settled.push((settlement, held));
         self.check_limits()
+    }
+
+    pub(super) fn publish_count(&self) -> u64 {
+        self.publishes.len() as u64
+    }
+
+    pub(super) fn settled_count(&self) -> u64 {
+        self.settled.iter().map(|(_, held)| held.len() as u64).sum()
     }
 
     fn check_limits(&self) -> Result<(), Failure> {
@@ -126,10 +135,14 @@ impl Channel {
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
             peer.count_publish(&self.shared);
-            if exchange.is_duplicate(&properties, &mut publishes) {
-                publishes.count(&exchange, &Route::new());
-                continue;
-            }
+            let claim = match exchange.sight_of(&properties, &mut publishes) {
+                Sight::New(claim) => claim,
+                sight => {
+                    publishes.count(&exchange, &Route::new());
+                    is_whole &= matches!(sight, Sight::Known);
+                    continue;
+                }
+            };
             let keys = RoutingKeys::new(key, &extra_keys);
             let routable = Routable { keys, properties: &properties, message: &message };
             let route = peer.vhost.route(&exchange, &routable).queues;
@@ -141,8 +154,11 @@ impl Channel {
                 peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
             }
             let is_taken = publishes.bring(&message, &properties, &route);
-            if route.is_empty() || !is_taken {
-                exchange.forget(&properties, &mut publishes);
+            if let Some(claim) = claim
+                && !route.is_empty()
+                && is_taken
+            {
+                claim.keep(publishes.records());
             }
             is_whole &= is_taken;
         }

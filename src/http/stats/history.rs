@@ -150,7 +150,8 @@ mod tests {
     }
 
     fn ages(age: u64, incr: u64) -> Option<Ages> {
-        Ages::of("lengths", Some(age), Some(incr)).expect("they can be")
+        let (age, incr) = (age.to_string(), incr.to_string());
+        Ages::of("lengths", Some(&age), Some(&incr)).expect("they can be")
     }
 
     #[test]

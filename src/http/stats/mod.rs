@@ -11,6 +11,7 @@
 
 mod ages;
 mod history;
+mod process;
 mod reading;
 mod sampler;
 
@@ -22,14 +23,17 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde_json::{Map, Value};
 
 pub use ages::AgesQuery;
+pub use process::Use;
 pub use sampler::run;
 
 use self::ages::{Ages, Wanted};
 use self::history::Track;
 use self::reading::{Group, Number, Reading};
 use super::refusal::Refusal;
+use crate::broker::ConnectionId;
 use crate::broker::counters::Churn;
 use crate::broker::exchange::Exchange;
+use crate::broker::link::{ChannelStatus, LinkStatus};
 use crate::broker::queue::Queue;
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::{Vhost, VhostTotals};
@@ -49,6 +53,9 @@ enum Of {
     Vhost(ShortStr),
     Queue(QueueId),
     Exchange(ShortStr, ShortStr),
+    Connection(ConnectionId),
+    Channel(ConnectionId, u16),
+    Node,
 }
 
 #[derive(Default)]
@@ -107,6 +114,21 @@ impl Rates<'_> {
         self.show(of, &Reading::of_exchange(exchange))
     }
 
+    /// `recv_oct`, `send_oct` and their `_details`, and how often it was read and written.
+    pub fn connection(&self, id: ConnectionId, status: &LinkStatus) -> Map<String, Value> {
+        self.show(Of::Connection(id), &Reading::of_connection(status))
+    }
+
+    /// `message_stats`, if anything has happened on it.
+    pub fn channel(&self, id: ConnectionId, status: &ChannelStatus) -> Map<String, Value> {
+        self.show(Of::Channel(id, status.number), &Reading::of_counts(&status.counts))
+    }
+
+    /// What the process uses, and `_details`.
+    pub fn node(&self, use_of: &Use) -> Map<String, Value> {
+        self.show(Of::Node, &Reading::of_use(use_of))
+    }
+
     /// As [`Rates::queue`], of all queues of a vhost together, with what publishers are told.
     pub fn vhost(&self, vhost: &Vhost) -> Map<String, Value> {
         self.show(Of::Vhost(vhost.name.clone()), &Reading::of_totals(&vhost.totals()))
@@ -123,7 +145,7 @@ impl Rates<'_> {
         for (place, number) in reading.numbers().iter().enumerate() {
             let Number { group, name, value } = *number;
             let into = match group {
-                Group::Lengths | Group::Data => &mut shown,
+                Group::Lengths | Group::Data | Group::Process => &mut shown,
                 Group::Messages => &mut messages,
                 Group::Churn => &mut churn,
             };
@@ -151,7 +173,7 @@ impl Rates<'_> {
             Group::Lengths => self.wanted.lengths,
             Group::Messages => self.wanted.messages,
             Group::Data => self.wanted.data,
-            Group::Churn => None,
+            Group::Churn | Group::Process => None,
         }
     }
 }

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use super::process::Use;
 use crate::broker::counters::{Churn, Count, Counts};
 use crate::broker::exchange::Exchange;
+use crate::broker::link::LinkStatus;
 use crate::broker::queue::{Queue, QueueStatus};
 use crate::broker::vhost::VhostTotals;
 
@@ -20,6 +22,8 @@ pub(super) enum Group {
     Data,
     /// What has come and gone.
     Churn,
+    /// What the process uses.
+    Process,
 }
 
 /// A number by its name.
@@ -92,6 +96,23 @@ impl Reading {
         numbers.into_iter().fold(self, |reading, (name, value)| {
             reading.with(Group::Churn, name, value.load(Ordering::Relaxed))
         })
+    }
+
+    pub(super) fn of_connection(status: &LinkStatus) -> Self {
+        Self::default().with(Group::Data, "recv_oct", status.received_bytes).with(
+            Group::Data,
+            "send_oct",
+            status.sent_bytes,
+        )
+    }
+
+    pub(super) fn of_use(use_of: &Use) -> Self {
+        Self::default()
+            .with(Group::Process, "mem_used", use_of.memory_bytes)
+            .with(Group::Process, "fd_used", use_of.descriptors)
+            .with(Group::Process, "sockets_used", use_of.connections)
+            .with(Group::Process, "proc_used", use_of.tasks)
+            .with(Group::Process, "disk_free", use_of.disk_free_bytes)
     }
 
     pub(super) fn of_counts(counts: &Counts) -> Self {
