@@ -62,7 +62,7 @@ impl Channel {
                 let routable = Routable { keys, properties, message: &message };
                 let route = found.route(&routable, &peer.vhost);
                 let is_lost = route.is_empty();
-                let when = enter(self.number, &message, properties, route, *mandatory, peer);
+                let when = enter(self.number, message, properties, route, *mandatory, peer);
                 if is_lost || when == When::Refused {
                     found.exchange.forget(properties, &mut peer.publishes);
                 }
@@ -264,23 +264,23 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
 /// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
 fn enter(
     channel: u16,
-    message: &Arc<Message>,
+    message: Arc<Message>,
     properties: &Properties,
     route: &Route,
     mandatory: bool,
     peer: &mut Peer,
 ) -> When {
     if peer.is_tracing {
-        peer.tracer.published(channel, message, route);
+        peer.tracer.published(channel, &message, route);
     }
     if route.is_empty() {
-        peer.publish_without_queue(channel, Arc::clone(message), mandatory);
+        peer.publish_without_queue(channel, message, mandatory);
+        return When::Queued;
     }
+    let is_stored = message.is_persistent() && route.iter().any(|queue| queue.stores(&message));
     match peer.publishes.bring(message, properties, route) {
         false => When::Refused,
-        true if message.is_persistent() && route.iter().any(|queue| queue.stores(message)) => {
-            When::Stored
-        }
+        true if is_stored => When::Stored,
         true => When::Queued,
     }
 }

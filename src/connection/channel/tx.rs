@@ -137,7 +137,7 @@ impl Channel {
             if route.is_empty() {
                 peer.publish_without_queue(self.number, Arc::clone(&message), mandatory);
             }
-            let is_taken = publishes.bring(&message, &properties, &route);
+            let is_taken = publishes.bring(message, &properties, &route);
             if route.is_empty() || !is_taken {
                 exchange.forget(&properties, &mut publishes);
             }
