@@ -165,6 +165,7 @@ impl State {
     }
 
     /// Adds a message at the end of its level.
+    #[inline]
     pub fn enqueue(&mut self, level: u8, message: Arc<Message>, stored: bool) -> Enqueued {
         self.ready += 1;
         self.ready_bytes += message.body_len();
@@ -260,7 +261,7 @@ impl State {
 
     /// Whether a message can be taken.
     #[inline]
-    pub fn peek(&self) -> Next {
+    pub fn peek(&self) -> Next<'_> {
         self.highest().map_or(Next::Empty, Lane::peek)
     }
 
@@ -277,6 +278,7 @@ impl State {
     }
 
     /// Takes the next message out to `consumer`; without one it is gone at once.
+    #[inline]
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
@@ -322,6 +324,7 @@ impl State {
     }
 
     /// Takes the oldest message of a level for good, if it is in memory.
+    #[inline]
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
         let lane = self.lanes.get_mut(usize::from(level))?;
         let entry = lane.take()?;
