@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
+use ferrymq::store::StoreSettings;
+use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use ureq::http::Request;
@@ -21,6 +23,8 @@ pub struct TestBroker {
     runtime: Runtime,
     server: Option<Server>,
     _directory: tempfile::TempDir,
+    /// Instead of the directory.
+    disk: Option<SimulatedDisk>,
     config: Config,
 }
 
@@ -30,6 +34,15 @@ impl TestBroker {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::begin(change, None)
+    }
+
+    /// A broker on a simulated disk.
+    pub fn on(disk: &SimulatedDisk) -> Self {
+        Self::begin(|_| {}, Some(disk.clone()))
+    }
+
+    fn begin(change: impl FnOnce(&mut Config), disk: Option<SimulatedDisk>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
@@ -37,13 +50,19 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        let mut broker = Self { runtime, server: None, _directory: directory, config };
+        let mut broker = Self { runtime, server: None, _directory: directory, disk, config };
         broker.start_again();
         broker
     }
 
     fn start_again(&mut self) {
-        let server = self.runtime.block_on(Server::start(&self.config));
+        let server = match self.disk.clone() {
+            None => self.runtime.block_on(Server::start(&self.config)),
+            Some(disk) => {
+                let open = move || disk.open_store(&StoreSettings::default());
+                self.runtime.block_on(Server::start_on(&self.config, open))
+            }
+        };
         self.server = Some(server.expect("it starts"));
     }
 

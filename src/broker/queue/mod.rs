@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod browsing;
 pub mod consumers;
 mod delivery;
 pub mod entry;
@@ -19,6 +20,8 @@ mod lane;
 mod levels;
 mod mark;
 pub mod memory;
+mod pausing;
+mod pick;
 mod reading;
 mod schedule;
 mod seen;
@@ -34,10 +37,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
+pub use browsing::Browsed;
 pub use consumers::{Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
+pub use pick::{Found, Rest, View};
 pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
@@ -100,6 +105,8 @@ pub struct QueueStatus {
     /// When the next of them is due, in milliseconds since 1970; of those whose time is known
     /// already, a moment after a start.
     pub next_due_ms: Option<u64>,
+    /// An operator has stopped its deliveries.
+    pub paused: bool,
 }
 
 /// What publishers have to know of a queue's options.
@@ -167,6 +174,8 @@ struct Inner {
     /// When somebody used it last, where it expires.
     used_ms: u64,
     deleted: bool,
+    /// Nothing goes out until somebody resumes it.
+    paused: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
 }
@@ -227,6 +236,7 @@ impl Queue {
             alarm_ms: None,
             used_ms: 0,
             deleted: false,
+            paused: false,
             failed: false,
         };
         let (inner, exit, came_nearer) = (Mutex::new(inner), Mutex::new(()), Notify::new());
@@ -338,6 +348,7 @@ impl Queue {
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
+            paused: inner.paused,
         }
     }
 

@@ -53,13 +53,13 @@ pub struct Purged {
 pub struct State {
     epoch: Epoch,
     /// By level; those that never had a message are not made.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// The lanes that have ready messages.
     filled: Levels,
-    ready: usize,
+    pub(super) ready: usize,
     /// Bytes of the bodies of ready messages.
-    ready_bytes: u64,
-    unacked: usize,
+    pub(super) ready_bytes: u64,
+    pub(super) unacked: usize,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     schedule: Schedule,
@@ -68,7 +68,7 @@ pub struct State {
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     /// What the log remembers of messages that are on disk only.
-    notes: BTreeMap<Place, Note>,
+    pub(super) notes: BTreeMap<Place, Note>,
     head_max: u64,
 }
 
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    fn note_filled(&mut self, level: u8) {
+    pub(super) fn note_filled(&mut self, level: u8) {
         let is_filled = self.lanes.get(usize::from(level)).is_some_and(|lane| !lane.is_empty());
         self.filled.set(level, is_filled);
     }

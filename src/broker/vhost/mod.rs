@@ -9,6 +9,7 @@ mod metadata;
 mod own;
 mod policies;
 mod queues;
+mod replays;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
 use super::policy::matching::CurrentPolicies;
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
+use super::replay::Replays;
 use super::reply::Replies;
 use super::trace::TRACE_EXCHANGE;
 use crate::protocol::table::FieldTable;
@@ -93,6 +95,7 @@ pub struct Vhost {
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
+    replays: Replays,
     policies: CurrentPolicies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
@@ -181,6 +184,7 @@ impl Vhost {
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
+            replays: Replays::default(),
             policies: CurrentPolicies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),
