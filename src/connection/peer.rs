@@ -4,16 +4,20 @@
 //! Owned by the connection's session and lent to each handler.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::ConnectionSettings;
-use super::channel::confirms::{Numbers, add};
+use super::channel::confirms::{Numbers, add, count};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
 use super::timeouts::Timeouts;
+use super::view::View;
 use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
+use crate::broker::counters::{Count, Counts};
 use crate::broker::durable::Durable;
 use crate::broker::event::Event;
 use crate::broker::publish::PublishBatch;
@@ -30,12 +34,17 @@ pub(super) struct Peer {
     pub(super) vhost: Arc<Vhost>,
     pub(super) actor: Actor,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) view: Arc<View>,
     writer: Arc<Writer>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
     /// The client is a publisher: it is told when the disk is nearly full.
     pub(super) has_published: bool,
     owed: Vec<OwedConfirms>,
+    /// When what is being handled was read.
+    pub(super) read_at: Instant,
+    /// What of this read the vhost has not been told.
+    counts: Counts,
     pub(super) message_size_max: u64,
     pub(super) consumers_per_channel_max: usize,
     /// For consumers and queues that say nothing else; 0 is none.
@@ -75,7 +84,7 @@ impl Peer {
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
         actor: Actor,
-        outbox: Arc<Outbox>,
+        view: Arc<View>,
         writer: Arc<Writer>,
         settings: &ConnectionSettings,
         tell_cancelled: bool,
@@ -87,11 +96,14 @@ impl Peer {
             broker,
             vhost,
             actor,
-            outbox,
+            outbox: Arc::clone(&view.outbox),
+            view,
             writer,
             publishes: PublishBatch::default(),
             has_published: false,
             owed: Vec::new(),
+            read_at: Instant::now(),
+            counts: Counts::default(),
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,
             consumer_timeout_ms: settings.consumer_timeout_ms,
@@ -105,15 +117,30 @@ impl Peer {
     /// What becomes of a message that no queue takes: it is a reply, or its publisher may want it
     /// back.
     pub(super) fn publish_without_queue(
-        &self,
-        channel: u16,
+        &mut self,
+        channel: &ChannelShared,
         message: Arc<Message>,
         mandatory: bool,
     ) {
-        if !self.vhost.replies.deliver(&message) && mandatory {
-            let code = ReplyCode::NoRoute;
+        if self.vhost.replies.deliver(&message) {
+            return;
+        }
+        if mandatory {
+            let (channel, code) = (channel.number, ReplyCode::NoRoute);
             self.outbox.put(Outgoing::Return { channel, code, message });
         }
+        let (of_channel, count) = match mandatory {
+            true => (&channel.sent.returned, Count::ReturnUnroutable),
+            false => (&channel.sent.dropped, Count::DropUnroutable),
+        };
+        of_channel.add(1);
+        self.counts.add(count, 1);
+    }
+
+    /// A message was published on a channel.
+    pub(super) fn count_publish(&mut self, channel: &ChannelShared) {
+        channel.sent.published.add(1);
+        self.counts.add(Count::Publish, 1);
     }
 
     /// Tells of something that this client did.
@@ -144,18 +171,28 @@ impl Peer {
     /// Brings what was read into the queues and to the log, and has it confirmed.
     pub(super) fn flush(&mut self) {
         let batch = self.publishes.take();
+        if !self.counts.are_zero() {
+            self.vhost.counts.add_all(&std::mem::take(&mut self.counts));
+        }
         let mut waiting = Vec::new();
+        let read_at = self.read_at;
+        let mut wanted: u64 = 0;
         for owed in self.owed.drain(..) {
+            let numbers = [&owed.when_stored, &owed.at_once, &owed.refused];
+            wanted = numbers.into_iter().map(count).fold(wanted, u64::saturating_add);
             owed.channel.wait_for_disk(&owed.when_stored);
-            owed.channel.complete_confirms(&owed.at_once, true);
-            owed.channel.complete_confirms(&owed.refused, false);
+            owed.channel.complete_confirms(&owed.at_once, true, read_at);
+            owed.channel.complete_confirms(&owed.refused, false, read_at);
             self.outbox.ring();
             if batch.is_empty() {
                 // The queues went away meanwhile: there is nothing to wait for.
-                owed.channel.complete_confirms(&owed.when_stored, true);
+                owed.channel.complete_confirms(&owed.when_stored, true, read_at);
             } else if !owed.when_stored.is_empty() {
                 waiting.push((owed.channel, owed.when_stored));
             }
+        }
+        if wanted > 0 {
+            self.vhost.timings().confirms_wanted.fetch_add(wanted, Ordering::Relaxed);
         }
         if batch.is_empty() {
             return;
@@ -166,7 +203,7 @@ impl Peer {
                 let writer = Arc::downgrade(&self.writer);
                 Some(Box::new(move |outcome| {
                     for (channel, numbers) in waiting {
-                        channel.complete_confirms(&numbers, outcome.is_ok());
+                        channel.complete_confirms(&numbers, outcome.is_ok(), read_at);
                     }
                     let Some(writer) = writer.upgrade() else { return };
                     match outcome {

@@ -2,18 +2,20 @@
 //!
 //! ```text
 //! request ──▶ serve ──▶ router ──▶ visitor (who, may it?) ──▶ objects/ ──▶ broker
-//!                          └─────▶ health (nobody is asked who)
+//!                          └─────▶ health/ (mostly, nobody is asked who)
 //! ```
 //!
 //! Paths, JSON and words are RabbitMQ's, so that its clients work. The API describes itself at
 //! `/api/openapi.json`, made from the handlers.
 
+mod answer;
 pub mod api;
 mod body;
 pub mod health;
 mod listing;
 mod objects;
 mod refusal;
+pub mod stats;
 mod visitor;
 
 use std::net::SocketAddr;
@@ -48,11 +50,10 @@ struct Description;
 pub fn router(api: Api) -> Router {
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(objects::router())
+        .merge(health::router())
         .split_for_parts();
     router
         .route("/api/openapi.json", get(async move || Json(description)))
-        .route(health::READY_PATH, get(health::ready_to_serve_clients))
-        .route(health::LOCAL_ALARMS_PATH, get(health::local_alarms))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(api)
@@ -69,6 +70,9 @@ pub async fn serve(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(uri) = without_last_slash(request.uri()) {
+            *request.uri_mut() = uri;
+        }
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -85,6 +89,15 @@ pub async fn serve(
     };
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTP client went away");
+    }
+}
+
+/// Rule (RabbitMQ): a slash at the end of a path says nothing. `None` where there is none.
+fn without_last_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
+    match uri.query() {
+        Some(query) => format!("{path}?{query}").parse().ok(),
+        None => path.parse().ok(),
     }
 }
 

@@ -44,17 +44,21 @@ mod snapshot;
 mod space;
 mod state;
 mod upkeep;
+mod vitals;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use disk::open;
+pub use space::free_bytes;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
+pub use vitals::{Usage, Vitals};
 
 use crate::protocol::message::Message;
 
@@ -193,8 +197,8 @@ impl std::error::Error for OpenError {}
 pub trait Store: Send + Sync + 'static {
     /// Appends a batch. Never blocks; call order is log order; all or nothing. `on_commit` hears of
     /// it only after the batch is fsynced together with all batches before it; a batch that is
-    /// settled by what came with it is never written, and told so at once. A batch without
-    /// `on_commit` may wait a moment for company.
+    /// settled by what came with it is never written, and told so at once. An empty one is told
+    /// when all before it are fsynced. A batch without `on_commit` may wait a moment for company.
     fn append(&self, batch: Batch, on_commit: Option<OnCommit>);
 
     /// Reads messages of a queue that live, from a number on. Never blocks. Finds what was told to
@@ -211,6 +215,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether there is room, and its changes.
     fn space(&self) -> watch::Receiver<Space>;
+
+    /// What is counted of it. One that counts nothing has zeros.
+    fn vitals(&self) -> Arc<Vitals> {
+        Arc::default()
+    }
+
+    /// What it takes. Looks at its files, and so blocks. One that has none takes nothing.
+    fn usage(&self) -> io::Result<Usage> {
+        Ok(Usage::default())
+    }
 
     /// Writes out what was appended, notes a clean end and closes. Blocks until done; appends after
     /// it resolve to [`AppendError::Closed`].

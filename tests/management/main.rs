@@ -1,10 +1,21 @@
 //! The management API over HTTP, as an operator's programs speak it.
 
+/// A client that speaks AMQP.
+#[allow(dead_code)]
+#[path = "../dialogue/support.rs"]
 mod amqp;
+mod inside;
 mod support;
 
 mod access;
+mod features;
+mod health;
+mod limits;
 mod messages;
+mod parameters;
 mod pause;
+mod permissions;
+mod policies;
 mod replay;
+mod users;
 mod vhosts;

@@ -3,7 +3,7 @@
 use ferrymq::protocol::properties::BasicProperties;
 use serde_json::{Value, json};
 
-use crate::amqp::*;
+use crate::inside::*;
 use crate::support::*;
 
 fn payloads(answer: &Value) -> Vec<&str> {
@@ -18,7 +18,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 #[test]
 fn a_queue_is_looked_at_in_order_and_stays_as_it_is() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let queue = amqp.declare("q", &json!({}));
     amqp.publish_all("", "q", numbers(0..5).into_iter());
     let seen = broker.client().get("/api/queues/%2f/q/messages?offset=1&count=2").expect(200);
@@ -43,7 +43,7 @@ fn a_queue_is_looked_at_in_order_and_stays_as_it_is() {
 #[test]
 fn a_long_queue_is_looked_at_on_disk() {
     let mut broker = TestBroker::with(|config| config.store.queue_memory_bytes_max = 0);
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     amqp.declare("q", &json!({}));
     amqp.publish_all("", "q", numbers(0..1500).into_iter());
     for _ in 0..2 {
@@ -53,7 +53,7 @@ fn a_long_queue_is_looked_at_on_disk() {
         assert_eq!(seen["messages_ready"], 1500);
         broker.restart();
     }
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let queue = amqp.vhost.queue("q").expect("durable");
     assert_eq!(amqp.drain(&queue), numbers(0..1500));
 }
@@ -61,7 +61,7 @@ fn a_long_queue_is_looked_at_on_disk() {
 #[test]
 fn messages_are_chosen_by_their_headers_and_cut() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     amqp.declare("q", &json!({}));
     for (body, customer) in [("apples", "acme"), ("pears", "other"), ("plums", "acme")] {
         let properties = with_headers(&json!({"customer": customer, "attempt": 3}));
@@ -83,7 +83,7 @@ fn messages_are_chosen_by_their_headers_and_cut() {
 #[test]
 fn higher_priorities_come_first_and_what_is_out_is_not_seen() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let queue = amqp.declare("q", &json!({"x-max-priority": 5}));
     for (body, priority) in [("low", 0), ("high", 5), ("middle", 3), ("highest", 9)] {
         let properties = BasicProperties { priority: Some(priority), ..Default::default() };
@@ -99,7 +99,7 @@ fn higher_priorities_come_first_and_what_is_out_is_not_seen() {
 fn what_cannot_be_looked_at_is_said() {
     let broker = TestBroker::start();
     let client = broker.client();
-    broker.amqp().declare("q", &json!({}));
+    broker.inside().declare("q", &json!({}));
     let refused = [
         ("count=0", "count has to be a number from 1 to 500"),
         ("count=501", "count has to be"),

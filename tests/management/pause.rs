@@ -7,7 +7,7 @@ use crate::support::*;
 #[test]
 fn a_paused_queue_takes_messages_and_gives_none_until_it_is_resumed() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     for durable in [true, false] {
         let queue = amqp.declare_as(&format!("q{durable}"), durable, &json!({}));
         let path = |verb: &str| format!("/api/queues/%2f/q{durable}/{verb}");
@@ -27,13 +27,13 @@ fn a_paused_queue_takes_messages_and_gives_none_until_it_is_resumed() {
 #[test]
 fn a_durable_queue_stays_paused_over_a_restart() {
     let mut broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     amqp.declare("q", &json!({}));
     amqp.publish("", "q", "m");
     broker.client().put("/api/queues/%2f/q/pause", &json!({})).expect(204);
     drop(amqp);
     broker.restart();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let queue = amqp.vhost.queue("q").expect("durable");
     let hands = amqp.consume(&queue);
     assert!(queue.status().paused && hands.bodies().is_empty());
@@ -41,7 +41,7 @@ fn a_durable_queue_stays_paused_over_a_restart() {
     wait_until("it is delivered", || hands.bodies() == ["m"]);
     drop(amqp);
     broker.restart();
-    let queue = broker.amqp().vhost.queue("q").expect("durable");
+    let queue = broker.inside().vhost.queue("q").expect("durable");
     assert!(!queue.status().paused);
 }
 
@@ -49,7 +49,7 @@ fn a_durable_queue_stays_paused_over_a_restart() {
 #[test]
 fn what_is_too_old_leaves_a_paused_queue() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let queue = amqp.declare("q", &json!({"x-message-ttl": 1}));
     broker.client().put("/api/queues/%2f/q/pause", &json!({})).expect(204);
     amqp.publish("", "q", "m");

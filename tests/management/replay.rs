@@ -7,13 +7,13 @@ use ferrymq::protocol::json;
 use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::{Value, json};
 
-use crate::amqp::*;
+use crate::inside::*;
 use crate::support::*;
 
 const PATH: &str = "/api/queues/%2f/dead/replay";
 
 /// An exchange, a queue at it, and where its messages go when they are refused.
-fn orders(amqp: &Amqp) -> (Arc<Queue>, Arc<Queue>) {
+fn orders(amqp: &Inside) -> (Arc<Queue>, Arc<Queue>) {
     let dead = amqp.declare("dead", &json!({}));
     amqp.declare_exchange("orders", "topic", &json!({}));
     let dying = json!({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"});
@@ -38,7 +38,7 @@ fn headers_of(entry: &ferrymq::broker::queue::Entry) -> Value {
 #[test]
 fn dead_letters_go_back_to_their_exchange_and_key_and_say_so() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     for body in ["a", "b"] {
         amqp.publish("orders", "order.new", body);
@@ -73,7 +73,7 @@ fn dead_letters_go_back_to_their_exchange_and_key_and_say_so() {
 #[test]
 fn what_died_again_after_a_replay_counts_both() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     amqp.publish("orders", "order.new", "a");
     for _ in 0..3 {
@@ -90,7 +90,7 @@ fn what_died_again_after_a_replay_counts_both() {
 #[test]
 fn a_message_that_cannot_go_stays_and_is_counted_with_the_reason() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     let dying = json!({
         "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead",
@@ -134,7 +134,7 @@ fn a_message_that_cannot_go_stays_and_is_counted_with_the_reason() {
 #[test]
 fn some_messages_are_chosen_by_id_by_header_or_by_number() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     for (number, customer) in ["x", "y", "x", "y", "x"].into_iter().enumerate() {
         let properties = with_headers(&json!({"customer": customer}));
@@ -157,7 +157,7 @@ fn some_messages_are_chosen_by_id_by_header_or_by_number() {
 #[test]
 fn a_replay_keeps_to_its_rate_alone_in_its_queue_until_it_is_cancelled() {
     let broker = TestBroker::start();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     for number in 0..20 {
         amqp.publish("orders", "order.new", &number.to_string());
@@ -181,7 +181,7 @@ fn a_replay_keeps_to_its_rate_alone_in_its_queue_until_it_is_cancelled() {
 #[test]
 fn a_long_queue_is_replayed_in_order_and_stays_so_over_a_restart() {
     let mut broker = TestBroker::with(|config| config.store.queue_memory_bytes_max = 0);
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let (queue, dead) = orders(&amqp);
     let bodies: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
     amqp.publish_all("", "dead", bodies.iter().cloned());
@@ -191,7 +191,7 @@ fn a_long_queue_is_replayed_in_order_and_stays_so_over_a_restart() {
     assert_eq!((queue.status().ready, dead.status().ready), (600, 400));
     drop((amqp, queue, dead));
     broker.restart();
-    let amqp = broker.amqp();
+    let amqp = broker.inside();
     let [queue, dead] = ["q", "dead"].map(|name| amqp.vhost.queue(name).expect("durable"));
     assert_eq!((queue.status().ready, dead.status().ready), (600, 400));
     broker.client().post(PATH, &to_queue).expect(202);
@@ -206,7 +206,7 @@ fn a_power_cut_in_a_replay_neither_loses_nor_doubles_a_message() {
     for seed in 0..4 {
         let disk = SimulatedDisk::new();
         let broker = TestBroker::on(&disk);
-        let amqp = broker.amqp();
+        let amqp = broker.inside();
         let (queue, dead) = orders(&amqp);
         let bodies: Vec<String> = (100..300).map(|number| number.to_string()).collect();
         amqp.publish_all("", "dead", bodies.iter().cloned());
@@ -215,7 +215,7 @@ fn a_power_cut_in_a_replay_neither_loses_nor_doubles_a_message() {
         wait_until("it is under way", || queue.status().ready > 20 && dead.status().ready > 0);
         let cut = disk.power_cut(seed);
         let after = TestBroker::on(&cut);
-        let amqp = after.amqp();
+        let amqp = after.inside();
         let [queue, dead] = ["q", "dead"].map(|name| amqp.vhost.queue(name).expect("durable"));
         let moved = amqp.drain(&queue);
         assert!(!moved.is_empty());
@@ -228,7 +228,7 @@ fn a_power_cut_in_a_replay_neither_loses_nor_doubles_a_message() {
 fn what_cannot_be_replayed_is_said() {
     let broker = TestBroker::start();
     let client = broker.client();
-    orders(&broker.amqp());
+    orders(&broker.inside());
     let refused = [
         (json!({"rate": 0}), "the rate is 1 to 1000000"),
         (json!({"count": 0}), "a count of 0"),

@@ -11,7 +11,7 @@ use ferrymq::config::Config;
 use ferrymq::server::Server;
 use ferrymq::store::StoreSettings;
 use ferrymq::store::simulated::SimulatedDisk;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
 
@@ -107,6 +107,16 @@ impl TestBroker {
         }
     }
 
+    /// A client that is a new user with such tags, and everything is permitted to it in a vhost
+    /// (as it stands in a path).
+    pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
+        let body = json!({"password": "secret", "tags": tags});
+        self.client().put(&format!("/api/users/{name}"), &body).expect(201);
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        self.client().put(&format!("/api/permissions/{vhost}/{name}"), &all).expect(201);
+        self.client_as(name, "secret")
+    }
+
     /// A client that doesn't say who it is.
     pub fn nobody(&self) -> Client {
         Client { base: format!("http://{}", self.http_address()), authorization: None }
@@ -190,6 +200,12 @@ impl Client {
     pub fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, b"")
     }
+}
+
+/// The names of the things in a list.
+pub fn names(list: &Value) -> Vec<&str> {
+    let things = list.as_array().expect("a list");
+    things.iter().map(|thing| thing["name"].as_str().expect("a name")).collect()
 }
 
 /// Asks until the answer is what is waited for.

@@ -118,6 +118,7 @@ impl Queue {
                 }
                 if !wanted.iter().any(|entry| inner.state.is_held(entry.place())) {
                     inner.put_back_aside();
+                    inner.lose_track();
                     let picked = wanted.iter().filter_map(|entry| inner.state.pick(entry));
                     let picked = picked.collect();
                     self.deliver_ready(&mut inner, &mut batch);

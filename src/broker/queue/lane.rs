@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::entry::{ENTRY_COST, Entry};
 use super::mark::Mark;
 use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
+use super::since::Since;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
@@ -104,6 +105,8 @@ pub struct Lane {
     pub(super) unreadable: bool,
     /// Of the ranges on disk, now or later, what doesn't stand there.
     pub(super) picked: BTreeSet<Seq>,
+    /// Only where messages have come.
+    pub(super) since: Option<Box<Since>>,
 }
 
 impl Lane {
@@ -128,6 +131,7 @@ impl Lane {
             read_round: 0,
             unreadable: false,
             picked: BTreeSet::new(),
+            since: None,
         }
     }
 
@@ -367,13 +371,6 @@ impl Lane {
         let (_, first) = self.returned.first_key_value()?;
         let in_line = self.head.front().map(|head| head.seq).or_else(|| self.cold_first());
         in_line.is_none_or(|other| first.seq < other).then_some(first)
-    }
-
-    fn cold_first(&self) -> Option<Seq> {
-        self.cold.front().map(|cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        })
     }
 
     fn is_marked(&self, entry: &Entry) -> bool {

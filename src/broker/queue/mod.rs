@@ -12,6 +12,7 @@ mod aging;
 pub mod arguments;
 mod arrival;
 mod browsing;
+mod claim;
 pub mod consumers;
 mod delivery;
 pub mod entry;
@@ -23,9 +24,12 @@ pub mod memory;
 mod pausing;
 mod pick;
 mod reading;
+mod removal;
+mod sample;
 mod schedule;
 mod seen;
 mod settlement;
+mod since;
 pub mod state;
 
 use std::collections::VecDeque;
@@ -38,7 +42,8 @@ use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
 pub use browsing::Browsed;
-pub use consumers::{Consumer, Lane};
+pub use claim::{Claim, Sight};
+pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
@@ -53,18 +58,22 @@ use self::arguments::Overflow;
 use self::consumers::Consumers;
 use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
+use self::sample::Followed;
 use self::seen::Seen;
-use self::state::{Purged, State};
+use self::state::State;
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
+use crate::broker::timings::Timings;
+use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record};
+use crate::store::record::{QueueId, Seq};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
@@ -91,6 +100,10 @@ pub struct Surroundings {
     pub store: Arc<dyn Store>,
     pub memory: Arc<QueueMemory>,
     pub timers: Arc<Timers>,
+    pub churn: Churn,
+    pub deaths: Deaths,
+    pub turns: Arc<Turns>,
+    pub timings: Timings,
 }
 
 /// Counts of the moment.
@@ -107,6 +120,9 @@ pub struct QueueStatus {
     pub next_due_ms: Option<u64>,
     /// An operator has stopped its deliveries.
     pub paused: bool,
+    /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
+    /// age. What was there when the broker started counts from then.
+    pub oldest_ms: Option<u64>,
 }
 
 /// What publishers have to know of a queue's options.
@@ -156,6 +172,9 @@ pub struct Queue {
 
 struct Inner {
     state: State,
+    counts: QueueCounts,
+    /// A message whose time in the queue is measured.
+    followed: Option<Followed>,
     /// Messages that died by themselves, on their way out in the order of their deaths.
     dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
@@ -226,6 +245,8 @@ impl Queue {
         Part::begin(&mut state);
         let inner = Inner {
             state,
+            counts: QueueCounts::default(),
+            followed: None,
             dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
@@ -257,6 +278,7 @@ impl Queue {
             inner.seen = seen;
         }
         inner.state.restore(level, left);
+        inner.state.came(Place { level, seq: Seq(0) }, now_ms());
     }
 
     /// Begins to look after what the last run left.
@@ -294,6 +316,11 @@ impl Queue {
     #[inline]
     pub fn traits(&self) -> Traits {
         Traits(self.traits.load(Ordering::Acquire))
+    }
+
+    /// What all queues of the broker share.
+    pub(in crate::broker) fn around(&self) -> &Surroundings {
+        &self.around
     }
 
     /// The vhost that it is in, unless that is gone.
@@ -334,6 +361,11 @@ impl Queue {
     }
 
     pub fn status(&self) -> QueueStatus {
+        self.status_and_counts().0
+    }
+
+    /// How it is, and what has happened in it so far.
+    pub fn status_and_counts(&self) -> (QueueStatus, Counts) {
         let inner = self.inner.lock();
         let (ready, delayed) = (inner.state.ready_count(), inner.state.delayed_count());
         // What an exchange's own queue has not read since a start waits, too.
@@ -341,7 +373,7 @@ impl Queue {
             Some(_) => (0, ready + delayed),
             None => (ready, delayed),
         };
-        QueueStatus {
+        let status = QueueStatus {
             ready,
             unacked: inner.state.unacked_count(),
             ready_bytes: inner.state.ready_bytes(),
@@ -349,7 +381,14 @@ impl Queue {
             delayed,
             next_due_ms: inner.state.next_due_ms(),
             paused: inner.paused,
-        }
+            oldest_ms: inner.state.oldest_ms().filter(|_| ready > 0),
+        };
+        (status, inner.counts.read())
+    }
+
+    /// What has happened in it so far.
+    pub fn counts(&self) -> Counts {
+        self.inner.lock().counts.read()
     }
 
     /// Somebody has declared it again.
@@ -411,47 +450,6 @@ impl Queue {
         self.append(batch);
     }
 
-    /// Drops the ready and the delayed messages. Answers how many; `batch` gets what the log has to
-    /// know.
-    pub fn purge(&self, batch: &mut Changes) -> usize {
-        let mut inner = self.inner.lock();
-        inner.put_back_aside();
-        let (count, levels) = inner.state.purge();
-        self.tell_memory(&mut inner);
-        if self.properties.durable {
-            for Purged { level, ranges, bytes } in levels {
-                batch.push(Record::Purge { queue: self.id_of(level), ranges, bytes });
-            }
-        }
-        count
-    }
-
-    /// Marks the queue as gone, if the conditions hold, and answers the number of ready messages
-    /// that go with it and its consumers, who have to be told.
-    pub fn delete(
-        &self,
-        if_unused: bool,
-        if_empty: bool,
-    ) -> Result<(usize, Vec<Arc<Consumer>>), Error> {
-        let mut inner = self.inner.lock();
-        if if_unused && !inner.consumers.is_empty() {
-            return Err(Error::precondition_failed(format!("{} in use", self.described())));
-        }
-        if if_empty && inner.state.ready_count() > 0 {
-            return Err(Error::precondition_failed(format!("{} not empty", self.described())));
-        }
-        inner.deleted = true;
-        let count = inner.state.ready_count();
-        inner.state = State::new(Epoch(0));
-        inner.groups = None;
-        self.tell_memory(&mut inner);
-        Ok((count, inner.consumers.drain()))
-    }
-
-    pub fn is_deleted(&self) -> bool {
-        self.inner.lock().deleted
-    }
-
     /// Tells what the head costs, and learns what it may.
     fn tell_memory(&self, inner: &mut Inner) {
         let Inner { part, state, .. } = inner;
@@ -463,9 +461,10 @@ impl Queue {
         batch.append(&*self.around.store, None);
     }
 
-    /// For tests and for displays: the consumers of the moment.
-    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+    /// The consumers of the moment, and what they do.
+    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
         let inner = self.inner.lock();
-        inner.consumers.iter().cloned().collect()
+        let activities = inner.consumers.activities();
+        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }

@@ -56,6 +56,13 @@ impl Lane {
         })
     }
 
+    pub(super) fn cold_first(&self) -> Option<Seq> {
+        self.cold.front().map(|cold| match cold {
+            Cold::Entry(entry) => entry.seq,
+            Cold::Paged(paged) => paged.first,
+        })
+    }
+
     /// What stood on disk up to here has been read back.
     pub(super) fn forget_picked(&mut self, through: Seq) {
         if !self.picked.is_empty() {

@@ -176,6 +176,18 @@ impl State {
         Enqueued { place, waits }
     }
 
+    /// Messages came now, this one first of those of its level.
+    #[inline]
+    pub fn came(&mut self, place: Place, now_ms: u64) {
+        self.lane(place.level).came(place.seq, now_ms);
+    }
+
+    /// When the oldest ready message came, in milliseconds since 1970: about then, or later.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        let lane = |level: u8| self.lanes.get(usize::from(level))?.oldest_ms();
+        self.filled.iter().filter_map(lane).min()
+    }
+
     /// Adds a message that waits until `due_ms`.
     pub fn enqueue_delayed(
         &mut self,

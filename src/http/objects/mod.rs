@@ -3,15 +3,24 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod features;
+mod limits;
+mod logins;
 mod messages;
+mod parameters;
 mod pause;
+mod permissions;
+mod policies;
 mod replay;
+mod topic_permissions;
 mod users;
 mod vhosts;
 
 use utoipa_axum::router::OpenApiRouter;
 
 use super::api::Api;
+use super::refusal::Refusal;
+use crate::broker::NODE_NAME;
 
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -19,6 +28,21 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(messages::router())
         .merge(pause::router())
         .merge(replay::router())
+        .merge(features::router())
+        .merge(limits::router())
+        .merge(logins::router())
+        .merge(parameters::router())
+        .merge(permissions::router())
+        .merge(policies::router())
+        .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())
+}
+
+/// Refuses with 404 a node that isn't there.
+fn check_node(name: &str) -> Result<(), Refusal> {
+    match name == NODE_NAME {
+        true => Ok(()),
+        false => Err(Refusal::not_found(format!("there is no node '{name}', only {NODE_NAME}"))),
+    }
 }

@@ -1,4 +1,4 @@
-//! What tests do as a client of AMQP would, without a socket.
+//! What tests do in the broker itself, as a client of AMQP would, without a socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16};
@@ -28,7 +28,7 @@ pub fn name(name: &str) -> ShortStr {
 }
 
 /// `guest` in the vhost `/`.
-pub struct Amqp {
+pub struct Inside {
     pub vhost: Arc<Vhost>,
     broker: Arc<Broker>,
     actor: Actor,
@@ -68,16 +68,16 @@ pub fn with_headers(headers: &Value) -> BasicProperties {
 }
 
 impl TestBroker {
-    pub fn amqp(&self) -> Amqp {
+    pub fn inside(&self) -> Inside {
         let broker = Arc::clone(self.broker());
         let user = broker.user("guest").expect("the default one");
         let actor = Actor { user, connection: ConnectionId(7), peer: ([127, 0, 0, 1], 1).into() };
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        Amqp { vhost: broker.vhost("/").expect("the default one"), broker, actor, runtime }
+        Inside { vhost: broker.vhost("/").expect("the default one"), broker, actor, runtime }
     }
 }
 
-impl Amqp {
+impl Inside {
     /// A durable queue.
     pub fn declare(&self, queue: &str, arguments: &Value) -> Arc<Queue> {
         self.declare_as(queue, true, arguments)
@@ -189,6 +189,7 @@ impl Amqp {
             tag: name("c"),
             queue: Arc::clone(queue),
             connection: self.actor.connection,
+            channel: 1,
             no_ack: false,
             exclusive: false,
             priority: 0,
