@@ -8,10 +8,13 @@ mod inside;
 mod support;
 
 mod access;
+mod connections;
+mod definitions;
 mod features;
 mod health;
 mod limits;
 mod messages;
+mod overview;
 mod parameters;
 mod pause;
 mod permissions;
