@@ -53,13 +53,13 @@ pub struct Purged {
 pub struct State {
     epoch: Epoch,
     /// By level; those that never had a message are not made.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// The lanes that have ready messages.
     filled: Levels,
-    ready: usize,
+    pub(super) ready: usize,
     /// Bytes of the bodies of ready messages.
-    ready_bytes: u64,
-    unacked: usize,
+    pub(super) ready_bytes: u64,
+    pub(super) unacked: usize,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     /// Nothing in most queues.
@@ -112,7 +112,7 @@ impl State {
     }
 
     #[inline]
-    fn lane(&mut self, level: u8) -> &mut Lane {
+    pub(super) fn lane(&mut self, level: u8) -> &mut Lane {
         let index = usize::from(level);
         if self.lanes.len() <= index {
             self.make_lanes(level);
@@ -129,7 +129,7 @@ impl State {
         }
     }
 
-    fn note_filled(&mut self, level: u8) {
+    pub(super) fn note_filled(&mut self, level: u8) {
         let is_filled = self.lanes.get(usize::from(level)).is_some_and(|lane| !lane.is_empty());
         self.filled.set(level, is_filled);
     }
@@ -403,6 +403,17 @@ impl State {
     /// Which purge came last: what was due before one isn't wanted after it.
     pub fn due_round(&self) -> u64 {
         self.due_round
+    }
+
+    /// What the log remembers of a message that is on disk only.
+    pub(super) fn note_of(&self, place: Place) -> Note {
+        let note = self.delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
+        note.copied().unwrap_or_default()
+    }
+
+    /// The same, for the last time.
+    pub(super) fn take_note(&mut self, place: Place) -> Option<Note> {
+        self.delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place))
     }
 
     /// A message that was due and on disk has been read.
