@@ -9,6 +9,7 @@ pub mod binding;
 pub mod changes;
 pub mod counters;
 pub mod dead_letter;
+pub mod definitions;
 mod delayed;
 pub mod durable;
 mod equivalence;

@@ -41,7 +41,7 @@ fn what_is_deprecated_elsewhere_is_listed_and_found_where_it_is_used() {
         auto_delete: false,
         arguments: FieldTable::default(),
     };
-    root.declare_queue(transient, &actor).expect("nothing is wrong with it");
+    drop(root.declare_queue(transient, &actor).expect("nothing is wrong with it"));
     let used = client.get("/api/deprecated-features/used").expect(200);
     assert_eq!(names(&used), ["transient_nonexcl_queues"]);
     assert_eq!(client.get("/api/extensions").expect(200), json!([]));

@@ -8,6 +8,7 @@ mod support;
 
 mod access;
 mod connections;
+mod definitions;
 mod features;
 mod health;
 mod limits;

@@ -6,6 +6,7 @@
 mod channels;
 mod connections;
 mod consumers;
+mod definitions;
 mod features;
 mod limits;
 mod logins;
@@ -30,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(channels::router())
         .merge(connections::router())
         .merge(consumers::router())
+        .merge(definitions::router())
         .merge(features::router())
         .merge(limits::router())
         .merge(logins::router())
@@ -43,9 +45,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(vhosts::router())
 }
 
-/// Refuses with 404 a node that isn't there.
+/// Refuses with 404 a node that isn't there. Rule: tools that make up the name that a RabbitMQ on
+/// this host would have mean this one.
 fn check_node(name: &str) -> Result<(), Refusal> {
-    match name == NODE_NAME {
+    let host = |name: &'static str| name.split_once('@').map(|(_, host)| host);
+    match name == NODE_NAME || name.strip_prefix("rabbit@") == host(NODE_NAME) {
         true => Ok(()),
         false => Err(Refusal::not_found(format!("there is no node '{name}', only {NODE_NAME}"))),
     }
