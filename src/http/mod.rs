@@ -12,8 +12,10 @@ pub mod api;
 mod body;
 pub mod health;
 mod listing;
+mod names;
 mod objects;
 mod refusal;
+mod time;
 mod visitor;
 
 use std::net::SocketAddr;
@@ -69,6 +71,7 @@ pub async fn serve(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        names::name_default_exchange(request.uri_mut());
         router.call(request)
     });
     let connection = http1::Builder::new()

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
+use ferrymq::broker::auth::PasswordHash;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
+use ferrymq::store::definition::PermissionDefinition;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use ureq::http::Request;
+
+pub use crate::amqp::Peer;
 
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -88,6 +92,33 @@ impl TestBroker {
         }
     }
 
+    /// A client that is a new user with the tag `management` and these permissions in `/`: what may
+    /// be configured, written and read.
+    pub fn client_with(&self, user: &str, [configure, write, read]: [&str; 3]) -> Client {
+        let tags = vec!["management".to_owned()];
+        let broker = self.broker();
+        let added = broker.put_user(user, PasswordHash::of(user), tags, None);
+        added.wait_blocking().expect("added");
+        let permissions = PermissionDefinition {
+            user: user.to_owned(),
+            vhost: "/".to_owned(),
+            configure: configure.to_owned(),
+            write: write.to_owned(),
+            read: read.to_owned(),
+        };
+        let granted = broker.set_permissions(permissions, None).expect("they can be");
+        granted.wait_blocking().expect("granted");
+        self.client_as(user, user)
+    }
+
+    /// A client that speaks AMQP, with channel 1 open.
+    pub fn channel(&self) -> Peer {
+        let mut peer = Peer::connect(self.amqp_address());
+        peer.open("guest");
+        peer.open_channel(1);
+        peer
+    }
+
     /// A client that doesn't say who it is.
     pub fn nobody(&self) -> Client {
         Client { base: format!("http://{}", self.http_address()), authorization: None }
@@ -110,6 +141,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub location: Option<String>,
     pub body: Value,
 }
 
@@ -149,9 +181,12 @@ impl Client {
             agent.run(request.body(body).expect("a request"))
         };
         let mut answer = answer.expect("an answer");
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let location = location.map(str::to_owned);
         let text = answer.body_mut().read_to_string().expect("text");
         Answer {
             status: answer.status().as_u16(),
+            location,
             body: serde_json::from_str(&text).unwrap_or_default(),
         }
     }

@@ -60,6 +60,8 @@ pub struct State {
     /// Bytes of the bodies of ready messages.
     ready_bytes: u64,
     unacked: usize,
+    /// Bytes of the bodies of messages that are out.
+    unacked_bytes: u64,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     schedule: Schedule,
@@ -82,6 +84,7 @@ impl State {
             ready: 0,
             ready_bytes: 0,
             unacked: 0,
+            unacked_bytes: 0,
             aside: 0,
             schedule: Schedule::default(),
             due_reading: 0,
@@ -130,6 +133,11 @@ impl State {
 
     pub fn unacked_count(&self) -> usize {
         self.unacked
+    }
+
+    /// Body bytes of the messages that are out.
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
     }
 
     /// Whether there is no message, ready or not.
@@ -280,10 +288,16 @@ impl State {
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
         Some(entry)
+    }
+
+    #[inline]
+    fn hand_out(&mut self, entry: Entry, consumer: u64) {
+        self.unacked += 1;
+        self.unacked_bytes += entry.message.body_len();
+        self.lane(entry.level).hand_out(entry, consumer);
     }
 
     /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
@@ -308,8 +322,7 @@ impl State {
         self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
     }
 
@@ -342,6 +355,7 @@ impl State {
     pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
         let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
         self.unacked -= 1;
+        self.unacked_bytes -= settled.0.message.body_len();
         Some(settled)
     }
 

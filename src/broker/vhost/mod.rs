@@ -8,6 +8,7 @@ mod exchanges;
 mod metadata;
 mod own;
 mod policies;
+mod publishing;
 mod queues;
 mod routing;
 
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 pub use bindings::BindRequest;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
+pub use publishing::{Publish, Published};
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;

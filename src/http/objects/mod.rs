@@ -3,6 +3,12 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod bindings;
+mod exchanges;
+mod publish;
+mod queue_fields;
+mod queue_messages;
+mod queues;
 mod users;
 mod vhosts;
 
@@ -12,5 +18,12 @@ use super::api::Api;
 
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(users::router()).merge(vhosts::router())
+    OpenApiRouter::new()
+        .merge(bindings::router())
+        .merge(exchanges::router())
+        .merge(publish::router())
+        .merge(queue_messages::router())
+        .merge(queues::router())
+        .merge(users::router())
+        .merge(vhosts::router())
 }
