@@ -10,12 +10,13 @@
 //! * [`http`]       one operator: management API and health checks.
 //! * [`ctl`]        the command line of ferrymqctl; [`perf`] is ferrymq-perf, a client.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
-//! * [`config`], [`telemetry`] import nothing of ours.
+//! * [`config`], [`host`], [`telemetry`] import nothing of ours.
 
 pub mod broker;
 pub mod config;
 pub mod connection;
 pub mod ctl;
+pub mod host;
 pub mod http;
 pub mod listener;
 pub mod perf;

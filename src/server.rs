@@ -18,15 +18,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::broker::event::Event;
+use crate::broker::alarm::tell_events;
 use crate::broker::{self, Broker, BrokerSettings};
 use crate::config::Config;
 use crate::connection::{self, ConnectionSettings};
+use crate::host;
 use crate::http;
 use crate::http::api::Api;
-use crate::http::health::{Checked, DiskAlarm, Health};
+use crate::http::health::{Checked, Health, Listening};
+use crate::http::stats;
 use crate::listener::{self, BindError, Claimed, Listeners};
-use crate::store::{self, Opened, Space, StoreSettings, StoreState};
+use crate::store::{self, Opened, StoreSettings, StoreState};
 
 /// How long AMQP clients may take to go when the broker stops; a connection needs 3 s at most.
 const CLIENTS_WAIT: Duration = Duration::from_secs(8);
@@ -36,6 +38,9 @@ const REQUESTS_WAIT: Duration = Duration::from_secs(1);
 
 /// Most HTTP connections at a time: a few operators, probes and scrapers.
 const HTTP_CONNECTIONS_MAX: usize = 1024;
+
+/// Between two looks at the memory.
+const MEMORY_LOOK: Duration = Duration::from_secs(1);
 
 /// Why the daemon can't start.
 #[derive(Debug)]
@@ -95,15 +100,28 @@ impl Server {
             claimed.push(listener::claim(address, "amqp.listen").await?);
         }
         let health = watch::Sender::new(Health::Starting);
-        let disk_alarm = watch::Sender::new(None);
-        let checked = Checked { health: health.subscribe(), disk_alarm: disk_alarm.subscribe() };
+        let listening = watch::Sender::new(Vec::new());
+        let checked = Checked {
+            health: health.subscribe(),
+            listening: listening.subscribe(),
+            connections_max: config.amqp.connections_max,
+            data_dir: config.store.data_dir.clone(),
+            disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+        };
         let api = Api::new(checked);
         let (http, http_address) = open_http(config, api.clone()).await?;
         let broker = open_broker(config, open).await?;
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
-        watcher.spawn(watch_space(Arc::clone(&broker), disk_alarm));
+        watcher.spawn(tell_events(Arc::clone(&broker)));
+        let data_dir = config.store.data_dir.clone();
+        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker), data_dir));
+        watch_memory(&broker, config, &mut watcher);
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
+        let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
+        let all = amqp_listening.chain([("http", http_address)]);
+        listening
+            .send_replace(all.map(|(protocol, address)| Listening { protocol, address }).collect());
         health.send_if_modified(|health| {
             let is_starting = *health == Health::Starting;
             if is_starting {
@@ -197,24 +215,45 @@ fn watch_store(
     watcher
 }
 
-/// A disk that is nearly full is an alarm for those who ask.
-async fn watch_space(broker: Arc<Broker>, disk_alarm: watch::Sender<Option<DiskAlarm>>) {
-    let mut space = broker.store().space();
-    loop {
-        let alarm: Option<DiskAlarm> = match *space.borrow_and_update() {
-            Space::Enough => None,
-            Space::Low { free_bytes, limit_bytes } => Some(DiskAlarm { free_bytes, limit_bytes }),
-        };
-        let key = if alarm.is_some() { "alarm.set" } else { "alarm.cleared" };
-        let before = disk_alarm.send_replace(alarm);
-        if before.is_some() != alarm.is_some() {
-            broker.events.tell(None, || Event::new(key).text("resource", "disk"));
+/// Measures the process's memory once in a while, and once before clients come.
+fn watch_memory(broker: &Arc<Broker>, config: &Config, watcher: &mut JoinSet<()>) {
+    let limit_bytes = match memory_limit(config.memory.high_watermark) {
+        Ok(0) => return,
+        Ok(limit_bytes) => limit_bytes,
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the machine's memory can't be found out, and so publishers are never held back for \
+                 it: set memory.high_watermark to a number of bytes"
+            );
+            return;
         }
-        if space.changed().await.is_err() {
-            // The store is gone, and nobody is held back any more.
-            std::future::pending().await
-        }
+    };
+    broker.memory.set_limit_bytes(limit_bytes);
+    let broker = Arc::clone(broker);
+    let measure = move || host::resident_bytes().map(|used| broker.memory.measured(used));
+    if let Err(error) = measure() {
+        tracing::warn!(
+            %error,
+            "the process's memory can't be found out: publishers are never held back for it"
+        );
+        return;
     }
+    watcher.spawn(async move {
+        loop {
+            tokio::time::sleep(MEMORY_LOOK).await;
+            // What could be read before can be read again.
+            let _ = measure();
+        }
+    });
+}
+
+/// The limit in bytes that a watermark stands for.
+fn memory_limit(watermark: f64) -> std::io::Result<u64> {
+    if watermark <= 1.0 && watermark > 0.0 {
+        return Ok((host::memory_bytes()? as f64 * watermark) as u64);
+    }
+    Ok(watermark as u64)
 }
 
 fn open_amqp(

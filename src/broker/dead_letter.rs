@@ -26,6 +26,8 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::MaxLen, Self::DeliveryLimit];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

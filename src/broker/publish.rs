@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::changes::Changes;
 use super::error::Error;
+use super::exchange::Exchange;
 use super::queue::{Queue, Traits};
 use super::timers::{TIME_MS_MAX, now_ms};
 use crate::protocol::message::Message;
@@ -29,6 +30,14 @@ pub struct PublishBatch {
     places: Vec<Places>,
     route: Route,
     records: Changes,
+    counted: Option<Counted>,
+}
+
+/// What was published to one exchange, and it has not been told.
+struct Counted {
+    exchange: Arc<Exchange>,
+    messages: u64,
+    queues: u64,
 }
 
 impl PublishBatch {
@@ -63,6 +72,28 @@ impl PublishBatch {
         self.enqueue_run()
     }
 
+    /// Counts a message that was published to an exchange, and goes to these queues.
+    pub fn count(&mut self, exchange: &Arc<Exchange>, route: &Route) {
+        let queues = route.len() as u64;
+        match &mut self.counted {
+            Some(counted) if Arc::ptr_eq(&counted.exchange, exchange) => {
+                counted.messages += 1;
+                counted.queues += queues;
+            }
+            _ => {
+                self.tell_exchange();
+                let exchange = Arc::clone(exchange);
+                self.counted = Some(Counted { exchange, messages: 1, queues });
+            }
+        }
+    }
+
+    fn tell_exchange(&mut self) {
+        if let Some(Counted { exchange, messages, queues }) = self.counted.take() {
+            exchange.count(messages, queues);
+        }
+    }
+
     /// Brings the run into its queues. To be called before anything else is asked of a queue.
     /// Answers whether the queues have taken all of it.
     pub fn enqueue_run(&mut self) -> bool {
@@ -88,9 +119,15 @@ impl PublishBatch {
         &mut self.records
     }
 
+    /// Whether another batch waits until the log has got this one.
+    pub fn is_wanted(&self) -> bool {
+        self.records.is_wanted()
+    }
+
     /// Ends the batch and answers what has to be appended.
     pub fn take(&mut self) -> Changes {
         self.enqueue_run();
+        self.tell_exchange();
         self.records.move_leaving();
         self.route.clear();
         std::mem::take(&mut self.records)

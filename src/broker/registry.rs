@@ -1,15 +1,18 @@
 //! What is connected now: for displays, and to close a connection by force.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::watch;
 
 use super::ConnectionId;
+use super::link::Link;
 use crate::protocol::table::FieldTable;
 
 /// A connection that has been opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConnectionInfo {
     pub id: ConnectionId,
     pub peer: SocketAddr,
@@ -21,6 +24,18 @@ pub struct ConnectionInfo {
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_seconds: u16,
+    /// How the client logged in, by SASL's name.
+    pub mechanism: String,
+    /// Milliseconds since 1970.
+    pub connected_at_ms: u64,
+    /// To be asked how it is.
+    pub link: Arc<dyn Link>,
+}
+
+impl fmt::Debug for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionInfo").field("name", &self.name()).finish_non_exhaustive()
+    }
 }
 
 impl ConnectionInfo {
@@ -30,24 +45,44 @@ impl ConnectionInfo {
     }
 }
 
+/// Tells a connection to end: the words for its client, once there are any.
+pub type CloseOrder = watch::Receiver<Option<Arc<str>>>;
+
+#[derive(Debug)]
+struct Entry {
+    info: Arc<ConnectionInfo>,
+    close: watch::Sender<Option<Arc<str>>>,
+}
+
 /// The open connections. Each one adds itself and takes itself out.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: DashMap<ConnectionId, Arc<ConnectionInfo>>,
+    connections: DashMap<ConnectionId, Entry>,
 }
 
 impl Registry {
-    pub fn add(&self, info: ConnectionInfo) {
-        self.connections.insert(info.id, Arc::new(info));
+    /// Adds a connection, which has to look at what is answered.
+    pub fn add(&self, info: ConnectionInfo) -> CloseOrder {
+        let (close, order) = watch::channel(None);
+        self.connections.insert(info.id, Entry { info: Arc::new(info), close });
+        order
     }
 
     /// Answers it, if it was there.
     pub fn remove(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
-        self.connections.remove(&id).map(|(_, info)| info)
+        self.connections.remove(&id).map(|(_, entry)| entry.info)
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
-        self.connections.get(&id).map(|found| Arc::clone(&found))
+        self.connections.get(&id).map(|found| Arc::clone(&found.info))
+    }
+
+    /// Has connections tell their clients 320 with these words, and end.
+    pub fn close_all(&self, is_meant: impl Fn(&ConnectionInfo) -> bool, text: &str) {
+        let text: Arc<str> = text.into();
+        for entry in self.connections.iter().filter(|entry| is_meant(&entry.info)) {
+            entry.close.send_replace(Some(Arc::clone(&text)));
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -60,6 +95,6 @@ impl Registry {
 
     /// The connections of the moment, in no order.
     pub fn connections(&self) -> Vec<Arc<ConnectionInfo>> {
-        self.connections.iter().map(|entry| Arc::clone(&entry)).collect()
+        self.connections.iter().map(|entry| Arc::clone(&entry.info)).collect()
     }
 }

@@ -38,6 +38,7 @@ pub struct Config {
     pub amqp: Amqp,
     pub http: Http,
     pub store: Store,
+    pub memory: Memory,
     pub auth: Auth,
     pub log: Log,
 }
@@ -73,6 +74,14 @@ pub struct Store {
     pub in_flight_bytes_max: u64,
     pub disk_free_limit_bytes: u64,
     pub queue_memory_bytes_max: u64,
+}
+
+/// The process's memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Up to 1 a share of what the process may use, else bytes.
+    pub high_watermark: f64,
 }
 
 /// Who may come in.

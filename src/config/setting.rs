@@ -20,13 +20,36 @@ pub(super) struct Setting {
 
 /// What a setting may hold, and what it holds when nobody says anything.
 pub(super) enum Kind {
-    Whole { default: i64, min: i64, max: i64, unit: &'static str },
-    Word { default: &'static str, allowed: &'static [&'static str] },
-    Path { default: &'static str },
-    Address { default: &'static str },
-    Addresses { default: &'static [&'static str] },
-    Names { default: &'static [&'static str] },
-    LogFilter { default: &'static str },
+    Whole {
+        default: i64,
+        min: i64,
+        max: i64,
+        unit: &'static str,
+    },
+    Word {
+        default: &'static str,
+        allowed: &'static [&'static str],
+    },
+    Path {
+        default: &'static str,
+    },
+    Address {
+        default: &'static str,
+    },
+    Addresses {
+        default: &'static [&'static str],
+    },
+    Names {
+        default: &'static [&'static str],
+    },
+    LogFilter {
+        default: &'static str,
+    },
+    /// A share of what there is, 0 to 1, or a number of bytes.
+    Watermark {
+        default: f64,
+        bytes_min: f64,
+    },
 }
 
 /// Its flag and its variable go without the section: people type them every day.
@@ -37,6 +60,9 @@ const NO_NAMES: &str = "none";
 
 const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
+
+/// More bytes than any machine has.
+const BYTES_END: f64 = 1e18;
 
 const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -119,6 +145,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Whole { default: 128 * MIB, min: MIB, max: 1024 * 1024 * MIB, unit: "bytes" },
     },
     Setting {
+        key: "memory.high_watermark",
+        purpose: "Publishers are held back while the process uses more: a share of the machine's or the \
+                  container's memory, or bytes; 0 never does",
+        kind: Kind::Watermark { default: 0.6, bytes_min: 1_048_576.0 },
+    },
+    Setting {
         key: "auth.loopback_users",
         purpose: "Users who may connect from this machine only",
         kind: Kind::Names { default: &["guest"] },
@@ -166,6 +198,7 @@ impl Setting {
     pub fn default(&self) -> Value {
         match self.kind {
             Kind::Whole { default, .. } => Value::Integer(default),
+            Kind::Watermark { default, .. } => Value::Float(default),
             Kind::Word { default, .. }
             | Kind::Path { default }
             | Kind::Address { default }
@@ -183,6 +216,7 @@ impl Setting {
             Kind::Address { .. } | Kind::Addresses { .. } => "HOST:PORT".to_owned(),
             Kind::Names { .. } => "NAME".to_owned(),
             Kind::LogFilter { .. } => "LEVEL".to_owned(),
+            Kind::Watermark { .. } => "SHARE|BYTES".to_owned(),
         }
     }
 
@@ -195,6 +229,7 @@ impl Setting {
             Kind::Address { .. } => "HOST:PORT".to_owned(),
             Kind::Addresses { .. } => "one HOST:PORT or more".to_owned(),
             Kind::Names { .. } => format!("names; {NO_NAMES} for an empty list"),
+            Kind::Watermark { bytes_min, .. } => format!("0 to 1, or {bytes_min} bytes or more"),
             Kind::LogFilter { .. } => {
                 format!("{}, also by module as in info,ferrymq::store=debug", LOG_LEVELS.join(", "))
             }
@@ -205,6 +240,7 @@ impl Setting {
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let value = match self.kind {
             Kind::Whole { .. } => text.trim().parse().map(Value::Integer).ok(),
+            Kind::Watermark { .. } => text.trim().parse().map(Value::Float).ok(),
             Kind::Names { .. } if text == NO_NAMES => Some(Value::Array(Vec::new())),
             Kind::Addresses { .. } | Kind::Names { .. } => {
                 Some(Value::from(text.split(',').map(str::trim).collect::<Vec<_>>()))
@@ -235,6 +271,13 @@ impl Setting {
                 texts.is_some_and(|names| names.iter().all(|name| !name.is_empty()))
             }
             Kind::LogFilter { .. } => text.is_some_and(is_log_filter),
+            Kind::Watermark { bytes_min, .. } => {
+                let whole = value.as_integer().map(|whole| whole as f64);
+                let number = value.as_float().or(whole);
+                number.is_some_and(|n| {
+                    (0.0..=1.0).contains(&n) || (bytes_min..BYTES_END).contains(&n)
+                })
+            }
         }
     }
 }
@@ -331,6 +374,18 @@ mod tests {
         let users = setting("auth.loopback_users");
         assert_eq!(users.parse("none"), Ok(Value::Array(Vec::new())));
         assert!(users.parse("").is_err());
+    }
+
+    #[test]
+    fn a_watermark_is_a_share_or_bytes() {
+        let watermark = setting("memory.high_watermark");
+        for right in ["0", "0.6", "1", "1048576", "2000000000"] {
+            assert!(watermark.parse(right).is_ok(), "{right}");
+        }
+        assert!(watermark.allows(&Value::Integer(2_000_000_000)));
+        for wrong in ["-0.1", "1.5", "1048575", "60%", "NaN", "inf", ""] {
+            assert!(watermark.parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

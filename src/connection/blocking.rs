@@ -1,34 +1,30 @@
-//! A client's publishing while the disk is nearly full: what it is told, and until when it rests.
+//! A client's publishing while the disk is nearly full or too much memory is used: what it is told,
+//! and until when it rests.
 //!
 //! ```text
-//!               low, and it publishes             space again
-//!   not told ─────────────────────────▶ blocked ───────────────▶ unblocked (not told)
+//!               alarm, and it publishes             all are over
+//!   not told ───────────────────────────▶ blocked ────────────────▶ unblocked (not told)
 //! ```
 //!
-//! Owned by the connection's reader, which holds the first publish that comes while space is low,
-//! and reads nothing behind it. So no more is stored than was being handled at that moment, however
+//! Owned by the connection's reader, which holds the first publish that comes during an alarm, and
+//! reads nothing behind it. So no more is taken in than was being handled at that moment, however
 //! many the publishers, and however large a message that is still on its way. Clients that don't
-//! publish go on, and with them the consumers whose acks make space.
+//! publish go on, and with them the consumers whose acks make room.
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::outbox::Outbox;
+use crate::broker::alarm::{Alarm, Alarms};
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::generated::{BasicPublish, ConnectionBlocked, ConnectionUnblocked, TxCommit};
 use crate::protocol::wire::ShortStr;
-use crate::store::Space;
 
 /// What the payload of a basic.publish begins with.
 pub(super) const BASIC_PUBLISH: [u8; 4] =
     method_head(BasicPublish::CLASS_ID, BasicPublish::METHOD_ID);
 
-/// RabbitMQ's words, which clients show and compare.
-const REASON: &str = "low on disk";
-
 pub(super) struct Blocking {
-    space: watch::Receiver<Space>,
+    alarms: Alarms,
     outbox: Arc<Outbox>,
     /// The client understands connection.blocked.
     can_be_told: bool,
@@ -36,26 +32,23 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    pub(super) fn new(
-        space: watch::Receiver<Space>,
-        outbox: Arc<Outbox>,
-        can_be_told: bool,
-    ) -> Self {
-        Self { space, outbox, can_be_told, is_told: false }
+    pub(super) fn new(alarms: Alarms, outbox: Arc<Outbox>, can_be_told: bool) -> Self {
+        Self { alarms, outbox, can_be_told, is_told: false }
     }
 
-    pub(super) fn is_low(&self) -> bool {
-        *self.space.borrow() != Space::Enough
+    pub(super) fn is_on(&self) -> bool {
+        self.alarms.is_any()
     }
 
-    /// Tells the client what has changed for it, if it publishes and wants to hear of it.
+    /// Tells the client what has changed for it, if it publishes and wants to hear of it. Another
+    /// alarm that joins the first is not told.
     pub(super) fn tell(&mut self, publishes: bool) {
-        if !self.can_be_told || !publishes || self.is_told == self.is_low() {
+        if !self.can_be_told || !publishes || self.is_told == self.is_on() {
             return;
         }
         self.is_told = !self.is_told;
         if self.is_told {
-            let reason = ShortStr::from_static(REASON);
+            let reason = ShortStr::from_static(reason(&self.alarms.now()));
             self.outbox.put_method(0, ConnectionBlocked { reason });
         } else {
             self.outbox.put_method(0, ConnectionUnblocked);
@@ -64,17 +57,23 @@ impl Blocking {
 
     /// Waits for a change. Safe to cancel.
     pub(super) async fn changed(&mut self) {
-        if self.space.changed().await.is_err() {
-            // Nobody is left who could change it.
-            std::future::pending().await
-        }
+        self.alarms.changed().await;
     }
 
-    /// Waits until there is space. Safe to cancel.
+    /// Waits until there is no alarm. Safe to cancel.
     pub(super) async fn over(&mut self) {
-        while self.is_low() {
+        while self.is_on() {
             self.changed().await;
         }
+    }
+}
+
+/// RabbitMQ's words, which clients show and compare.
+fn reason(alarms: &[Alarm]) -> &'static str {
+    match alarms {
+        [Alarm::Memory { .. }, Alarm::Disk { .. }, ..] => "low on memory & disk",
+        [Alarm::Memory { .. }, ..] => "low on memory",
+        _ => "low on disk",
     }
 }
 

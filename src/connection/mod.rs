@@ -19,12 +19,14 @@ mod blocking;
 mod channel;
 mod close;
 mod handshake;
+mod orders;
 mod outbox;
 mod peer;
 mod reader;
 mod resting;
 mod session;
 mod timeouts;
+mod view;
 mod writer;
 
 use std::net::SocketAddr;
@@ -42,18 +44,22 @@ use tracing::Instrument;
 use self::blocking::{Blocking, brings_messages};
 use self::close::Failure;
 use self::handshake::{Agreed, Handshake, has_capability};
+use self::orders::Orders;
 use self::outbox::Outbox;
 use self::peer::Peer;
 use self::reader::Reader;
 use self::session::{Session, Step};
+use self::view::View;
 use self::writer::Writer;
 use crate::broker::auth::Actor;
+use crate::broker::counters::one_more;
 use crate::broker::event::Event;
+use crate::broker::link::LinkState;
 use crate::broker::registry::ConnectionInfo;
+use crate::broker::timers::now_ms;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::generated::{ConnectionCloseOk, Method};
-use crate::protocol::reply::ReplyCode;
 use crate::store::StoreState;
 
 /// How long the socket is left to a client that has closed its connection. Rule of courtesy:
@@ -116,11 +122,13 @@ pub async fn serve(
     let Some((agreed, reader)) = handshake.run().await else { return };
     let id = broker.next_connection_id();
     let span = tracing::info_span!("connection", %peer, user = agreed.user.name);
-    let info = info_of(id, (peer, local), &agreed);
+    let view = Arc::new(View::default());
+    let info = info_of(id, (peer, local), &agreed, &view);
+    one_more(&broker.churn().connections_created);
     broker.events.tell(None, || Event::connection("connection.created", &info));
-    broker.registry.add(info);
+    let orders = Orders::new(stop, broker.registry.add(info), &agreed.vhost);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
-    let served = Connection::begin(actor, agreed, reader, &broker, &settings, stop);
+    let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, orders);
     served.run().instrument(span).await;
 }
 
@@ -128,6 +136,7 @@ fn info_of(
     id: ConnectionId,
     (peer, local): (SocketAddr, SocketAddr),
     agreed: &Agreed,
+    view: &Arc<View>,
 ) -> ConnectionInfo {
     ConnectionInfo {
         id,
@@ -139,6 +148,9 @@ fn info_of(
         channel_max: agreed.channel_max,
         frame_max: agreed.frame_max,
         heartbeat_seconds: agreed.heartbeat_seconds,
+        mechanism: agreed.mechanism.to_string(),
+        connected_at_ms: now_ms(),
+        link: Arc::clone(view) as Arc<_>,
     }
 }
 
@@ -159,7 +171,7 @@ struct Connection {
     outbox: Arc<Outbox>,
     store_state: watch::Receiver<StoreState>,
     blocking: Blocking,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     /// The client is taken for dead when it was silent for so long.
     silence_max: Option<Duration>,
     last_read: Instant,
@@ -170,14 +182,15 @@ impl Connection {
         actor: Actor,
         agreed: Agreed,
         reader: Reader<TcpStream>,
+        view: Arc<View>,
         broker: &Arc<Broker>,
         settings: &ConnectionSettings,
-        stop: watch::Receiver<bool>,
+        orders: Orders,
     ) -> Self {
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::clone(&view.outbox);
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
         let can_be_told = has_capability(&agreed.client_properties, "connection.blocked");
-        let blocking = Blocking::new(broker.store().space(), Arc::clone(&outbox), can_be_told);
+        let blocking = Blocking::new(broker.alarms(), Arc::clone(&outbox), can_be_told);
         let heartbeat = match agreed.heartbeat_seconds {
             0 => None,
             seconds => Some(Duration::from_secs(u64::from(seconds))),
@@ -186,13 +199,13 @@ impl Connection {
         // Rule: one is sent after half the interval of silence; two intervals of silence are the
         // end.
         let half = heartbeat.and_then(|interval| interval.checked_div(2));
-        let writer = Writer::new(write_half, Arc::clone(&outbox), agreed.frame_max, half);
+        let writer = Writer::new(write_half, Arc::clone(&view), agreed.frame_max, half);
         let writer = Arc::new(writer);
         let peer = Peer::new(
             Arc::clone(broker),
             agreed.vhost,
             actor,
-            Arc::clone(&outbox),
+            view,
             Arc::clone(&writer),
             settings,
             tell_cancelled,
@@ -204,7 +217,7 @@ impl Connection {
             outbox,
             store_state: broker.store_state(),
             blocking,
-            stop,
+            orders,
             silence_max: heartbeat.map(|interval| interval.saturating_mul(2)),
             last_read: Instant::now(),
         }
@@ -215,6 +228,7 @@ impl Connection {
     async fn run(mut self) {
         tracing::info!("connection opened");
         let ended = self.read_until_end().await;
+        self.view().set_state(LinkState::Closing);
         self.session.close();
         match ended {
             Ended::Gone => tracing::info!("connection lost"),
@@ -236,6 +250,10 @@ impl Connection {
         }
     }
 
+    fn view(&self) -> &View {
+        &self.session.peer.view
+    }
+
     async fn read_until_end(&mut self) -> Ended {
         loop {
             let begin = Instant::now();
@@ -245,6 +263,10 @@ impl Connection {
             self.session.peer.flush();
             if begin.elapsed() > TURN_MAX {
                 yield_now().await;
+            }
+            // A client that never pauses is told, too.
+            if let Some(failure) = self.orders.ended() {
+                return Ended::Failed { failure, lost: false };
             }
             if let Some(ended) = self.wait_for_room().await {
                 return ended;
@@ -258,10 +280,10 @@ impl Connection {
     /// Handles what was read, as far as it is whole.
     async fn handle_frames(&mut self) -> Option<Ended> {
         // Once a read: the few messages that come after it are what the reserve is for.
-        let is_low = self.blocking.is_low();
+        let is_alarm = self.blocking.is_on();
         self.session.peer.is_tracing = self.session.peer.tracer.is_on();
         loop {
-            if is_low && let Some(ended) = self.hold_publishes().await {
+            if is_alarm && let Some(ended) = self.hold_publishes().await {
                 return Some(ended);
             }
             let frame = match self.reader.frame() {
@@ -282,31 +304,33 @@ impl Connection {
         let has_published = self.session.peer.has_published;
         match self.reader.frame() {
             Ok(Some(frame)) if brings_messages(&frame, has_published) => {
-                self.wait_for_space().await
+                self.wait_out_alarms().await
             }
             _ => None,
         }
     }
 
-    /// Rests while the disk is nearly full: nothing is read, not even heartbeats, which therefore
+    /// Rests while there is an alarm: nothing is read, not even heartbeats, which therefore
     /// aren't missed. Deliveries and the broker's own heartbeats go on.
-    async fn wait_for_space(&mut self) -> Option<Ended> {
-        if !self.blocking.is_low() {
+    async fn wait_out_alarms(&mut self) -> Option<Ended> {
+        if !self.blocking.is_on() {
             return None;
         }
-        tracing::info!("a publisher is held back: the disk is nearly full");
+        tracing::info!("a publisher is held back until the alarms are over");
         // What came before it takes effect, and is confirmed.
         self.session.peer.flush();
+        self.view().set_state(LinkState::Blocked);
         self.blocking.tell(true);
         let since = self.session.peer.timeouts.stand_still();
         let ended = tokio::select! {
             biased;
-            () = stopped(&mut self.stop) => Some(forced()),
+            failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
             _ = &mut self.writer => Some(Ended::Gone),
             () = self.reader.hung_up() => Some(Ended::Gone),
             () = self.blocking.over() => None,
         };
         self.session.peer.timeouts.go_on(since);
+        self.view().set_state(LinkState::Running);
         self.blocking.tell(true);
         ended
     }
@@ -314,6 +338,10 @@ impl Connection {
     /// Rests while the client doesn't read its replies or the store has more than it can write:
     /// what isn't read here is held back by TCP at the client.
     async fn wait_for_room(&mut self) -> Option<Ended> {
+        let is_congested = *self.store_state.borrow() == StoreState::Congested;
+        if is_congested {
+            self.view().set_state(LinkState::Flow);
+        }
         let room = async {
             self.outbox.wait_for_room().await;
             let is_open = |state: &StoreState| *state != StoreState::Congested;
@@ -325,13 +353,18 @@ impl Connection {
             biased;
             () = room => None,
             _ = &mut self.writer => Some(Ended::Gone),
-            () = stopped(&mut self.stop) => Some(forced()),
+            failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
         };
         self.session.peer.timeouts.go_on(since);
+        if is_congested {
+            self.view().set_state(LinkState::Running);
+        }
         ended
     }
 
     async fn wait_for_bytes(&mut self) -> Option<Ended> {
+        self.view().received.bytes.set(self.reader.received_bytes);
+        self.view().received.count.set(self.reader.received_count);
         self.last_read = Instant::now();
         let deadline = self.silence_max.and_then(|silence| self.last_read.checked_add(silence));
         let mut silence = pin!(until(deadline));
@@ -349,7 +382,7 @@ impl Connection {
                     Ok(true) => None,
                     Ok(false) | Err(_) => Some(Ended::Gone),
                 },
-                () = stopped(&mut self.stop) => Some(forced()),
+                failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
                 _ = &mut self.writer => Some(Ended::Gone),
                 () = self.blocking.changed() => continue,
                 () = until(self.session.peer.timeouts.due()) => continue,
@@ -400,6 +433,7 @@ impl Drop for Connection {
         self.outbox.give_back();
         let Peer { broker, actor, .. } = &self.session.peer;
         if let Some(info) = broker.registry.remove(actor.connection) {
+            one_more(&broker.churn().connections_closed);
             broker.events.tell(None, || Event::connection("connection.closed", &info));
         }
     }
@@ -411,16 +445,4 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // Nobody is left to say stop.
-        std::future::pending().await
-    }
-}
-
-fn forced() -> Ended {
-    let text = "broker forced connection closure with reason 'shutdown'";
-    Ended::Failed { failure: Failure::new(ReplyCode::ConnectionForced, text), lost: false }
 }

@@ -156,6 +156,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes of deliveries that are not written yet.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.delivery_bytes.load(Ordering::Relaxed) as u64
+    }
+
     fn has_room(&self) -> bool {
         self.delivery_bytes.load(Ordering::SeqCst) < DELIVERY_BYTES_MAX
     }

@@ -11,9 +11,11 @@ use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
 use super::timeouts::Timeouts;
+use super::view::View;
 use super::writer::Writer;
 use crate::broker::Broker;
 use crate::broker::auth::Actor;
+use crate::broker::counters::{Count, Counts};
 use crate::broker::durable::Durable;
 use crate::broker::event::Event;
 use crate::broker::publish::PublishBatch;
@@ -30,12 +32,15 @@ pub(super) struct Peer {
     pub(super) vhost: Arc<Vhost>,
     pub(super) actor: Actor,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) view: Arc<View>,
     writer: Arc<Writer>,
     /// What this read has brought so far.
     pub(super) publishes: PublishBatch,
     /// The client is a publisher: it is told when the disk is nearly full.
     pub(super) has_published: bool,
     owed: Vec<OwedConfirms>,
+    /// What of this read the vhost has not been told.
+    counts: Counts,
     pub(super) message_size_max: u64,
     pub(super) consumers_per_channel_max: usize,
     /// For consumers and queues that say nothing else; 0 is none.
@@ -75,7 +80,7 @@ impl Peer {
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
         actor: Actor,
-        outbox: Arc<Outbox>,
+        view: Arc<View>,
         writer: Arc<Writer>,
         settings: &ConnectionSettings,
         tell_cancelled: bool,
@@ -87,11 +92,13 @@ impl Peer {
             broker,
             vhost,
             actor,
-            outbox,
+            outbox: Arc::clone(&view.outbox),
+            view,
             writer,
             publishes: PublishBatch::default(),
             has_published: false,
             owed: Vec::new(),
+            counts: Counts::default(),
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,
             consumer_timeout_ms: settings.consumer_timeout_ms,
@@ -105,15 +112,30 @@ impl Peer {
     /// What becomes of a message that no queue takes: it is a reply, or its publisher may want it
     /// back.
     pub(super) fn publish_without_queue(
-        &self,
-        channel: u16,
+        &mut self,
+        channel: &ChannelShared,
         message: Arc<Message>,
         mandatory: bool,
     ) {
-        if !self.vhost.replies.deliver(&message) && mandatory {
-            let code = ReplyCode::NoRoute;
+        if self.vhost.replies.deliver(&message) {
+            return;
+        }
+        if mandatory {
+            let (channel, code) = (channel.number, ReplyCode::NoRoute);
             self.outbox.put(Outgoing::Return { channel, code, message });
         }
+        let (of_channel, count) = match mandatory {
+            true => (&channel.sent.returned, Count::ReturnUnroutable),
+            false => (&channel.sent.dropped, Count::DropUnroutable),
+        };
+        of_channel.add(1);
+        self.counts.add(count, 1);
+    }
+
+    /// A message was published on a channel.
+    pub(super) fn count_publish(&mut self, channel: &ChannelShared) {
+        channel.sent.published.add(1);
+        self.counts.add(Count::Publish, 1);
     }
 
     /// Tells of something that this client did.
@@ -144,6 +166,9 @@ impl Peer {
     /// Brings what was read into the queues and to the log, and has it confirmed.
     pub(super) fn flush(&mut self) {
         let batch = self.publishes.take();
+        if !self.counts.are_zero() {
+            self.vhost.counts.add_all(&std::mem::take(&mut self.counts));
+        }
         let mut waiting = Vec::new();
         for owed in self.owed.drain(..) {
             owed.channel.wait_for_disk(&owed.when_stored);

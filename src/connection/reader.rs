@@ -30,12 +30,23 @@ pub(super) struct Reader<R> {
     frames: Frames,
     /// Room for the next read: grows while reads are full, shrinks when they are not.
     room: usize,
+    /// So far, and in how many reads.
+    pub(super) received_bytes: u64,
+    pub(super) received_count: u64,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(socket: R, frame_max: u32) -> Self {
         let decoder = FrameDecoder::new(frame_max);
-        Self { socket, buffer: BytesMut::new(), decoder, frames: Frames::default(), room: READ_MIN }
+        Self {
+            socket,
+            buffer: BytesMut::new(),
+            decoder,
+            frames: Frames::default(),
+            room: READ_MIN,
+            received_bytes: 0,
+            received_count: 0,
+        }
     }
 
     pub(super) fn set_frame_max(&mut self, frame_max: u32) {
@@ -58,6 +69,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         } else {
             count.next_power_of_two().clamp(READ_MIN, READ_MAX)
         };
+        self.received_bytes = self.received_bytes.saturating_add(count as u64);
+        self.received_count = self.received_count.saturating_add(1);
         Ok(count > 0)
     }
 
@@ -100,8 +113,10 @@ impl Reader<OwnedReadHalf> {
 impl Reader<TcpStream> {
     /// Parts with the half that writes; what was read already stays.
     pub(super) fn into_split(self) -> (Reader<OwnedReadHalf>, OwnedWriteHalf) {
-        let Self { socket, buffer, decoder, frames, room } = self;
+        let Self { socket, buffer, decoder, frames, room, received_bytes, received_count } = self;
         let (socket, write_half) = socket.into_split();
-        (Reader { socket, buffer, decoder, frames, room }, write_half)
+        let reader =
+            Reader { socket, buffer, decoder, frames, room, received_bytes, received_count };
+        (reader, write_half)
     }
 }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::channel::ledger::Recipient;
 use super::channel::shared::ChannelShared;
 use super::outbox::{Outbox, Outgoing, delivery_cost};
+use super::view::View;
 use crate::broker::queue::{Consumer, Entry};
 use crate::protocol::frame::{
     FRAME_END, FRAME_OVERHEAD, body_frame_head, encode_body_frame, encode_content_header,
@@ -40,6 +41,7 @@ const BUFFER_KEPT_MAX: usize = 16 * 1024;
 pub(super) struct Writer {
     socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
+    view: Arc<View>,
     /// The silence after which a heartbeat is sent: half the negotiated interval.
     heartbeat: Option<Duration>,
     pen: Mutex<Pen>,
@@ -70,7 +72,7 @@ enum Turn {
 impl Writer {
     pub(super) fn new(
         socket: OwnedWriteHalf,
-        outbox: Arc<Outbox>,
+        view: Arc<View>,
         frame_max: u32,
         heartbeat: Option<Duration>,
     ) -> Self {
@@ -81,7 +83,8 @@ impl Writer {
             tags: Vec::new(),
             last_write: Instant::now(),
         };
-        Self { socket, outbox, heartbeat, pen: Mutex::new(pen) }
+        let outbox = Arc::clone(&view.outbox);
+        Self { socket, outbox, view, heartbeat, pen: Mutex::new(pen) }
     }
 
     /// Writes until the outbox ends or the socket does.
@@ -138,7 +141,11 @@ impl Writer {
             let count = pen.gather.chunks_vectored(&mut slices);
             match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => pen.gather.advance(written),
+                Ok(written) => {
+                    self.view.sent.bytes.add(written as u64);
+                    self.view.sent.count.add(1);
+                    pen.gather.advance(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Turn::Blocked);
                 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::health::Checked;
 use super::refusal::Refusal;
+use super::stats::Stats;
 use crate::broker::Broker;
 
 /// Shared by all handlers; the server makes it and tells it when the broker is open.
@@ -13,12 +14,13 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     checked: Checked,
     broker: OnceLock<Arc<Broker>>,
+    stats: Stats,
 }
 
 impl Api {
     /// Answers health checks, and nothing else before [`Api::open`].
     pub fn new(checked: Checked) -> Self {
-        Self(Arc::new(Inner { checked, broker: OnceLock::new() }))
+        Self(Arc::new(Inner { checked, broker: OnceLock::new(), stats: Stats::default() }))
     }
 
     /// From now on requests are answered. A second call changes nothing.
@@ -31,6 +33,11 @@ impl Api {
         self.0.broker.get().ok_or_else(|| {
             Refusal::unavailable("the broker is still reading its data; try again in a moment")
         })
+    }
+
+    /// What was sampled of the broker's counters.
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
     }
 
     pub fn checked(&self) -> &Checked {

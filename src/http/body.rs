@@ -1,16 +1,14 @@
 //! Bodies of requests: JSON, whatever the content type says, up to a length.
-//!
-//! Clients of RabbitMQ's API send `"true"` for `true` and `"1"` for `1`: [`flag`], [`whole`] and
-//! [`object`] take both, for `deserialize_with`.
+
+use std::fmt;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 
@@ -62,41 +60,54 @@ async fn read(request: Request) -> Result<BytesMut, Refusal> {
     if len > BODY_LEN_MAX { Err(too_large()) } else { Ok(whole) }
 }
 
-/// A flag; null is `false`.
-pub fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Bool(flag) => Ok(flag),
-        Value::Null => Ok(false),
-        Value::String(text) if text == "true" => Ok(true),
-        Value::String(text) if text == "false" => Ok(false),
-        other => Err(D::Error::custom(format!("true or false is needed, not {other}"))),
+/// Words such as tags, which clients write as a list, or as one text with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsVisitor)
     }
 }
 
-/// A number of things.
-pub fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(from)?;
-    let number = match &value {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64(),
-    };
-    number.ok_or_else(|| D::Error::custom(format!("a number of 0 or more is needed, not {value}")))
-}
+struct WordsVisitor;
 
-/// The same where nothing may be said.
-pub fn optional_whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Null => Ok(None),
-        value => whole(value).map(Some).map_err(D::Error::custom),
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string of words with commas between them, or a list of strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
+        Ok(cleaned(text.split(',')))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = list.next_element::<String>()? {
+            words.push(word);
+        }
+        Ok(cleaned(words.iter().map(String::as_str)))
     }
 }
 
-/// An object; null and `[]` are an empty one.
-pub fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Object(object) => Ok(object),
-        Value::Null => Ok(Map::new()),
-        Value::Array(list) if list.is_empty() => Ok(Map::new()),
-        other => Err(D::Error::custom(format!("an object is needed, not {other}"))),
+fn cleaned<'a>(words: impl Iterator<Item = &'a str>) -> Words {
+    let words = words.map(str::trim).filter(|word| !word.is_empty());
+    Words(words.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_a_list_or_a_text_with_commas() {
+        let words = |json: &str| serde_json::from_str::<Words>(json).map(|Words(words)| words);
+        assert_eq!(words(r#""management, monitoring,""#).unwrap(), ["management", "monitoring"]);
+        assert_eq!(words(r#"["a,b", " c ", ""]"#).unwrap(), ["a,b", "c"]);
+        assert!(words("[]").unwrap().is_empty());
+        let refused = words("[1]").unwrap_err().to_string();
+        assert!(refused.contains("expected a string"), "{refused}");
     }
 }

@@ -235,7 +235,10 @@ mod tests {
 
     fn listed(query: ListQuery) -> Result<Value, Refusal> {
         let things = vec![("orders", 3), ("payments", 11), ("orders.dead", 2)];
-        let show = |(name, count): &(&str, i32)| json!({"name": name, "messages": count, "message_stats": {"publish": count * 2}});
+        let show = |(name, count): &(&str, i32)| {
+            let stats = json!({"publish": count * 2});
+            json!({"name": name, "messages": count, "message_stats": stats})
+        };
         list(&query, things, |(name, _)| name, show).map(|Json(value)| value)
     }
 

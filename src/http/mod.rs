@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! request ──▶ serve ──▶ router ──▶ visitor (who, may it?) ──▶ objects/ ──▶ broker
-//!                          └─────▶ health (nobody is asked who)
+//!                          └─────▶ health/ (mostly, nobody is asked who)
 //! ```
 //!
 //! Paths, JSON and words are RabbitMQ's, so that its clients work. The API describes itself at
 //! `/api/openapi.json`, made from the handlers.
 
+mod answer;
 pub mod api;
 mod body;
 pub mod health;
+mod lenient;
 mod listing;
 mod names;
 mod objects;
 mod refusal;
+pub mod stats;
 mod time;
 mod visitor;
 
@@ -50,11 +53,10 @@ struct Description;
 pub fn router(api: Api) -> Router {
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(objects::router())
+        .merge(health::router())
         .split_for_parts();
     router
         .route("/api/openapi.json", get(async move || Json(description)))
-        .route(health::READY_PATH, get(health::ready_to_serve_clients))
-        .route(health::LOCAL_ALARMS_PATH, get(health::local_alarms))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(api)
@@ -71,7 +73,11 @@ pub async fn serve(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        names::name_default_exchange(request.uri_mut());
+        for meant in [without_last_slash, names::with_default_exchange] {
+            if let Some(uri) = meant(request.uri()) {
+                *request.uri_mut() = uri;
+            }
+        }
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -88,6 +94,15 @@ pub async fn serve(
     };
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTP client went away");
+    }
+}
+
+/// Rule (RabbitMQ): a slash at the end of a path says nothing. `None` where there is none.
+fn without_last_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
+    match uri.query() {
+        Some(query) => format!("{path}?{query}").parse().ok(),
+        None => path.parse().ok(),
     }
 }
 

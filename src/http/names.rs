@@ -1,7 +1,6 @@
 //! Names in paths: how long they may be, and what the nameless exchange is called there.
 
 use axum::http::Uri;
-use axum::http::uri::PathAndQuery;
 
 use super::refusal::Refusal;
 use crate::protocol::wire::ShortStr;
@@ -25,24 +24,17 @@ pub fn exchange(name: &str) -> Result<ShortStr, Refusal> {
     }
 }
 
-/// Gives the default exchange its name in a path where a client has put its real one, which is
-/// empty: nothing else can be.
-pub fn name_default_exchange(uri: &mut Uri) {
-    let Some((path, query)) = uri.path_and_query().map(|all| (all.path(), all.query())) else {
-        return;
-    };
+/// The same path with the default exchange's name where a client has put its real one, which is
+/// empty: nothing else can be. `None` where that isn't so.
+pub fn with_default_exchange(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
     if !path.contains("//") {
-        return;
+        return None;
     }
     let path = path.replacen("//", &format!("/{DEFAULT_EXCHANGE}/"), 1);
-    let named = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    };
-    if let Ok(named) = PathAndQuery::try_from(named) {
-        let mut parts = std::mem::take(uri).into_parts();
-        parts.path_and_query = Some(named);
-        *uri = Uri::from_parts(parts).unwrap_or_default();
+    match uri.query() {
+        Some(query) => format!("{path}?{query}").parse().ok(),
+        None => path.parse().ok(),
     }
 }
 
@@ -55,12 +47,11 @@ mod tests {
         for (sent, meant) in [
             ("/api/exchanges/%2F//publish", "/api/exchanges/%2F/amq.default/publish"),
             ("/api/bindings/%2f/e//q/a%2F?page=1", "/api/bindings/%2f/e/amq.default/q/a%2F?page=1"),
-            ("/api/queues", "/api/queues"),
         ] {
-            let mut uri: Uri = sent.parse().expect("a path");
-            name_default_exchange(&mut uri);
-            assert_eq!(uri, meant);
+            let uri: Uri = sent.parse().expect("a path");
+            assert_eq!(with_default_exchange(&uri).expect("another path"), meant);
         }
+        assert_eq!(with_default_exchange(&Uri::from_static("/api/queues")), None);
     }
 
     #[test]

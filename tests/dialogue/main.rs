@@ -18,13 +18,14 @@
 //! * `publish`: confirms, returns, limits
 //! * `consume`: delivery, settling, cancelling
 //! * `consumer_timeout`: consumers that don't settle what they have
+//! * `counters`: what the broker counts of it all
 //! * `events`: what happens in the broker, told as messages
 //! * `prefetch`: limits on what is out, and changing them
 //! * `reply_to`: replies without a queue for them
 //! * `single_active`: queues with one active consumer at a time
 //! * `tracing`: copies of what is published and delivered
 //! * `tx`: transactions
-//! * `full_disk`: publishers held back
+//! * `full_disk`, `full_memory`: publishers held back
 //! * `long_queues`: queues that are longer than what is kept of them in memory
 //! * `fairness`: what others get while clients publish without a pause or read nothing
 //! * `durability`: what a restart leaves, and a store that fails
@@ -34,6 +35,7 @@ mod aids;
 mod channels;
 mod consume;
 mod consumer_timeout;
+mod counters;
 mod dead_letter_rounds;
 mod dead_letters;
 mod deduplication;
@@ -48,6 +50,7 @@ mod extra_keys;
 mod fairness;
 mod frames;
 mod full_disk;
+mod full_memory;
 mod groups;
 mod handshake;
 mod lengths;
@@ -65,6 +68,8 @@ mod reply_to;
 mod retry;
 mod single_active;
 mod support;
+mod topic_permissions;
 mod tracing;
 mod ttl;
 mod tx;
+mod vhosts;

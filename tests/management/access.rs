@@ -26,3 +26,10 @@ fn the_api_describes_itself() {
     let description = broker.client().get("/api/openapi.json").expect(200);
     assert!(description["paths"]["/api/vhosts/{vhost}"]["put"].is_object(), "{description}");
 }
+
+#[test]
+fn a_slash_at_the_end_of_a_path_says_nothing() {
+    let broker = TestBroker::start();
+    let names = broker.client().get("/api/vhosts/?columns=name").expect(200);
+    assert_eq!(names, json!([{"name": "/"}]));
+}

@@ -1,16 +1,22 @@
 //! The management API over HTTP, as an operator's programs speak it.
 
-mod support;
-
 /// A client that speaks AMQP.
 #[allow(dead_code)]
 #[path = "../dialogue/support.rs"]
 mod amqp;
+mod support;
 
 mod access;
 mod bindings;
 mod exchanges;
+mod features;
+mod health;
+mod limits;
+mod parameters;
+mod permissions;
+mod policies;
 mod publish;
 mod queue_messages;
 mod queues;
+mod users;
 mod vhosts;

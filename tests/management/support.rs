@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
-use ferrymq::broker::auth::PasswordHash;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
-use ferrymq::store::definition::PermissionDefinition;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
 
@@ -95,20 +93,10 @@ impl TestBroker {
     /// A client that is a new user with the tag `management` and these permissions in `/`: what may
     /// be configured, written and read.
     pub fn client_with(&self, user: &str, [configure, write, read]: [&str; 3]) -> Client {
-        let tags = vec!["management".to_owned()];
-        let broker = self.broker();
-        let added = broker.put_user(user, PasswordHash::of(user), tags, None);
-        added.wait_blocking().expect("added");
-        let permissions = PermissionDefinition {
-            user: user.to_owned(),
-            vhost: "/".to_owned(),
-            configure: configure.to_owned(),
-            write: write.to_owned(),
-            read: read.to_owned(),
-        };
-        let granted = broker.set_permissions(permissions, None).expect("they can be");
-        granted.wait_blocking().expect("granted");
-        self.client_as(user, user)
+        let client = self.user_in("%2f", user, "management");
+        let permissions = json!({"configure": configure, "write": write, "read": read});
+        self.client().put(&format!("/api/permissions/%2f/{user}"), &permissions).expect(204);
+        client
     }
 
     /// A client that speaks AMQP, with channel 1 open.
@@ -117,6 +105,16 @@ impl TestBroker {
         peer.open("guest");
         peer.open_channel(1);
         peer
+    }
+
+    /// A client that is a new user with such tags, and everything is permitted to it in a vhost
+    /// (as it stands in a path).
+    pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
+        let body = json!({"password": "secret", "tags": tags});
+        self.client().put(&format!("/api/users/{name}"), &body).expect(201);
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        self.client().put(&format!("/api/permissions/{vhost}/{name}"), &all).expect(201);
+        self.client_as(name, "secret")
     }
 
     /// A client that doesn't say who it is.
@@ -206,6 +204,12 @@ impl Client {
     pub fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, b"")
     }
+}
+
+/// The names of the things in a list.
+pub fn names(list: &Value) -> Vec<&str> {
+    let things = list.as_array().expect("a list");
+    things.iter().map(|thing| thing["name"].as_str().expect("a name")).collect()
 }
 
 /// Asks until the answer is what is waited for.

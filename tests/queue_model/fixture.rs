@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16};
 use bytes::Bytes;
 use ferrymq::broker::auth::Actor;
 use ferrymq::broker::changes::Changes;
+use ferrymq::broker::exchange::Exchange;
 use ferrymq::broker::publish::PublishBatch;
 use ferrymq::broker::queue::{Consumer, Entry, Lane, Queue};
-use ferrymq::broker::vhost::{QueueDeclare, Vhost};
+use ferrymq::broker::vhost::{ExchangeDeclare, QueueDeclare, Vhost};
 use ferrymq::broker::{Broker, BrokerSettings};
 use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::{BasicProperties, Properties};
@@ -94,6 +95,27 @@ impl Fixture {
         queue
     }
 
+    pub fn declare_exchange<const N: usize>(
+        &self,
+        exchange: &str,
+        durable: bool,
+        arguments: [(&str, FieldValue); N],
+    ) -> Arc<Exchange> {
+        let arguments = arguments.into_iter().map(|(argument, value)| (name(argument), value));
+        let request = ExchangeDeclare {
+            name: name(exchange),
+            kind: "fanout".to_owned(),
+            durable,
+            auto_delete: false,
+            internal: false,
+            arguments: arguments.collect::<FieldTable>(),
+        };
+        let durable = self.vhost.declare_exchange(request, &self.actor).expect("valid");
+        self.answer_all();
+        drop(durable);
+        self.vhost.exchange(&name(exchange)).expect("there")
+    }
+
     /// Answers what the store was asked, and what comes of that.
     pub fn answer_all(&self) {
         while self.store.answer() {}
@@ -107,6 +129,7 @@ impl Fixture {
             tag: name("c"),
             queue: Arc::clone(queue),
             connection: self.actor.connection,
+            channel: 1,
             no_ack: false,
             exclusive: false,
             priority: 0,

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::BytesMut;
 pub use kind::ExchangeKind;
@@ -27,10 +27,11 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::binding::{Binding, Destination, DestinationKey};
+use super::counters::{Count, Counts};
 use super::delayed;
 use super::error::Error;
 use super::publish::PublishBatch;
-use super::queue::Queue;
+use super::queue::{Queue, Sight};
 use super::routing_keys::Routable;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
@@ -101,6 +102,8 @@ pub struct Exchange {
     /// only those messages ask.
     alternate: RwLock<Option<ShortStr>>,
     deleted: AtomicBool,
+    /// Messages that came in, and the queues that they went to.
+    published: (AtomicU64, AtomicU64),
     bindings: RwLock<Bindings>,
 }
 
@@ -151,6 +154,7 @@ impl Exchange {
             routes_by_keys_only,
             alternate: RwLock::new(alternate),
             deleted: AtomicBool::new(false),
+            published: Default::default(),
             bindings: RwLock::new(bindings),
         }))
     }
@@ -178,15 +182,11 @@ impl Exchange {
         delayed::is_asked(message.headers()).then_some(own)
     }
 
-    /// Whether the exchange has seen a message like this before: then it goes nowhere.
-    pub fn is_duplicate(&self, properties: &Properties, batch: &mut PublishBatch) -> bool {
-        self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch.records()))
-    }
-
-    /// A message that was no duplicate has not got where it was to go: it may come again.
-    pub fn forget(&self, properties: &Properties, batch: &mut PublishBatch) {
-        if let Some(own) = &self.own {
-            own.forget(properties, batch.records());
+    /// What deduplication makes of a message that is published here.
+    pub fn sight_of(&self, properties: &Properties, batch: &mut PublishBatch) -> Sight {
+        match &self.own {
+            Some(own) => own.sight_of(properties, batch.records()),
+            None => Sight::New(None),
         }
     }
 
@@ -199,6 +199,20 @@ impl Exchange {
     /// has to grow.
     pub(super) fn set_alternate(&self, alternate: Option<ShortStr>) {
         *self.alternate.write() = alternate;
+    }
+
+    /// Messages were published to it, to go to so many queues together.
+    pub(super) fn count(&self, messages: u64, queues: u64) {
+        self.published.0.fetch_add(messages, Ordering::Relaxed);
+        self.published.1.fetch_add(queues, Ordering::Relaxed);
+    }
+
+    /// What was published to it so far.
+    pub fn counts(&self) -> Counts {
+        let (came, went) = &self.published;
+        Counts::default()
+            .with(Count::PublishIn, came.load(Ordering::Relaxed))
+            .with(Count::PublishOut, went.load(Ordering::Relaxed))
     }
 
     pub fn is_deleted(&self) -> bool {

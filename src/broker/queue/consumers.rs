@@ -37,6 +37,8 @@ pub struct Consumer {
     pub tag: ShortStr,
     pub queue: Arc<Queue>,
     pub connection: ConnectionId,
+    /// Its number.
+    pub channel: u16,
     pub no_ack: bool,
     pub exclusive: bool,
     /// Higher ones are served first.
@@ -56,6 +58,27 @@ pub struct Consumer {
 impl Consumer {
     pub fn prefetch_count(&self) -> u16 {
         self.prefetch_count.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a consumer gets messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Up,
+    /// It is the one, in a queue that has one at a time.
+    SingleActive,
+    /// It waits for its turn to be the one.
+    Waiting,
+}
+
+impl Activity {
+    /// RabbitMQ's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::SingleActive => "single_active",
+            Self::Waiting => "waiting",
+        }
     }
 }
 
@@ -160,6 +183,17 @@ impl Consumers {
     pub fn active(&self) -> Option<&Arc<Consumer>> {
         let active = self.single_active.as_ref()?.active?;
         self.slots.get(&active).map(|slot| &slot.consumer)
+    }
+
+    /// All of them, and what they do.
+    pub fn activities(&self) -> impl Iterator<Item = (&Arc<Consumer>, Activity)> {
+        self.iter().map(|consumer| match &self.single_active {
+            None => (consumer, Activity::Up),
+            Some(single) if single.active == Some(consumer.id) => {
+                (consumer, Activity::SingleActive)
+            }
+            Some(_) => (consumer, Activity::Waiting),
+        })
     }
 
     pub fn add(&mut self, consumer: Arc<Consumer>) {

@@ -37,6 +37,8 @@ pub(super) struct Outgoing {
     deliveries: SmallVec<[(Arc<Consumer>, Vec<Entry>); 1]>,
     /// Of messages that the batch itself brings: the last one of each level that goes out.
     marks: SmallVec<[(u8, Seq); 1]>,
+    /// So many of them had gone out before.
+    redelivered: u64,
     pub(super) gone: Gone,
 }
 
@@ -53,6 +55,7 @@ impl Outgoing {
     }
 
     fn add(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
+        self.redelivered += u64::from(entry.redelivered);
         if consumer.no_ack {
             self.gone.add(&entry);
         }
@@ -175,6 +178,12 @@ fn keep_for_holder(inner: &mut Inner) -> Kept {
     Kept::Aside
 }
 
+/// What basic.get answers when there is no message for it.
+fn nothing(inner: &mut Inner) -> Option<Got> {
+    inner.counts.get_empty += 1;
+    None
+}
+
 impl Queue {
     /// Gives ready messages to willing consumers, and does what has to be done now. What was
     /// enqueued since the last time is brought to the log by `batch` itself, so that its delivery
@@ -222,13 +231,15 @@ impl Queue {
     }
 
     fn send(&self, inner: &mut Inner, out: Outgoing, batch: &mut Changes) {
-        let Outgoing { deliveries, marks, gone } = out;
+        let Outgoing { deliveries, marks, redelivered, gone } = out;
+        inner.counts.redeliver += redelivered;
         for (level, upto) in marks {
             inner.state.mark_with_batch(level, upto);
             batch.push(Record::DeliverMark { queue: self.id_of(level), upto });
         }
         self.note_settled(&inner.state, gone, batch);
         for (consumer, entries) in deliveries {
+            inner.counts.delivered(consumer.no_ack, entries.len());
             Arc::clone(&consumer.lane).deliver(&consumer, entries);
         }
     }
@@ -265,11 +276,11 @@ impl Queue {
                     match keep_for_holder(&mut inner) {
                         Kept::No => {}
                         Kept::Aside => continue,
-                        Kept::AtHead => return Ok(None),
+                        Kept::AtHead => return Ok(nothing(&mut inner)),
                     }
                 }
                 match next {
-                    Next::Empty => return Ok(None),
+                    Next::Empty => return Ok(nothing(&mut inner)),
                     Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
                     Next::Unmarked | Next::Unwritten if inner.failed => {
                         return Err(self.store_failed());
@@ -291,6 +302,7 @@ impl Queue {
         batch: &mut Changes,
     ) -> Option<Got> {
         let entry = inner.state.take((!no_ack).then_some(NO_CONSUMER))?;
+        inner.counts.got(no_ack, entry.redelivered);
         if let Some(groups) = &mut inner.groups
             && let Some(key) = groups.key_of(&entry.message)
             && !no_ack

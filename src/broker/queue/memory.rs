@@ -27,6 +27,10 @@ impl QueueMemory {
     pub fn new(max: u64) -> Self {
         Self { used: AtomicU64::new(0), max }
     }
+
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
 }
 
 /// One queue's part of it.

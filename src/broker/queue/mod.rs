@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod claim;
 pub mod consumers;
 mod delivery;
 mod details;
@@ -35,7 +36,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
-pub use consumers::{Consumer, Lane};
+pub use claim::{Claim, Sight};
+pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use details::QueueDetails;
 pub use entry::{ENTRY_COST, Entry, Place};
@@ -54,9 +56,11 @@ use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
+use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
@@ -88,6 +92,9 @@ pub struct Surroundings {
     pub store: Arc<dyn Store>,
     pub memory: Arc<QueueMemory>,
     pub timers: Arc<Timers>,
+    pub churn: Churn,
+    pub deaths: Deaths,
+    pub turns: Arc<Turns>,
 }
 
 /// Counts of the moment.
@@ -151,6 +158,7 @@ pub struct Queue {
 
 struct Inner {
     state: State,
+    counts: QueueCounts,
     /// Messages that died by themselves, on their way out in the order of their deaths.
     dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
@@ -219,6 +227,7 @@ impl Queue {
         Part::begin(&mut state);
         let inner = Inner {
             state,
+            counts: QueueCounts::default(),
             dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
@@ -288,6 +297,11 @@ impl Queue {
         Traits(self.traits.load(Ordering::Acquire))
     }
 
+    /// What all queues of the broker share.
+    pub(in crate::broker) fn around(&self) -> &Surroundings {
+        &self.around
+    }
+
     /// The vhost that it is in, unless that is gone.
     pub fn vhost(&self) -> Option<Arc<Vhost>> {
         self.vhost.upgrade()
@@ -326,6 +340,11 @@ impl Queue {
     }
 
     pub fn status(&self) -> QueueStatus {
+        self.status_and_counts().0
+    }
+
+    /// How it is, and what has happened in it so far.
+    pub fn status_and_counts(&self) -> (QueueStatus, Counts) {
         let inner = self.inner.lock();
         let (ready, delayed) = (inner.state.ready_count(), inner.state.delayed_count());
         // What an exchange's own queue has not read since a start waits, too.
@@ -333,14 +352,20 @@ impl Queue {
             Some(_) => (0, ready + delayed),
             None => (ready, delayed),
         };
-        QueueStatus {
+        let status = QueueStatus {
             ready,
             unacked: inner.state.unacked_count(),
             ready_bytes: inner.state.ready_bytes(),
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
-        }
+        };
+        (status, inner.counts.read())
+    }
+
+    /// What has happened in it so far.
+    pub fn counts(&self) -> Counts {
+        self.inner.lock().counts.read()
     }
 
     /// Somebody has declared it again.
@@ -454,9 +479,10 @@ impl Queue {
         batch.append(&*self.around.store, None);
     }
 
-    /// For tests and for displays: the consumers of the moment.
-    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+    /// The consumers of the moment, and what they do.
+    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
         let inner = self.inner.lock();
-        inner.consumers.iter().cloned().collect()
+        let activities = inner.consumers.activities();
+        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }

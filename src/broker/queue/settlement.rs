@@ -72,27 +72,34 @@ impl Queue {
     /// Messages came back for good (basic.ack). Answers how many were out.
     pub fn ack(self: &Arc<Self>, places: &[Place], batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
+        let count = self.settle(&mut inner, places, batch);
+        inner.counts.ack += count as u64;
+        count
+    }
+
+    /// Messages are gone for good. Answers how many were out.
+    fn settle(self: &Arc<Self>, inner: &mut Inner, places: &[Place], batch: &mut Changes) -> usize {
         let mut count = 0;
         let mut gone = Gone::default();
         for place in places {
             let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
             count += 1;
-            came_back(&mut inner, &entry, consumer);
+            came_back(inner, &entry, consumer);
             gone.add(&entry);
         }
         self.note_settled(&inner.state, gone, batch);
-        self.deliver_ready(&mut inner, batch);
+        self.deliver_ready(inner, batch);
         count
     }
 
     /// Messages came back that a consumer refused for good: to the dead-letter exchange, if there
     /// is one.
     pub fn reject(self: &Arc<Self>, places: &[Place], batch: &mut Changes) {
-        if self.inner.lock().options.dead_letter_exchange.is_none() {
-            self.ack(places, batch);
+        let mut inner = self.inner.lock();
+        if inner.options.dead_letter_exchange.is_none() {
+            self.settle(&mut inner, places, batch);
             return;
         }
-        let mut inner = self.inner.lock();
         for place in places {
             let Some((entry, consumer)) = inner.state.settle(*place) else { continue };
             came_back(&mut inner, &entry, consumer);

@@ -4,12 +4,14 @@
 //! `topology`, one at a time, and go to the log in the order in which they were made.
 
 mod bindings;
+mod counts;
 mod exchanges;
 mod metadata;
 mod own;
 mod policies;
 mod publishing;
 mod queues;
+mod removal;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +23,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use bindings::BindRequest;
+pub use counts::VhostTotals;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
 pub use publishing::{Publish, Published};
@@ -29,6 +32,8 @@ pub use queues::{Deleted, QueueDeclare};
 use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
+use super::counters::SharedCounts;
+use super::error::Error;
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
@@ -54,7 +59,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 
 /// Makes queues, with ids that are unique for ever: they carry the epoch.
 pub struct QueueFactory {
-    around: Arc<Surroundings>,
+    pub(super) around: Arc<Surroundings>,
     next: AtomicU32,
 }
 
@@ -88,10 +93,14 @@ pub struct Vhost {
     pub connections: Arc<Counted>,
     /// Most queues.
     pub queues_max: Limit,
+    /// What its clients publish and are told of it, and what queues saw that are gone.
+    pub counts: SharedCounts,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
     tracing: AtomicBool,
+    /// It was deleted; set under the locks of policies and topology.
+    gone: AtomicBool,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
@@ -176,10 +185,12 @@ impl Vhost {
             metadata: RwLock::default(),
             connections: Arc::default(),
             queues_max: Limit::default(),
+            counts: SharedCounts::default(),
             store,
             factory,
             events,
             tracing: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
@@ -195,6 +206,15 @@ impl Vhost {
 
     fn topology<'a>(&'a self, actor: Option<&'a Actor>) -> TopologyGuard<'a> {
         TopologyGuard { topology: self.topology.lock(), vhost: self, actor }
+    }
+
+    /// The same to put something in. Refuses with 320 where the vhost was deleted.
+    fn growing_topology<'a>(
+        &'a self,
+        actor: Option<&'a Actor>,
+    ) -> Result<TopologyGuard<'a>, Error> {
+        let topology = self.topology(actor);
+        self.check_not_gone().map(|()| topology)
     }
 
     /// Has copies of all messages go to the trace exchange, until it is called again or the broker

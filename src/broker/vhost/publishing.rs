@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Vhost;
-use crate::broker::auth::Actor;
+use crate::broker::auth::{Access, Actor};
+use crate::broker::counters::Count;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
-use crate::broker::publish::{PublishBatch, check_expiration};
+use crate::broker::publish::{PublishBatch, Route, check_expiration};
+use crate::broker::queue::Sight;
 use crate::broker::reply::{PSEUDO_QUEUE, no_requester};
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::broker::trace::Tracer;
@@ -30,7 +32,7 @@ pub struct Publish {
 pub enum Published {
     /// It is in its queues, if `is_routed`; otherwise there were none for it.
     Taken { is_routed: bool, durable: Durable },
-    /// A queue was full.
+    /// A queue was full, or a message that it may repeat is on its way.
     Refused,
 }
 
@@ -47,31 +49,55 @@ impl Vhost {
         let extra = ExtraKeys::of(&properties)?;
         let kept = extra.without_blind(&properties);
         let kept = kept.as_ref().unwrap_or(&properties);
+        let keys = RoutingKeys::new(&routing_key, &extra);
+        if let Some(topics) = actor.topic_permission(&self.name, &exchange) {
+            topics.check(Access::Write, keys.iter())?;
+        }
         let body = Body::from(body);
         let message = Arc::new(Message::new(&exchange.name, &routing_key, kept, body, false));
-
+        self.counts.add(Count::Publish, 1);
         let mut batch = PublishBatch::default();
-        if exchange.is_duplicate(&properties, &mut batch) {
-            // What it repeats found its way.
-            let durable = Durable::append(&*self.store, batch.take());
-            return Ok(Published::Taken { is_routed: true, durable });
-        }
-        let keys = RoutingKeys::new(&routing_key, &extra);
+        let claim = match exchange.sight_of(&properties, &mut batch) {
+            Sight::New(claim) => claim,
+            Sight::Known => {
+                batch.count(&exchange, &Route::new());
+                // What it repeats found its way.
+                return Ok(self.taken(true, batch));
+            }
+            Sight::Undecided => return Ok(Published::Refused),
+        };
         let routable = Routable { keys, properties: &properties, message: &message };
         let route = self.route(&exchange, &routable).queues;
-        if let Some(me) = self.me.upgrade().filter(|vhost| vhost.is_tracing()) {
-            let tracer = Tracer::new(me, actor.peer.to_string(), actor.user.name.clone());
-            tracer.published(0, &message, &route);
-        }
+        batch.count(&exchange, &route);
+        self.trace(&message, &route, actor);
         let is_reply = route.is_empty() && self.replies.deliver(&message);
         let is_taken = batch.bring(&message, &properties, &route);
-        if route.is_empty() || !is_taken {
-            exchange.forget(&properties, &mut batch);
+        if let Some(claim) = claim
+            && is_taken
+            && !route.is_empty()
+        {
+            claim.keep(batch.records());
         }
-        let durable = Durable::append(&*self.store, batch.take());
         if !is_taken {
+            // Others of the queues may have taken it.
+            batch.take().append(&*self.store, None);
             return Ok(Published::Refused);
         }
-        Ok(Published::Taken { is_routed: is_reply || !route.is_empty(), durable })
+        Ok(self.taken(is_reply || !route.is_empty(), batch))
+    }
+
+    fn taken(&self, is_routed: bool, mut batch: PublishBatch) -> Published {
+        if !is_routed {
+            self.counts.add(Count::ReturnUnroutable, 1);
+        }
+        self.counts.add(Count::Confirm, 1);
+        Published::Taken { is_routed, durable: Durable::append(&*self.store, batch.take()) }
+    }
+
+    fn trace(&self, message: &Arc<Message>, route: &Route, actor: &Actor) {
+        if let Some(me) = self.me.upgrade().filter(|vhost| vhost.is_tracing()) {
+            let tracer = Tracer::new(me, actor.peer.to_string(), actor.user.name.clone());
+            tracer.published(0, message, route);
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::changes::Changes;
+use crate::broker::counters::one_more;
 use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
@@ -78,10 +79,12 @@ impl Vhost {
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
-        let mut topology = self.topology(Some(actor));
+        let mut topology = self.growing_topology(Some(actor))?;
+        let churn = &self.factory.around.churn;
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
             current.touch();
+            one_more(&churn.queues_declared);
             return Ok((current, Durable::already()));
         }
         if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
@@ -102,6 +105,8 @@ impl Vhost {
         }
         let durable = Durable::append(&*self.store, batch);
         self.queues.insert(queue.name().clone(), Arc::clone(&queue));
+        one_more(&churn.queues_declared);
+        one_more(&churn.queues_created);
         self.note_event(&mut topology, || Event::queue("queue.created", &queue));
         Ok((queue, durable))
     }
@@ -312,16 +317,33 @@ impl Vhost {
         if queue.is_deleted() {
             return Ok(Deleted::already());
         }
+        let mut batch = Changes::default();
+        let taken = self.take_out_queue(&mut topology, queue, if_unused, if_empty, &mut batch);
+        let (message_count, consumers) = taken?;
+        let durable = Durable::append(&*self.store, batch);
+        Ok(Deleted { message_count, durable, consumers })
+    }
+
+    /// Takes a queue out with the bindings to it. Answers how many messages were ready, and the
+    /// consumers that have to be told.
+    pub(super) fn take_out_queue(
+        &self,
+        topology: &mut Topology,
+        queue: &Arc<Queue>,
+        if_unused: bool,
+        if_empty: bool,
+        batch: &mut Changes,
+    ) -> Result<(usize, Vec<Arc<Consumer>>), Error> {
         let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
         self.queues.remove(queue.name());
+        self.keep_counts_of(queue);
         topology.forget_exclusive(queue);
-        let mut batch = Changes::default();
         let key = (DestinationKind::Queue, queue.name().clone());
-        self.remove_bindings_to(&mut topology, &key, &mut batch);
+        self.remove_bindings_to(topology, &key, batch);
         for consumer in &consumers {
-            self.note_event(&mut topology, || Event::consumer("consumer.deleted", consumer));
+            self.note_event(topology, || Event::consumer("consumer.deleted", consumer));
         }
-        self.note_event(&mut topology, || Event::queue("queue.deleted", queue));
+        self.note_event(topology, || Event::queue("queue.deleted", queue));
         if queue.properties.durable {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };
@@ -330,8 +352,7 @@ impl Vhost {
                 batch.push(Record::DeleteQueue { queue: queue.id_of(level) });
             }
         }
-        let durable = Durable::append(&*self.store, batch);
-        Ok(Deleted { message_count, durable, consumers })
+        Ok((message_count, consumers))
     }
 }
 

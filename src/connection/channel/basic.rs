@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
+use super::shared::ChannelShared;
 use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::publish::{Route, check_expiration};
-use crate::broker::queue::{Consumer, Lane, Queue, Return};
+use crate::broker::queue::{Consumer, Lane, Queue, Return, Sight};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
@@ -35,6 +36,10 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
+        if peer.publishes.is_wanted() {
+            // Others have repeated what came before, and wait until it is in the log.
+            peer.flush();
+        }
         let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
@@ -48,23 +53,34 @@ impl Channel {
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         let extra =
             came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
+        let keys = RoutingKeys::new(routing_key, extra);
+        found.check_topics(keys).map_err(|error| Failure::from(error).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
             let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
             let exchange = Arc::clone(exchange);
+            self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let keys = RoutingKeys::new(routing_key, extra);
-        let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
+        peer.count_publish(&self.shared);
+        let when = match found.exchange.sight_of(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
-            true => When::Stored,
-            false => {
+            Sight::Known => {
+                peer.publishes.count(&found.exchange, &Route::new());
+                When::Stored
+            }
+            Sight::Undecided => When::Refused,
+            Sight::New(claim) => {
                 let routable = Routable { keys, properties, message: &message };
-                let route = found.route(&routable, &peer.vhost);
+                let (exchange, route) = found.route(&routable, &peer.vhost);
+                peer.publishes.count(exchange, route);
                 let is_lost = route.is_empty();
-                let when = enter(self.number, &message, properties, route, *mandatory, peer);
-                if is_lost || when == When::Refused {
-                    found.exchange.forget(properties, &mut peer.publishes);
+                let when = enter(&self.shared, &message, properties, route, *mandatory, peer);
+                if let Some(claim) = claim
+                    && !is_lost
+                    && when != When::Refused
+                {
+                    claim.keep(peer.publishes.records());
                 }
                 when
             }
@@ -98,6 +114,7 @@ impl Channel {
             tag: tag.clone(),
             queue: Arc::clone(&queue),
             connection: peer.actor.connection,
+            channel: self.number,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             priority: priority_of(&consume.arguments)?,
@@ -174,7 +191,10 @@ impl Channel {
                 let (channel, no_ack) = (Arc::clone(&self.shared), get.no_ack);
                 peer.outbox.put(Outgoing::GetOk { channel, queue, got, no_ack });
             }
-            None => peer.outbox.put_method(self.number, BasicGetEmpty),
+            None => {
+                self.shared.sent.got_nothing.add(1);
+                peer.outbox.put_method(self.number, BasicGetEmpty);
+            }
         }
         Ok(())
     }
@@ -228,8 +248,14 @@ impl Channel {
         let Some(held) = self.shared.settle(tag, multiple) else {
             return Err(Error::precondition_failed(format!("unknown delivery tag {tag}")).into());
         };
+        if settlement == Settlement::Ack {
+            self.shared.sent.acked.add(held.len() as u64);
+        }
         match &mut self.mode {
-            Mode::Transaction(transaction) => transaction.settle(settlement, held),
+            Mode::Transaction(transaction) => {
+                self.shared.shown.acks.add(held.len() as u64);
+                transaction.settle(settlement, held)
+            }
             Mode::Plain | Mode::Confirm => {
                 settle(held, settlement, peer.publishes.records());
                 Ok(())
@@ -263,7 +289,7 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
 
 /// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
 fn enter(
-    channel: u16,
+    channel: &ChannelShared,
     message: &Arc<Message>,
     properties: &Properties,
     route: &Route,
@@ -271,7 +297,7 @@ fn enter(
     peer: &mut Peer,
 ) -> When {
     if peer.is_tracing {
-        peer.tracer.published(channel, message, route);
+        peer.tracer.published(channel.number, message, route);
     }
     if route.is_empty() {
         peer.publish_without_queue(channel, Arc::clone(message), mandatory);

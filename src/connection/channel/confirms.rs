@@ -23,16 +23,28 @@ pub(crate) fn add(numbers: &mut Numbers, number: u64) {
     }
 }
 
+/// How many numbers are in a range.
+pub(super) fn count_of(range: &RangeInclusive<u64>) -> u64 {
+    range.end().abs_diff(*range.start()).saturating_add(1)
+}
+
 /// Publishes that are not confirmed yet and wait for the disk, in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Confirms {
     pending: VecDeque<RangeInclusive<u64>>,
+    /// So many were confirmed so far.
+    pub(super) confirmed: u64,
 }
 
 impl Confirms {
     /// These wait for the disk. They are higher than those that wait already.
     pub(super) fn wait_for(&mut self, numbers: &Numbers) {
         self.pending.extend(numbers.iter().cloned());
+    }
+
+    /// How many publishes wait.
+    pub(super) fn pending_count(&self) -> u64 {
+        self.pending.iter().map(count_of).sum()
     }
 
     /// These are taken care of, or (`stored` is false) may be lost. Answers what the publisher is

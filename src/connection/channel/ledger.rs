@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ages::Ages;
+use crate::broker::counters::{Count, Counts};
 use crate::broker::outstanding::Outstanding;
 use crate::broker::queue::{Consumer, Place, Queue};
 
@@ -25,6 +26,16 @@ impl Recipient {
         match self {
             Self::Consumer(consumer) => &consumer.queue,
             Self::Get(queue) => queue,
+        }
+    }
+
+    /// What a delivery to it counts as.
+    pub(super) fn count(&self, no_ack: bool) -> Count {
+        match (self, no_ack) {
+            (Self::Consumer(_), false) => Count::Deliver,
+            (Self::Consumer(_), true) => Count::DeliverNoAck,
+            (Self::Get(_), false) => Count::Get,
+            (Self::Get(_), true) => Count::GetNoAck,
         }
     }
 
@@ -46,6 +57,8 @@ pub(crate) struct Held {
 #[derive(Default)]
 pub(super) struct Ledger {
     last_tag: u64,
+    /// What went out so far.
+    pub(super) counts: Counts,
     held: Outstanding<Held>,
     ages: Ages,
     /// Up to here the client may settle what it doesn't hold any more: it was taken back.
@@ -102,6 +115,11 @@ impl Ledger {
         for (tag, held) in settled {
             self.held.insert(tag, held);
         }
+    }
+
+    /// Deliveries that are not settled.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes out everything, and records nothing more.

@@ -18,6 +18,7 @@ mod target;
 mod tx;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use self::basic::remove_consumer;
 use self::content::ContentAssembler;
@@ -27,6 +28,7 @@ use self::shared::{ChannelShared, requeue};
 use self::tx::Transaction;
 use super::close::Failure;
 use super::peer::Peer;
+use crate::broker::counters::one_more;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::queue::{Queue, Return};
@@ -61,15 +63,19 @@ impl Channel {
     pub(super) fn open(number: u16, peer: &Peer) -> Self {
         let outbox = Arc::clone(&peer.outbox);
         peer.outbox.put_method(number, ChannelOpenOk);
+        one_more(&peer.broker.churn().channels_created);
         peer.tell(|| Event::channel("channel.created", number, &peer.vhost.name));
+        let shared = ChannelShared::new(
+            number,
+            outbox,
+            Arc::clone(&peer.tracer),
+            Arc::clone(&peer.vhost),
+            peer.tell_cancelled,
+        );
+        peer.view.opened(&shared);
         Self {
             number,
-            shared: ChannelShared::new(
-                number,
-                outbox,
-                Arc::clone(&peer.tracer),
-                peer.tell_cancelled,
-            ),
+            shared,
             mode: Mode::Plain,
             content: ContentAssembler::default(),
             last_queue: ShortStr::default(),
@@ -95,8 +101,23 @@ impl Channel {
             other => {
                 // What was published before takes effect before.
                 peer.flush();
-                self.control_method(other, peer).await
+                let done = self.control_method(other, peer).await;
+                self.show();
+                done
             }
+        }
+    }
+
+    /// Shows others what a method may have changed.
+    fn show(&self) {
+        let shown = &self.shared.shown;
+        shown.is_confirming.store(matches!(self.mode, Mode::Confirm), Ordering::Relaxed);
+        let is_transactional = matches!(self.mode, Mode::Transaction(_));
+        shown.is_transactional.store(is_transactional, Ordering::Relaxed);
+        shown.prefetch_count.store(self.prefetch_count, Ordering::Relaxed);
+        if let Mode::Transaction(transaction) = &self.mode {
+            shown.publishes.set(transaction.publish_count());
+            shown.acks.set(transaction.settled_count());
         }
     }
 
@@ -198,6 +219,8 @@ impl Channel {
             // The client doesn't wait for it, and neither does the broker.
             drop(peer.vhost.delete_unused_queue(&queue));
         }
+        peer.view.closed(&self.shared);
+        one_more(&peer.broker.churn().channels_closed);
         peer.tell(|| Event::channel("channel.closed", self.number, &peer.vhost.name));
     }
 }

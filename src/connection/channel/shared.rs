@@ -5,27 +5,55 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::confirms::{Confirms, Numbers};
+use super::confirms::{Confirms, Numbers, count_of};
 use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
+use crate::broker::counters::{Count, Counts, OwnCount};
+use crate::broker::link::ChannelStatus;
 use crate::broker::queue::{Consumer, Entry, Lane, Place, Queue, Return};
 use crate::broker::reply::Requester;
 use crate::broker::trace::Tracer;
+use crate::broker::vhost::Vhost;
 use crate::connection::outbox::{Outbox, Outgoing};
 use crate::connection::resting::Resting;
 use crate::protocol::generated::BasicCancel;
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
+/// What a channel's client has sent so far, counted by the connection's reader.
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) published: OwnCount,
+    /// Of them, those that found no queue.
+    pub(crate) returned: OwnCount,
+    pub(crate) dropped: OwnCount,
+    pub(crate) acked: OwnCount,
+    /// A basic.get that found nothing.
+    pub(crate) got_nothing: OwnCount,
+}
+
+/// What the reader alone knows of the channel, for those who look at it.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) is_confirming: AtomicBool,
+    pub(super) is_transactional: AtomicBool,
+    pub(super) prefetch_count: AtomicU16,
+    /// In the open transaction.
+    pub(super) publishes: OwnCount,
+    pub(super) acks: OwnCount,
+}
+
 pub(crate) struct ChannelShared {
     pub(crate) number: u16,
     pub(super) outbox: Arc<Outbox>,
     tracer: Arc<Tracer>,
+    vhost: Arc<Vhost>,
+    pub(crate) sent: Sent,
     ledger: Mutex<Ledger>,
     confirms: Mutex<Confirms>,
     /// By tag. A queue that goes away takes its consumers out.
@@ -38,6 +66,7 @@ pub(crate) struct ChannelShared {
     consumer_unacked: AtomicU32,
     /// Consumers that wait for the shared limit.
     resting: Resting,
+    pub(super) shown: Shown,
 }
 
 impl ChannelShared {
@@ -45,12 +74,15 @@ impl ChannelShared {
         number: u16,
         outbox: Arc<Outbox>,
         tracer: Arc<Tracer>,
+        vhost: Arc<Vhost>,
         tell_cancelled: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
             outbox,
             tracer,
+            vhost,
+            sent: Sent::default(),
             ledger: Mutex::default(),
             confirms: Mutex::default(),
             consumers: Mutex::default(),
@@ -58,6 +90,7 @@ impl ChannelShared {
             shared_prefetch: AtomicU32::new(0),
             consumer_unacked: AtomicU32::new(0),
             resting: Resting::default(),
+            shown: Shown::default(),
         })
     }
 
@@ -74,7 +107,9 @@ impl ChannelShared {
         let mut refused = Vec::new();
         {
             let mut ledger = self.ledger.lock();
+            let mut redelivered: u64 = 0;
             for entry in entries {
+                redelivered = redelivered.saturating_add(u64::from(entry.redelivered));
                 if no_ack {
                     tags.extend(ledger.pass());
                     continue;
@@ -85,6 +120,8 @@ impl ChannelShared {
                     Err(held) => refused.push(held.place),
                 }
             }
+            ledger.counts.add(recipient.count(no_ack), tags.len() as u64);
+            ledger.counts.add(Count::Redeliver, redelivered);
         }
         if let Recipient::Consumer(_) = recipient {
             self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
@@ -101,7 +138,9 @@ impl ChannelShared {
 
     /// Gives a tag to a delivery that comes from no queue; none when the channel is closed.
     pub(crate) fn pass(&self) -> Option<u64> {
-        self.ledger.lock().pass()
+        let mut ledger = self.ledger.lock();
+        ledger.counts.add(Count::DeliverNoAck, 1);
+        ledger.pass()
     }
 
     /// Takes out of the ledger what a settling method means; nothing when the tag is unknown.
@@ -121,6 +160,48 @@ impl ChannelShared {
     /// [`Ledger::overdue`].
     pub(super) fn overdue(&self, now: Duration) -> Vec<Arc<Consumer>> {
         self.ledger.lock().overdue(now)
+    }
+
+    /// How the channel is, and what has happened on it so far.
+    pub(crate) fn status(&self) -> ChannelStatus {
+        let Shown { is_confirming, is_transactional, prefetch_count, publishes, acks } =
+            &self.shown;
+        let (unacked, counts) = {
+            let ledger = self.ledger.lock();
+            (ledger.len(), ledger.counts)
+        };
+        let (unconfirmed, confirmed) = {
+            let confirms = self.confirms.lock();
+            (confirms.pending_count(), confirms.confirmed)
+        };
+        let shared_limit = self.shared_prefetch.load(Ordering::SeqCst);
+        ChannelStatus {
+            number: self.number,
+            confirm: is_confirming.load(Ordering::Relaxed),
+            transactional: is_transactional.load(Ordering::Relaxed),
+            consumers: self.consumers.lock().len(),
+            prefetch_count: prefetch_count.load(Ordering::Relaxed),
+            shared_prefetch_count: u16::try_from(shared_limit).unwrap_or(u16::MAX),
+            unacked,
+            unconfirmed,
+            uncommitted_publishes: publishes.get(),
+            uncommitted_acks: acks.get(),
+            counts: self.with_sent(counts.with(Count::Confirm, confirmed)),
+        }
+    }
+
+    pub(crate) fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.consumers.lock().values().cloned().collect()
+    }
+
+    fn with_sent(&self, counts: Counts) -> Counts {
+        let Sent { published, returned, dropped, acked, got_nothing } = &self.sent;
+        counts
+            .with(Count::Publish, published.get())
+            .with(Count::ReturnUnroutable, returned.get())
+            .with(Count::DropUnroutable, dropped.get())
+            .with(Count::Ack, acked.get())
+            .with(Count::GetEmpty, got_nothing.get())
     }
 
     /// Whether consumers have something out.
@@ -207,6 +288,11 @@ impl ChannelShared {
             return;
         }
         let mut confirms = self.confirms.lock();
+        if stored {
+            let count = numbers.iter().map(count_of).sum();
+            confirms.confirmed = confirms.confirmed.saturating_add(count);
+            self.vhost.counts.add(Count::Confirm, count);
+        }
         for method in confirms.complete(numbers, stored) {
             self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });
         }

@@ -13,7 +13,8 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::PublishBatch;
+use crate::broker::publish::{PublishBatch, Route};
+use crate::broker::queue::Sight;
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -62,6 +63,14 @@ impl Transaction {
     ) -> Result<(), Failure> {
         self.settled.push((settlement, held));
         self.check_limits()
+    }
+
+    pub(super) fn publish_count(&self) -> u64 {
+        self.publishes.len() as u64
+    }
+
+    pub(super) fn settled_count(&self) -> u64 {
+        self.settled.iter().map(|(_, held)| held.len() as u64).sum()
     }
 
     fn check_limits(&self) -> Result<(), Failure> {
@@ -120,26 +129,36 @@ impl Channel {
 
     /// Brings a transaction into the queues; answers what has to be on disk before the commit is,
     /// and whether the queues have taken all of it.
-    fn apply(&self, transaction: Transaction, peer: &Peer) -> (Changes, bool) {
+    fn apply(&self, transaction: Transaction, peer: &mut Peer) -> (Changes, bool) {
         let mut publishes = PublishBatch::default();
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
-            if exchange.is_duplicate(&properties, &mut publishes) {
-                continue;
-            }
+            peer.count_publish(&self.shared);
+            let claim = match exchange.sight_of(&properties, &mut publishes) {
+                Sight::New(claim) => claim,
+                sight => {
+                    publishes.count(&exchange, &Route::new());
+                    is_whole &= matches!(sight, Sight::Known);
+                    continue;
+                }
+            };
             let keys = RoutingKeys::new(key, &extra_keys);
             let routable = Routable { keys, properties: &properties, message: &message };
             let route = peer.vhost.route(&exchange, &routable).queues;
+            publishes.count(&exchange, &route);
             if peer.is_tracing {
                 peer.tracer.published(self.number, &message, &route);
             }
             if route.is_empty() {
-                peer.publish_without_queue(self.number, Arc::clone(&message), mandatory);
+                peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
             }
             let is_taken = publishes.bring(&message, &properties, &route);
-            if route.is_empty() || !is_taken {
-                exchange.forget(&properties, &mut publishes);
+            if let Some(claim) = claim
+                && !route.is_empty()
+                && is_taken
+            {
+                claim.keep(publishes.records());
             }
             is_whole &= is_taken;
         }

@@ -27,7 +27,8 @@ use crate::broker::binding::{Binding, DestinationKey};
 use crate::broker::exchange::Exchange;
 use crate::broker::vhost::{BindRequest, Vhost};
 use crate::http::api::Api;
-use crate::http::body::{self, JsonBody};
+use crate::http::body::JsonBody;
+use crate::http::lenient;
 use crate::http::listing::{ListQuery, list_apart};
 use crate::http::names;
 use crate::http::refusal::Refusal;
@@ -304,7 +305,7 @@ async fn list_bindings_between(
 struct BindingBody {
     #[serde(default)]
     routing_key: String,
-    #[serde(default, deserialize_with = "body::object")]
+    #[serde(default, deserialize_with = "lenient::object")]
     #[schema(value_type = Object)]
     arguments: Map<String, Value>,
 }

@@ -16,7 +16,8 @@ use crate::broker::exchange::Exchange;
 use crate::broker::policy::matching::{Matching, Policy};
 use crate::broker::vhost::{ExchangeDeclare, Vhost};
 use crate::http::api::Api;
-use crate::http::body::{self, JsonBody};
+use crate::http::body::JsonBody;
+use crate::http::lenient;
 use crate::http::listing::{ListQuery, list_apart};
 use crate::http::names;
 use crate::http::refusal::Refusal;
@@ -121,13 +122,13 @@ struct ExchangeBody {
     /// `direct` if nothing is said.
     #[serde(default, rename = "type")]
     kind: Option<String>,
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     durable: bool,
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     auto_delete: bool,
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     internal: bool,
-    #[serde(default, deserialize_with = "body::object")]
+    #[serde(default, deserialize_with = "lenient::object")]
     #[schema(value_type = Object)]
     arguments: Map<String, Value>,
 }
@@ -162,7 +163,7 @@ async fn put_exchange(
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
     /// `true`: only if nothing is bound to it.
-    #[serde(default, rename = "if-unused", deserialize_with = "body::flag")]
+    #[serde(default, rename = "if-unused", deserialize_with = "lenient::flag")]
     if_unused: bool,
 }
 

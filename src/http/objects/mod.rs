@@ -5,16 +5,25 @@
 
 mod bindings;
 mod exchanges;
+mod features;
+mod limits;
+mod logins;
+mod parameters;
+mod permissions;
+mod policies;
 mod publish;
 mod queue_fields;
 mod queue_messages;
 mod queues;
+mod topic_permissions;
 mod users;
 mod vhosts;
 
 use utoipa_axum::router::OpenApiRouter;
 
 use super::api::Api;
+use super::refusal::Refusal;
+use crate::broker::NODE_NAME;
 
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -24,6 +33,21 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(publish::router())
         .merge(queue_messages::router())
         .merge(queues::router())
+        .merge(features::router())
+        .merge(limits::router())
+        .merge(logins::router())
+        .merge(parameters::router())
+        .merge(permissions::router())
+        .merge(policies::router())
+        .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())
+}
+
+/// Refuses with 404 a node that isn't there.
+fn check_node(name: &str) -> Result<(), Refusal> {
+    match name == NODE_NAME {
+        true => Ok(()),
+        false => Err(Refusal::not_found(format!("there is no node '{name}', only {NODE_NAME}"))),
+    }
 }

@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 use super::exchanges;
 use crate::broker::vhost::{Publish, Published};
 use crate::http::api::Api;
-use crate::http::body::{self, JsonBody};
+use crate::http::body::JsonBody;
+use crate::http::lenient;
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::visitor::Visitor;
@@ -39,7 +40,7 @@ enum PayloadEncoding {
 struct PublishBody {
     routing_key: String,
     /// As AMQP calls them; `{}` for none.
-    #[serde(deserialize_with = "body::object")]
+    #[serde(deserialize_with = "lenient::object")]
     #[schema(value_type = Object)]
     properties: Map<String, Value>,
     payload: String,
@@ -74,7 +75,8 @@ async fn publish(
             Ok(Json(json!({ "routed": is_routed })))
         }
         Published::Refused => Err(Refusal::bad_request(
-            "the message was refused: a queue that it was to go to is full",
+            "the message was refused: a queue that it was to go to is full, or another one that it \
+             may repeat is on its way; try again",
         )),
     }
 }

@@ -20,7 +20,8 @@ use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::queue::{Got, Place, Queue, Return};
 use crate::http::api::Api;
-use crate::http::body::{self, JsonBody};
+use crate::http::body::JsonBody;
+use crate::http::lenient;
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::visitor::Visitor;
@@ -67,12 +68,12 @@ enum Encoding {
 #[derive(Debug, Deserialize, ToSchema)]
 struct GetBody {
     /// At most 10,000.
-    #[serde(deserialize_with = "body::whole")]
+    #[serde(deserialize_with = "lenient::whole")]
     count: u64,
     ackmode: AckMode,
     encoding: Encoding,
     /// Only so many bytes of each payload.
-    #[serde(default, deserialize_with = "body::optional_whole")]
+    #[serde(default, deserialize_with = "lenient::optional_whole")]
     truncate: Option<u64>,
 }
 

@@ -17,7 +17,8 @@ use crate::broker::Broker;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::{Deleted, QueueDeclare, Vhost};
 use crate::http::api::Api;
-use crate::http::body::{self, JsonBody};
+use crate::http::body::JsonBody;
+use crate::http::lenient;
 use crate::http::listing::{ListQuery, list_apart};
 use crate::http::names;
 use crate::http::refusal::Refusal;
@@ -125,14 +126,14 @@ async fn get_queue(
 /// What can be said of a queue.
 #[derive(Debug, Deserialize, ToSchema)]
 struct QueueBody {
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     durable: bool,
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     auto_delete: bool,
     /// Refused if it is `true`: such a queue belongs to a connection.
-    #[serde(default, deserialize_with = "body::flag")]
+    #[serde(default, deserialize_with = "lenient::flag")]
     exclusive: bool,
-    #[serde(default, deserialize_with = "body::object")]
+    #[serde(default, deserialize_with = "lenient::object")]
     #[schema(value_type = Object)]
     arguments: Map<String, Value>,
 }
@@ -172,10 +173,10 @@ async fn put_queue(
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
     /// `true`: only if nobody consumes from it.
-    #[serde(default, rename = "if-unused", deserialize_with = "body::flag")]
+    #[serde(default, rename = "if-unused", deserialize_with = "lenient::flag")]
     if_unused: bool,
     /// `true`: only if it has no ready messages.
-    #[serde(default, rename = "if-empty", deserialize_with = "body::flag")]
+    #[serde(default, rename = "if-empty", deserialize_with = "lenient::flag")]
     if_empty: bool,
 }
 
