@@ -10,7 +10,7 @@
 //! * [`http`]       one operator: management API and health checks.
 //! * [`ctl`]        the command line of ferrymqctl; [`perf`] is ferrymq-perf, a client.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
-//! * [`config`], [`host`], [`telemetry`] import nothing of ours.
+//! * [`config`], [`host`], [`metrics`], [`telemetry`] import nothing of ours.
 
 pub mod broker;
 pub mod config;
@@ -19,6 +19,7 @@ pub mod ctl;
 pub mod host;
 pub mod http;
 pub mod listener;
+pub mod metrics;
 pub mod perf;
 pub mod protocol;
 pub mod server;

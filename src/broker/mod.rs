@@ -9,6 +9,7 @@ pub mod binding;
 pub mod changes;
 pub mod counters;
 pub mod dead_letter;
+pub mod definitions;
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -26,6 +27,7 @@ pub mod registry;
 pub mod reply;
 pub mod routing_keys;
 pub mod timers;
+pub mod timings;
 pub mod trace;
 mod transfer;
 pub mod turn;
@@ -46,7 +48,7 @@ use self::alarm::{Alarms, MemoryGauge};
 use self::auth::attempts::{Attempts, LoginProtocol};
 use self::auth::{PasswordHash, User};
 use self::changes::Changes;
-use self::counters::{Churn, Deaths};
+use self::counters::{Churn, Deaths, SharedCounts};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::Events;
@@ -57,6 +59,7 @@ use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
+use self::timings::Timings;
 use self::turn::Turns;
 pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
@@ -154,7 +157,9 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            gone: SharedCounts::default(),
             turns: Turns::new(Arc::clone(&opened.store)),
+            timings: Timings::default(),
         };
         let broker = Arc::new(Self {
             settings,
@@ -324,9 +329,14 @@ impl Broker {
         &self.factory.around.churn
     }
 
+    /// How long things take.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
+    }
+
     /// Bytes of ready messages in memory that the log has, too.
     pub fn queue_memory_bytes(&self) -> u64 {
-        self.factory.around.memory.used()
+        self.factory.around.memory.used_bytes()
     }
 
     /// What has died.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::time::ClockId;
 
 use super::queue::Queue;
 use crate::store::record::QueueId;
@@ -20,6 +21,20 @@ pub const TIME_MS_MAX: u64 = 315_360_000_000;
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since 1970.
+pub(super) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970 as of the system's last tick, some milliseconds ago at most. For the
+/// path of a message: a fraction of what [`now_ms`] costs.
+pub(super) fn coarse_now_ms() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
+    let part_ms = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000;
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1000).saturating_add(part_ms)
 }
 
 /// How long the thread sleeps at most: a clock that is set forward is noticed then.

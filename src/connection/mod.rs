@@ -257,6 +257,7 @@ impl Connection {
     async fn read_until_end(&mut self) -> Ended {
         loop {
             let begin = Instant::now();
+            self.session.peer.read_at = begin.into_std();
             if let Some(ended) = self.handle_frames().await {
                 return ended;
             }
@@ -331,6 +332,8 @@ impl Connection {
         };
         self.session.peer.timeouts.go_on(since);
         self.view().set_state(LinkState::Running);
+        // What was held takes as long as it does from now on.
+        self.session.peer.read_at = Instant::now().into_std();
         self.blocking.tell(true);
         ended
     }

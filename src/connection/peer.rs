@@ -4,9 +4,11 @@
 //! Owned by the connection's session and lent to each handler.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::ConnectionSettings;
-use super::channel::confirms::{Numbers, add};
+use super::channel::confirms::{Numbers, add, count};
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
@@ -39,6 +41,8 @@ pub(super) struct Peer {
     /// The client is a publisher: it is told when the disk is nearly full.
     pub(super) has_published: bool,
     owed: Vec<OwedConfirms>,
+    /// When what is being handled was read.
+    pub(super) read_at: Instant,
     /// What of this read the vhost has not been told.
     counts: Counts,
     pub(super) message_size_max: u64,
@@ -98,6 +102,7 @@ impl Peer {
             publishes: PublishBatch::default(),
             has_published: false,
             owed: Vec::new(),
+            read_at: Instant::now(),
             counts: Counts::default(),
             message_size_max: settings.message_size_max_bytes,
             consumers_per_channel_max: settings.consumers_per_channel_max,
@@ -170,17 +175,24 @@ impl Peer {
             self.vhost.counts.add_all(&std::mem::take(&mut self.counts));
         }
         let mut waiting = Vec::new();
+        let read_at = self.read_at;
+        let mut wanted: u64 = 0;
         for owed in self.owed.drain(..) {
+            let numbers = [&owed.when_stored, &owed.at_once, &owed.refused];
+            wanted = numbers.into_iter().map(count).fold(wanted, u64::saturating_add);
             owed.channel.wait_for_disk(&owed.when_stored);
-            owed.channel.complete_confirms(&owed.at_once, true);
-            owed.channel.complete_confirms(&owed.refused, false);
+            owed.channel.complete_confirms(&owed.at_once, true, read_at);
+            owed.channel.complete_confirms(&owed.refused, false, read_at);
             self.outbox.ring();
             if batch.is_empty() {
                 // The queues went away meanwhile: there is nothing to wait for.
-                owed.channel.complete_confirms(&owed.when_stored, true);
+                owed.channel.complete_confirms(&owed.when_stored, true, read_at);
             } else if !owed.when_stored.is_empty() {
                 waiting.push((owed.channel, owed.when_stored));
             }
+        }
+        if wanted > 0 {
+            self.vhost.timings().confirms_wanted.fetch_add(wanted, Ordering::Relaxed);
         }
         if batch.is_empty() {
             return;
@@ -191,7 +203,7 @@ impl Peer {
                 let writer = Arc::downgrade(&self.writer);
                 Some(Box::new(move |outcome| {
                     for (channel, numbers) in waiting {
-                        channel.complete_confirms(&numbers, outcome.is_ok());
+                        channel.complete_confirms(&numbers, outcome.is_ok(), read_at);
                     }
                     let Some(writer) = writer.upgrade() else { return };
                     match outcome {

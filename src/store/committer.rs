@@ -11,7 +11,8 @@
 use std::io;
 use std::iter::Peekable;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use std::vec::IntoIter;
 
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ use super::ledger::SegmentNumber;
 use super::segment::Segment;
 use super::state::LogState;
 use super::upkeep::{Orders, Work};
-use super::{AppendError, Committed, Epoch, OnCommit, Position, StoreState};
+use super::{AppendError, Committed, Epoch, OnCommit, Position, StoreState, Vitals};
 use crate::protocol::gather::Gather;
 
 /// Log that has to be written before a checkpoint, for each queue that it has to say something of:
@@ -45,6 +46,7 @@ const BUFFER_KEPT_MAX: usize = 1024 * 1024;
 pub(super) struct Committer {
     pub(super) inbox: Arc<Inbox>,
     pub(super) files: Arc<dyn Files>,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) epoch: Epoch,
     pub(super) segment_size_bytes: u64,
     pub(super) segment: Segment,
@@ -119,9 +121,15 @@ impl Committer {
         if out.is_empty() {
             return Ok(());
         }
-        self.unsaved_bytes = self.unsaved_bytes.saturating_add(out.len() as u64);
+        let len = out.len() as u64;
+        self.unsaved_bytes = self.unsaved_bytes.saturating_add(len);
         self.segment.append(out)?;
-        self.segment.sync()
+        let written = Instant::now();
+        self.segment.sync()?;
+        self.vitals.sync.record(written.elapsed());
+        self.vitals.writes.fetch_add(1, Ordering::Relaxed);
+        self.vitals.written_bytes.fetch_add(len, Ordering::Relaxed);
+        Ok(())
     }
 
     fn encode(

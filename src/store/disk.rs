@@ -26,12 +26,13 @@ use super::reader::{LogReader, ReadRequests, Wanted};
 use super::record::{QueueId, Seq};
 use super::recovery::{Recovered, look, recover};
 use super::segment::Segment;
-use super::space::SpaceWatch;
+use super::space::{SpaceWatch, free_bytes};
 use super::state::LogState;
 use super::upkeep::Upkeep;
+use super::vitals::{size_of_directory, size_of_files};
 use super::{
     Batch, Epoch, OnCommit, OnRead, OpenError, Opened, READ_EACH_MAX, ReadLimit, Space, Store,
-    StoreSettings, StoreState,
+    StoreSettings, StoreState, Usage, Vitals,
 };
 use crate::protocol::gather::Gather;
 
@@ -41,6 +42,10 @@ pub(super) struct DiskStore {
     /// Ends after the last commit, and with it the lock of the directory.
     upkeep: Mutex<Option<JoinHandle<()>>>,
     space: watch::Receiver<Space>,
+    vitals: Arc<Vitals>,
+    files: Arc<dyn Files>,
+    /// Where all of it is, if it is on a disk of the system.
+    directory: Option<PathBuf>,
     /// Dropped, it ends the watch over the space.
     _space_watch: Option<SyncSender<()>>,
 }
@@ -169,9 +174,11 @@ pub(super) fn begin(
     let (orders, upkeep) =
         Upkeep::new(catalog, Arc::clone(&files), Arc::clone(&state), Arc::clone(&inbox), settings);
     let (reads, reader) = LogReader::new(Arc::clone(&files), Arc::clone(&state));
+    let vitals = Arc::new(Vitals::default());
     let committer = Committer {
         inbox: Arc::clone(&inbox),
-        files,
+        files: Arc::clone(&files),
+        vitals: Arc::clone(&vitals),
         epoch,
         segment_size_bytes: settings.segment_size_bytes,
         segment,
@@ -192,6 +199,7 @@ pub(super) fn begin(
         }
         _ => None,
     };
+    let directory = lock.as_ref().map(|(path, _)| path.clone());
     let upkeep = spawn("store-upkeep", move || {
         upkeep.run();
         drop(lock);
@@ -201,7 +209,16 @@ pub(super) fn begin(
     inbox.nudge();
     let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
     let upkeep = Mutex::new(Some(upkeep));
-    let store = DiskStore { thread, reads, upkeep, space: room, _space_watch: space_watch };
+    let store = DiskStore {
+        thread,
+        reads,
+        upkeep,
+        space: room,
+        vitals,
+        files,
+        directory,
+        _space_watch: space_watch,
+    };
     Ok(Opened { store: Arc::new(store), epoch, catalog: definitions, queues })
 }
 
@@ -257,6 +274,19 @@ impl Store for DiskStore {
 
     fn space(&self) -> watch::Receiver<Space> {
         self.space.clone()
+    }
+
+    fn vitals(&self) -> Arc<Vitals> {
+        Arc::clone(&self.vitals)
+    }
+
+    fn usage(&self) -> io::Result<Usage> {
+        let in_flight_bytes = self.thread.inbox().in_flight_bytes();
+        let (size_bytes, free_bytes) = match &self.directory {
+            Some(directory) => (size_of_directory(directory)?, Some(free_bytes(directory)?)),
+            None => (size_of_files(&*self.files)?, None),
+        };
+        Ok(Usage { size_bytes, free_bytes, in_flight_bytes })
     }
 
     fn close(&self) {

@@ -44,8 +44,10 @@ mod snapshot;
 mod space;
 mod state;
 mod upkeep;
+mod vitals;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +58,7 @@ pub use space::free_bytes;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
+pub use vitals::{Usage, Vitals};
 
 use crate::protocol::message::Message;
 
@@ -212,6 +215,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether there is room, and its changes.
     fn space(&self) -> watch::Receiver<Space>;
+
+    /// What is counted of it. One that counts nothing has zeros.
+    fn vitals(&self) -> Arc<Vitals> {
+        Arc::default()
+    }
+
+    /// What it takes. Looks at its files, and so blocks. One that has none takes nothing.
+    fn usage(&self) -> io::Result<Usage> {
+        Ok(Usage::default())
+    }
 
     /// Writes out what was appended, notes a clean end and closes. Blocks until done; appends after
     /// it resolve to [`AppendError::Closed`].

@@ -8,10 +8,13 @@ mod support;
 
 mod access;
 mod bindings;
+mod connections;
+mod definitions;
 mod exchanges;
 mod features;
 mod health;
 mod limits;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;

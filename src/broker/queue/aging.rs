@@ -36,6 +36,7 @@ impl Queue {
             return false;
         }
         let Some(entry) = inner.state.take_from(place.level) else { return false };
+        inner.lose_track();
         self.dies(inner, entry, Reason::Expired, gone, batch);
         true
     }

@@ -28,7 +28,7 @@ impl QueueMemory {
         Self { used: AtomicU64::new(0), max }
     }
 
-    pub fn used(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }

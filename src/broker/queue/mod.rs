@@ -22,10 +22,13 @@ mod levels;
 mod mark;
 pub mod memory;
 mod reading;
+mod sample;
 mod schedule;
 mod seen;
 mod settlement;
+mod since;
 pub mod state;
+mod traits;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,26 +49,29 @@ pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;
+pub use traits::Traits;
 
 use self::aging::STEP_MAX;
 use self::arguments::Overflow;
 use self::consumers::Consumers;
 use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
+use self::sample::Followed;
 use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
-use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts, SharedCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
+use crate::broker::timings::Timings;
 use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record};
+use crate::store::record::{QueueId, Record, Seq};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
@@ -83,7 +89,7 @@ pub struct QueueProperties {
     pub levels: u8,
     /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
     /// deduplication has seen.
-    pub own_of: Option<ShortStr>,
+    pub own_of: Option<Box<ShortStr>>,
 }
 
 /// What all queues of a broker share.
@@ -94,7 +100,10 @@ pub struct Surroundings {
     pub timers: Arc<Timers>,
     pub churn: Churn,
     pub deaths: Deaths,
+    /// What was counted in vhosts that are gone.
+    pub gone: SharedCounts,
     pub turns: Arc<Turns>,
+    pub timings: Timings,
 }
 
 /// Counts of the moment.
@@ -109,35 +118,9 @@ pub struct QueueStatus {
     /// When the next of them is due, in milliseconds since 1970; of those whose time is known
     /// already, a moment after a start.
     pub next_due_ms: Option<u64>,
-}
-
-/// What publishers have to know of a queue's options.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traits(u8);
-
-impl Traits {
-    const REFUSES: u8 = 1;
-    const LOOKS_AT_TIMES: u8 = 2;
-
-    fn new(refuses: bool, looks_at_times: bool) -> Self {
-        let times = if looks_at_times { Self::LOOKS_AT_TIMES } else { 0 };
-        Self(times | if refuses { Self::REFUSES } else { 0 })
-    }
-
-    /// A message may come back: the queue has to be asked about each.
-    pub fn refuses(self) -> bool {
-        self.0 & Self::REFUSES != 0
-    }
-
-    /// Messages have to bring the time of their arrival.
-    pub fn looks_at_times(self) -> bool {
-        self.0 & Self::LOOKS_AT_TIMES != 0
-    }
-
-    /// Those of two queues together.
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
+    /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
+    /// age. What was there when the broker started counts from then.
+    pub oldest_ms: Option<u64>,
 }
 
 pub struct Queue {
@@ -159,6 +142,8 @@ pub struct Queue {
 struct Inner {
     state: State,
     counts: QueueCounts,
+    /// A message whose time in the queue is measured.
+    followed: Option<Followed>,
     /// Messages that died by themselves, on their way out in the order of their deaths.
     dead: VecDeque<(Entry, Reason)>,
     /// What of the queues' memory its messages use.
@@ -228,6 +213,7 @@ impl Queue {
         let inner = Inner {
             state,
             counts: QueueCounts::default(),
+            followed: None,
             dead: VecDeque::new(),
             part: Part::default(),
             consumers: Consumers::default(),
@@ -258,6 +244,7 @@ impl Queue {
             inner.seen = seen;
         }
         inner.state.restore(level, left);
+        inner.state.came(Place { level, seq: Seq(0) }, now_ms());
     }
 
     /// Begins to look after what the last run left.
@@ -359,6 +346,7 @@ impl Queue {
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
+            oldest_ms: inner.state.oldest_ms().filter(|_| ready > 0),
         };
         (status, inner.counts.read())
     }
@@ -432,6 +420,7 @@ impl Queue {
     pub fn purge(&self, batch: &mut Changes) -> usize {
         let mut inner = self.inner.lock();
         inner.put_back_aside();
+        inner.lose_track();
         let (count, levels) = inner.state.purge();
         self.tell_memory(&mut inner);
         if self.properties.durable {

@@ -1,8 +1,10 @@
 //! What has happened in a vhost so far, and what is in its queues.
 
 use super::Vhost;
+use crate::broker::Broker;
 use crate::broker::counters::{Count, Counts, one_more};
 use crate::broker::queue::Queue;
+use crate::broker::timings::Timings;
 
 /// Sums over a vhost, or over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +33,20 @@ impl VhostTotals {
     }
 }
 
+impl Broker {
+    /// Sums over all that is there and was there.
+    pub fn totals(&self) -> VhostTotals {
+        let mut totals = self.gone();
+        self.vhosts().iter().for_each(|vhost| totals.add(&vhost.totals()));
+        totals
+    }
+
+    /// What was counted in vhosts that are gone.
+    pub fn gone(&self) -> VhostTotals {
+        VhostTotals { counts: self.factory.around.gone.read(), ..VhostTotals::default() }
+    }
+}
+
 impl Vhost {
     /// Asks each of its queues.
     pub fn totals(&self) -> VhostTotals {
@@ -54,6 +70,15 @@ impl Vhost {
             });
         }
         totals
+    }
+
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// How long things take, in all vhosts.
+    pub fn timings(&self) -> &Timings {
+        &self.factory.around.timings
     }
 
     /// A queue is gone: what it saw stays counted.

@@ -24,8 +24,13 @@ pub(crate) fn add(numbers: &mut Numbers, number: u64) {
 }
 
 /// How many numbers are in a range.
-pub(super) fn count_of(range: &RangeInclusive<u64>) -> u64 {
+fn count_of(range: &RangeInclusive<u64>) -> u64 {
     range.end().abs_diff(*range.start()).saturating_add(1)
+}
+
+/// How many numbers they are.
+pub(crate) fn count(numbers: &Numbers) -> u64 {
+    numbers.iter().map(count_of).fold(0, u64::saturating_add)
 }
 
 /// Publishes that are not confirmed yet and wait for the disk, in ascending order.

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::confirms::{Confirms, Numbers, count_of};
+use super::confirms::{Confirms, Numbers, count};
 use super::ledger::{Held, Ledger, Recipient};
 use crate::broker::changes::Changes;
 use crate::broker::counters::{Count, Counts, OwnCount};
@@ -281,17 +281,19 @@ impl ChannelShared {
         self.confirms.lock().wait_for(numbers);
     }
 
-    /// Tells the publisher about these publishes, as soon as somebody rings or writes. The lock
+    /// Tells the publisher about these publishes, which were read at `read_at`, as soon as somebody
+    /// rings or writes. The lock
     /// spans the outbox's, so that what was decided first is said first.
-    pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool) {
+    pub(crate) fn complete_confirms(&self, numbers: &Numbers, stored: bool, read_at: Instant) {
         if numbers.is_empty() {
             return;
         }
         let mut confirms = self.confirms.lock();
         if stored {
-            let count = numbers.iter().map(count_of).sum();
+            let count = count(numbers);
             confirms.confirmed = confirms.confirmed.saturating_add(count);
             self.vhost.counts.add(Count::Confirm, count);
+            self.vhost.timings().confirm.record_many(read_at.elapsed(), count);
         }
         for method in confirms.complete(numbers, stored) {
             self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });

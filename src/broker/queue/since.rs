@@ -1,0 +1,114 @@
+//! Since when the messages of a lane have been there: known sparsely, and so cheaply.
+//!
+//! A note says that messages from a number on came at a time or later. There are few notes, however
+//! many the messages: close to one another at first, the farther apart the longer the oldest of
+//! them waits.
+//!
+//! Pure; owned by the lane.
+
+use std::collections::VecDeque;
+
+use crate::store::record::Seq;
+
+/// Notes of a lane. With more, every second one goes.
+const NOTES_MAX: usize = 16;
+
+/// Between two notes, as long as there are few.
+const EVERY_MS: u64 = 100;
+
+#[derive(Debug)]
+pub struct Since {
+    /// Numbers and times ascend.
+    notes: VecDeque<(Seq, u64)>,
+    every_ms: u64,
+}
+
+impl Default for Since {
+    fn default() -> Self {
+        Self { notes: VecDeque::new(), every_ms: EVERY_MS }
+    }
+}
+
+impl Since {
+    /// A message with this number has come. Messages before `oldest` are gone.
+    pub fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
+        let next_ms = self.notes.back().map_or(0, |(_, last_ms)| last_ms + self.every_ms);
+        if now_ms < next_ms {
+            return;
+        }
+        if self.notes.len() == NOTES_MAX {
+            self.make_room(oldest);
+        }
+        self.notes.push_back((seq, now_ms));
+    }
+
+    fn make_room(&mut self, oldest: Seq) {
+        while self.notes.get(1).is_some_and(|(seq, _)| *seq <= oldest) {
+            self.notes.pop_front();
+        }
+        if self.notes.len() <= NOTES_MAX / 4 {
+            self.every_ms = EVERY_MS;
+        } else if self.notes.len() > NOTES_MAX / 2 {
+            let mut is_kept = false;
+            self.notes.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+            self.every_ms = self.every_ms.saturating_mul(2);
+        }
+    }
+
+    /// When a message came: then or a little later. Of one that is older than all notes, the oldest
+    /// of them.
+    pub fn of(&self, seq: Seq) -> Option<u64> {
+        let later = self.notes.partition_point(|(noted, _)| *noted <= seq);
+        let (_, at_ms) = self.notes.get(later.saturating_sub(1))?;
+        Some(*at_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_the_oldest_is_right_to_an_eighth_however_long_it_waits() {
+        let mut since = Since::default();
+        let start_ms = 1_000_000;
+        // A message every 7 ms, for a day and none of them goes.
+        for number in 0..86_400_000 / 7 {
+            let now_ms = start_ms + number * 7;
+            since.note(Seq(number), now_ms, Seq(0));
+            if number % 99_991 == 0 {
+                for seq in [0, number / 3, number / 2] {
+                    let (came_ms, said_ms) =
+                        (start_ms + seq * 7, since.of(Seq(seq)).expect("noted"));
+                    let off_ms = came_ms - said_ms;
+                    let allowed_ms = (now_ms - start_ms) / 7 + EVERY_MS;
+                    assert!(said_ms <= came_ms && off_ms <= allowed_ms, "{off_ms} of {allowed_ms}");
+                }
+                assert_eq!(since.of(Seq(0)), Some(start_ms));
+            }
+        }
+        assert!(since.notes.len() <= NOTES_MAX);
+    }
+
+    #[test]
+    fn what_flows_through_leaves_close_notes() {
+        let mut since = Since::default();
+        for number in 0..100_000 {
+            since.note(Seq(number), number * 10, Seq(number));
+        }
+        assert_eq!(since.every_ms, EVERY_MS);
+        let said_ms = since.of(Seq(99_999)).expect("noted");
+        assert!(999_990 - said_ms < EVERY_MS, "{said_ms}");
+    }
+
+    #[test]
+    fn a_message_older_than_all_notes_counts_from_the_oldest() {
+        let mut since = Since::default();
+        assert_eq!(since.of(Seq(1)), None);
+        since.note(Seq(5), 1000, Seq(5));
+        assert_eq!(since.of(Seq(1)), Some(1000));
+    }
+}
