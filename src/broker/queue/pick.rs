@@ -11,7 +11,7 @@ use super::lane::{Cold, Lane, Paged};
 use super::state::State;
 use super::{Entry, Place};
 use crate::protocol::message::Message;
-use crate::store::record::Seq;
+use crate::store::record::{Note, Seq};
 
 /// What stands behind a place, as far as it is known without the disk.
 #[derive(Debug)]
@@ -271,6 +271,17 @@ impl State {
         }
     }
 
+    /// What the log remembers of a message that is on disk only.
+    fn note_of(&self, place: Place) -> Note {
+        let note = self.delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
+        note.copied().unwrap_or_default()
+    }
+
+    /// The same, for the last time.
+    fn take_note(&mut self, place: Place) -> Option<Note> {
+        self.delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place))
+    }
+
     /// Where the next messages will come to stand.
     pub fn ends(&self) -> Vec<Seq> {
         self.lanes.iter().map(|lane| lane.next_seq).collect()
@@ -290,10 +301,9 @@ impl State {
         if let Some(note) = self.take_note(place) {
             entry.set_note(note);
         }
-        self.lane(place.level).hand_out(entry.clone(), NO_CONSUMER);
         self.ready -= 1;
         self.ready_bytes = self.ready_bytes.saturating_sub(entry.message.body_len());
-        self.unacked += 1;
+        self.hand_out(entry.clone(), NO_CONSUMER);
         self.note_filled(place.level);
         Some(entry)
     }

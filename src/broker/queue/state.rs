@@ -59,23 +59,25 @@ pub struct State {
     pub(super) ready: usize,
     /// Bytes of the bodies of ready messages.
     pub(super) ready_bytes: u64,
-    pub(super) unacked: usize,
+    unacked: usize,
+    /// Bytes of the bodies of messages that are out.
+    unacked_bytes: u64,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     /// Nothing in most queues.
-    delayed: Option<Box<Delayed>>,
+    pub(super) delayed: Option<Box<Delayed>>,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     head_max: u64,
 }
 
 #[derive(Debug, Default)]
-struct Delayed {
+pub(super) struct Delayed {
     schedule: Schedule,
     /// Messages that were due and are being read from the disk.
     reading: usize,
     /// What the log remembers of messages that are on disk only.
-    notes: BTreeMap<Place, Note>,
+    pub(super) notes: BTreeMap<Place, Note>,
 }
 
 impl State {
@@ -88,6 +90,7 @@ impl State {
             ready: 0,
             ready_bytes: 0,
             unacked: 0,
+            unacked_bytes: 0,
             aside: 0,
             delayed: None,
             due_round: 0,
@@ -112,7 +115,7 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn lane(&mut self, level: u8) -> &mut Lane {
+    fn lane(&mut self, level: u8) -> &mut Lane {
         let index = usize::from(level);
         if self.lanes.len() <= index {
             self.make_lanes(level);
@@ -142,6 +145,10 @@ impl State {
         self.unacked
     }
 
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
+    }
+
     /// Whether there is no message, ready or not.
     pub fn is_empty(&self) -> bool {
         self.ready == 0 && self.unacked == 0 && self.delayed_count() == 0
@@ -157,7 +164,6 @@ impl State {
         self.delayed.as_ref()?.schedule.next_due_ms()
     }
 
-    /// Body bytes of the ready messages.
     pub fn ready_bytes(&self) -> u64 {
         self.ready_bytes
     }
@@ -309,10 +315,16 @@ impl State {
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
         Some(entry)
+    }
+
+    #[inline]
+    pub(super) fn hand_out(&mut self, entry: Entry, consumer: u64) {
+        self.unacked += 1;
+        self.unacked_bytes += entry.message.body_len();
+        self.lane(entry.level).hand_out(entry, consumer);
     }
 
     /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
@@ -337,8 +349,7 @@ impl State {
         self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
     }
 
@@ -372,6 +383,7 @@ impl State {
     pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
         let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
         self.unacked -= 1;
+        self.unacked_bytes -= settled.0.message.body_len();
         Some(settled)
     }
 
@@ -403,17 +415,6 @@ impl State {
     /// Which purge came last: what was due before one isn't wanted after it.
     pub fn due_round(&self) -> u64 {
         self.due_round
-    }
-
-    /// What the log remembers of a message that is on disk only.
-    pub(super) fn note_of(&self, place: Place) -> Note {
-        let note = self.delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
-        note.copied().unwrap_or_default()
-    }
-
-    /// The same, for the last time.
-    pub(super) fn take_note(&mut self, place: Place) -> Option<Note> {
-        self.delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place))
     }
 
     /// A message that was due and on disk has been read.
