@@ -87,7 +87,7 @@ pub struct QueueProperties {
     pub levels: u8,
     /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
     /// deduplication has seen.
-    pub own_of: Option<ShortStr>,
+    pub own_of: Option<Box<ShortStr>>,
 }
 
 /// What all queues of a broker share.
