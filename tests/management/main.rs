@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 #[path = "../dialogue/support.rs"]
 mod amqp;
+mod inside;
 mod support;
 
 mod access;
@@ -12,9 +13,12 @@ mod definitions;
 mod features;
 mod health;
 mod limits;
+mod messages;
 mod overview;
 mod parameters;
+mod pause;
 mod permissions;
 mod policies;
+mod replay;
 mod users;
 mod vhosts;

@@ -10,11 +10,14 @@ mod definitions;
 mod features;
 mod limits;
 mod logins;
+mod messages;
 mod nodes;
 mod overview;
 mod parameters;
+mod pause;
 mod permissions;
 mod policies;
+mod replay;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -28,6 +31,9 @@ use crate::broker::NODE_NAME;
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(messages::router())
+        .merge(pause::router())
+        .merge(replay::router())
         .merge(channels::router())
         .merge(connections::router())
         .merge(consumers::router())
