@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use crate::http::api::Api;
 use crate::http::body::{JsonBody, Words};
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::{Administrator, Visitor};
 use crate::store::definition::VhostDefinition;
 
@@ -30,11 +31,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(start_vhost))
 }
 
-fn show(vhost: &Arc<Vhost>) -> Value {
+/// A vhost, with the messages in it and their rates if they are wanted.
+fn show(vhost: &Arc<Vhost>, rates: Option<&Rates<'_>>) -> Value {
     let VhostDefinition { name, description, tags, default_queue_type, protected_from_deletion } =
         vhost.definition();
     let default_queue_type = default_queue_type.unwrap_or_else(|| "undefined".to_owned());
-    json!({
+    let mut shown = rates.map(|rates| rates.vhost(vhost)).unwrap_or_default();
+    let of_vhost = json!({
         "name": name, "description": description, "tags": tags,
         "default_queue_type": default_queue_type, "tracing": vhost.is_tracing(),
         "protected_from_deletion": protected_from_deletion,
@@ -42,24 +45,40 @@ fn show(vhost: &Arc<Vhost>) -> Value {
         "metadata": {
             "description": description, "tags": tags, "default_queue_type": default_queue_type,
         },
-    })
+    });
+    if let Value::Object(of_vhost) = of_vhost {
+        shown.extend(of_vhost);
+    }
+    Value::Object(shown)
 }
 
 /// The vhosts that the user sees.
-#[utoipa::path(get, path = "/api/vhosts", tag = "vhosts", params(ListQuery),
+#[utoipa::path(get, path = "/api/vhosts", tag = "vhosts", params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of vhosts, or a page of it")))]
 async fn list_vhosts(
     visitor: Visitor,
+    State(api): State<Api>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    list(&query, visitor.visible_vhosts(), |vhost| &vhost.name, show)
+    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    let vhosts = visitor.visible_vhosts();
+    list(&query, vhosts, |vhost| &vhost.name, |vhost| show(vhost, rates.as_ref()))
 }
 
 /// One vhost.
-#[utoipa::path(get, path = "/api/vhosts/{vhost}", tag = "vhosts",
+#[utoipa::path(get, path = "/api/vhosts/{vhost}", tag = "vhosts", params(ListQuery, AgesQuery),
     responses((status = 200, description = "The vhost"), (status = 404, description = "None")))]
-async fn get_vhost(visitor: Visitor, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
-    Ok(Json(show(&visitor.visible_vhost(&name)?)))
+async fn get_vhost(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let vhost = visitor.visible_vhost(&name)?;
+    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    Ok(Json(query.cut(show(&vhost, rates.as_ref()))))
 }
 
 /// What can be said of a vhost. What is left out stays as it is.
