@@ -26,12 +26,19 @@ const LAW: &[(&str, &[&str])] = &[
 /// Words that only these places may use.
 const RESERVED: &[(&str, &[&str])] = &[
     ("sled::", &["store/catalog.rs"]),
-    ("std::fs", &["store/", "config/file.rs", "host.rs", "perf/process.rs"]),
+    ("std::fs", &["store/", "config/file.rs", "host.rs", "perf/process.rs", "ctl/file.rs"]),
     ("tokio::fs", &[]),
     ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
     (
         "Instant::now",
-        &["connection/", "bin/ferrymq.rs", "store/committer.rs", "store/upkeep.rs", "perf/"],
+        &[
+            "connection/",
+            "bin/ferrymq.rs",
+            "store/committer.rs",
+            "store/upkeep.rs",
+            "perf/",
+            "ctl/wait.rs",
+        ],
     ),
     ("SystemTime::now", &["broker/timers.rs"]),
     ("protocol::frame", &["protocol/", "connection/", "perf/"]),

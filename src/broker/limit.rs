@@ -3,6 +3,7 @@
 //! A limit and what it counts stand together in the vhost or user, and cost a few instructions
 //! where something comes or goes. What is above a limit that is lowered stays.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,6 +113,15 @@ impl Admission {
 pub enum LimitOf<'a> {
     Vhost(&'a str),
     User(&'a str),
+}
+
+impl fmt::Display for LimitOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vhost(name) => write!(f, "the limits of vhost '{name}'"),
+            Self::User(name) => write!(f, "the limits of user '{name}'"),
+        }
+    }
 }
 
 impl LimitOf<'_> {

@@ -9,6 +9,7 @@ pub mod binding;
 pub mod changes;
 pub mod counters;
 pub mod dead_letter;
+pub mod definitions;
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -47,7 +48,7 @@ use self::alarm::{Alarms, MemoryGauge};
 use self::auth::attempts::{Attempts, LoginProtocol};
 use self::auth::{PasswordHash, User};
 use self::changes::Changes;
-use self::counters::{Churn, Deaths};
+use self::counters::{Churn, Deaths, SharedCounts};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::Events;
@@ -153,6 +154,7 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            gone: SharedCounts::default(),
             turns: Turns::new(Arc::clone(&opened.store)),
             timings: Timings::default(),
         };

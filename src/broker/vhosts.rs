@@ -78,6 +78,7 @@ impl Broker {
             }
             self.vhosts.remove(name);
             let mut batch = vhost.remove_all(actor);
+            self.factory.around.gone.add_all(&vhost.totals().counts);
             for key in self.forget_vhost(name) {
                 batch.push(Record::Catalog(CatalogChange::Delete(key)));
             }

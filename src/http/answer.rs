@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 
 use super::refusal::Refusal;
 use crate::broker::durable::Durable;
-use crate::broker::error::Error;
 
 /// What is answered to a PUT: 201 where there was nothing, 204 where something was changed.
 pub fn put_status(was_there: bool) -> StatusCode {
@@ -25,11 +24,13 @@ pub async fn deleted(
 }
 
 /// Does what goes through many queues, apart from the threads that clients are served by.
-pub async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Refusal> {
+pub async fn aside<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: Into<Refusal> + Send + 'static,
+{
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(Into::into),
         Err(error) => Err(Refusal::internal(format!("the work was ended: {error}"))),
     }
 }

@@ -7,9 +7,12 @@ mod amqp;
 mod support;
 
 mod access;
+mod connections;
+mod definitions;
 mod features;
 mod health;
 mod limits;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;

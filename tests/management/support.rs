@@ -30,6 +30,19 @@ impl TestBroker {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut broker = Self::before_start(change);
+        broker.start_again();
+        broker
+    }
+
+    /// Why a broker with such settings doesn't start.
+    pub fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let broker = Self::before_start(change);
+        let started = broker.runtime.block_on(Server::start(&broker.config));
+        started.err().expect("it doesn't start").to_string()
+    }
+
+    fn before_start(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
@@ -37,9 +50,7 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        let mut broker = Self { runtime, server: None, _directory: directory, config };
-        broker.start_again();
-        broker
+        Self { runtime, server: None, _directory: directory, config }
     }
 
     fn start_again(&mut self) {
@@ -143,9 +154,23 @@ impl Answer {
 impl Client {
     /// A request with these bytes as its body.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

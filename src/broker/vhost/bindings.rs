@@ -73,7 +73,7 @@ impl Vhost {
                 }
             };
             // What a full queue refuses, nobody hears of.
-            batch.bring(message, &message.properties(), &route);
+            batch.bring(Arc::clone(message), &message.properties(), &route);
         }
         let batch = batch.take();
         (!batch.is_empty()).then(|| Durable::append(&*self.store, batch))

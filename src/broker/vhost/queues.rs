@@ -69,8 +69,30 @@ impl Vhost {
     /// Declares a queue, or checks that the one that is there is what the client means.
     pub fn declare_queue(
         &self,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Durable), Error> {
+        self.declare(request, actor, |name| {
+            Err(Error::access_refused(format!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )))
+        })
+    }
+
+    /// The same for a queue that was declared elsewhere: its name may be one that a broker made.
+    pub(in crate::broker) fn import_queue(
+        &self,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Durable), Error> {
+        self.declare(request, actor, |_| Ok(()))
+    }
+
+    fn declare(
+        &self,
         mut request: QueueDeclare,
         actor: &Actor,
+        check_reserved: fn(&str) -> Result<(), Error>,
     ) -> Result<(Arc<Queue>, Durable), Error> {
         let described = describe(&request.name, &self.name);
         let prefix = arguments::take_name_prefix(&mut request.arguments, &described)?;
@@ -88,9 +110,7 @@ impl Vhost {
             return Ok((current, Durable::already()));
         }
         if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
-            return Err(Error::access_refused(format!(
-                "queue name '{name}' contains reserved prefix 'amq.*'"
-            )));
+            check_reserved(&name)?;
         }
         self.check_room_for(&name)?;
         let (properties, options) = self.check_new_queue(name, request, actor)?;

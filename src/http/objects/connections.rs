@@ -54,8 +54,8 @@ fn is_visible(visitor: &Visitor, info: &ConnectionInfo) -> bool {
 pub(super) fn find(visitor: &Visitor, name: &str) -> Result<Arc<ConnectionInfo>, Refusal> {
     let all = visitor.broker.registry.connections();
     let found = all.into_iter().find(|info| info.name() == name);
-    let info = found
-        .ok_or_else(|| Refusal::not_found(format!("there is no open connection '{name}'")))?;
+    let info =
+        found.ok_or_else(|| Refusal::not_found(format!("there is no open connection '{name}'")))?;
     is_visible(visitor, &info).then_some(info).ok_or_else(|| {
         let user = &visitor.user().name;
         Refusal::not_authorized(format!(
@@ -181,9 +181,12 @@ async fn list_connections_of_user(
 ) -> Result<Json<Value>, Refusal> {
     let mut connections = visible(&visitor);
     connections.retain(|(_, info)| info.user == user);
-    list(&query, connections, |(name, _)| name, |(name, info)| {
-        json!({ "name": name, "node": NODE_NAME, "user": info.user, "vhost": info.vhost })
-    })
+    list(
+        &query,
+        connections,
+        |(name, _)| name,
+        |(name, info)| json!({ "name": name, "node": NODE_NAME, "user": info.user, "vhost": info.vhost }),
+    )
 }
 
 /// Ends all connections of a user, as one is ended.

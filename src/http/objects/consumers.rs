@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::channels::name_of;
-use crate::broker::queue::{Activity, Consumer, Queue};
+use crate::broker::queue::{Activity, Consumer};
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, NODE_NAME};
@@ -20,15 +20,14 @@ use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_consumers))
-        .routes(routes!(list_consumers_in_vhost))
+    OpenApiRouter::new().routes(routes!(list_consumers)).routes(routes!(list_consumers_in_vhost))
 }
 
 type Active = (Arc<Consumer>, Activity);
 
-/// A consumer's client may be gone already: then nothing is said of its channel.
-fn show(broker: &Broker, (consumer, activity): &Active) -> Value {
+/// A consumer as it is shown, with its queue or channel, too. Its client may be gone already: then
+/// nothing is said of its channel.
+pub(super) fn show(broker: &Broker, (consumer, activity): &Active) -> Value {
     let details = broker.registry.get(consumer.connection).map(|info| {
         let connection = info.name();
         json!({
@@ -52,11 +51,6 @@ fn show(broker: &Broker, (consumer, activity): &Active) -> Value {
         // 0 is no limit.
         "consumer_timeout": u64::try_from(timeout).unwrap_or(u64::MAX),
     })
-}
-
-/// A queue's consumers, as they are shown with it.
-pub(super) fn show_consumers_in(broker: &Broker, queue: &Queue) -> Value {
-    queue.consumers().iter().map(|active| show(broker, active)).collect()
 }
 
 /// A channel's consumers, as they are shown with it.

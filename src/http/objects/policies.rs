@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::broker::error::Error;
 use crate::broker::policy::matching::{Policy, PolicyKind};
 use crate::broker::vhost::Vhost;
 use crate::http::answer::{aside, deleted, put_status};
@@ -113,7 +114,7 @@ async fn delete(
     name: String,
 ) -> Result<StatusCode, Refusal> {
     let missing = missing(&vhost.name, &name);
-    let delete = move || Ok(vhost.delete_policy(kind, &name, Some(&visitor.actor)));
+    let delete = move || Ok::<_, Error>(vhost.delete_policy(kind, &name, Some(&visitor.actor)));
     deleted(aside(delete).await?, || missing).await
 }
 

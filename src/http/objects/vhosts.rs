@@ -31,13 +31,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(start_vhost))
 }
 
-/// A vhost, with the messages in it and their rates if they are wanted.
+/// With rates, what happens in it, too.
 fn show(vhost: &Arc<Vhost>, rates: Option<&Rates<'_>>) -> Value {
     let VhostDefinition { name, description, tags, default_queue_type, protected_from_deletion } =
         vhost.definition();
     let default_queue_type = default_queue_type.unwrap_or_else(|| "undefined".to_owned());
     let mut shown = rates.map(|rates| rates.vhost(vhost)).unwrap_or_default();
-    let of_vhost = json!({
+    let all = json!({
         "name": name, "description": description, "tags": tags,
         "default_queue_type": default_queue_type, "tracing": vhost.is_tracing(),
         "protected_from_deletion": protected_from_deletion,
@@ -46,10 +46,10 @@ fn show(vhost: &Arc<Vhost>, rates: Option<&Rates<'_>>) -> Value {
             "description": description, "tags": tags, "default_queue_type": default_queue_type,
         },
     });
-    if let Value::Object(of_vhost) = of_vhost {
-        shown.extend(of_vhost);
+    if let Value::Object(all) = all {
+        shown.extend(all);
     }
-    Value::Object(shown)
+    shown.into()
 }
 
 /// The vhosts that the user sees.
@@ -61,13 +61,17 @@ async fn list_vhosts(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-    let vhosts = visitor.visible_vhosts();
-    list(&query, vhosts, |vhost| &vhost.name, |vhost| show(vhost, rates.as_ref()))
+    // For the numbers, every queue is asked.
+    aside(move || {
+        let rates = query.wants_totals().then(|| api.stats().now(&ages)).transpose()?;
+        let vhosts = visitor.visible_vhosts();
+        list(&query, vhosts, |vhost| &vhost.name, |vhost| show(vhost, rates.as_ref()))
+    })
+    .await
 }
 
 /// One vhost.
-#[utoipa::path(get, path = "/api/vhosts/{vhost}", tag = "vhosts", params(ListQuery, AgesQuery),
+#[utoipa::path(get, path = "/api/vhosts/{vhost}", tag = "vhosts",
     responses((status = 200, description = "The vhost"), (status = 404, description = "None")))]
 async fn get_vhost(
     visitor: Visitor,
@@ -77,8 +81,9 @@ async fn get_vhost(
     Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
     let vhost = visitor.visible_vhost(&name)?;
-    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-    Ok(Json(query.cut(show(&vhost, rates.as_ref()))))
+    let shown =
+        aside(move || Ok::<_, Refusal>(show(&vhost, Some(&api.stats().now(&ages)?)))).await?;
+    Ok(Json(query.cut(shown)))
 }
 
 /// What can be said of a vhost. What is left out stays as it is.

@@ -84,7 +84,7 @@ impl Track {
 
     /// By how much the number in a place changes in a second. Numbers that only grow, and have
     /// begun again, don't change.
-    fn rate(&self, place: usize) -> f64 {
+    pub(super) fn rate(&self, place: usize) -> f64 {
         let (Some(last), Some(previous)) = (&self.last, &self.previous) else { return 0.0 };
         rate_between(previous, last, place)
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use ages::AgesQuery;
 pub use process::Use;
@@ -124,9 +124,9 @@ impl Rates<'_> {
         self.show(Of::Channel(id, status.number), &Reading::of_counts(&status.counts))
     }
 
-    /// What the process uses, and `_details`.
-    pub fn node(&self, use_of: &Use) -> Map<String, Value> {
-        self.show(Of::Node, &Reading::of_use(use_of))
+    /// What the process uses and what came and went in it, with `_details`.
+    pub fn node(&self, use_of: &Use, churn: &Churn) -> Map<String, Value> {
+        self.show(Of::Node, &Reading::of_node(use_of, churn))
     }
 
     /// As [`Rates::queue`], of all queues of a vhost together, with what publishers are told.
@@ -134,40 +134,34 @@ impl Rates<'_> {
         self.show(Of::Vhost(vhost.name.clone()), &Reading::of_totals(&vhost.totals()))
     }
 
+    /// The same of several vhosts.
+    pub fn vhosts(&self, vhosts: &[Arc<Vhost>], totals: &VhostTotals) -> Map<String, Value> {
+        let of = |vhost: &Arc<Vhost>| self.tracks.all.get(&Of::Vhost(vhost.name.clone()));
+        let tracks: Vec<&Track> = vhosts.iter().filter_map(of).collect();
+        let rate = |place, _| {
+            let rates = tracks.iter().map(|track| track.rate(place));
+            json!({ "rate": rates.sum::<f64>() })
+        };
+        put(&Reading::of_totals(totals), rate)
+    }
+
     /// The same of the whole broker, and `churn_rates`.
     pub fn broker(&self, totals: &VhostTotals, churn: &Churn) -> Map<String, Value> {
-        self.show(Of::Broker, &Reading::of_totals(totals).with_churn(churn))
+        self.show(Of::Broker, &Reading::of_totals(totals).with_churn(Group::Churn, churn))
     }
 
     fn show(&self, of: Of, reading: &Reading) -> Map<String, Value> {
         let track = self.tracks.all.get(&of);
-        let (mut shown, mut messages, mut churn) = (Map::new(), Map::new(), Map::new());
-        for (place, number) in reading.numbers().iter().enumerate() {
-            let Number { group, name, value } = *number;
-            let into = match group {
-                Group::Lengths | Group::Data | Group::Process => &mut shown,
-                Group::Messages => &mut messages,
-                Group::Churn => &mut churn,
-            };
-            let details = match track {
-                Some(track) => track.details(place, self.wanted_of(group)),
-                None => Track::default().details(place, None),
-            };
-            into.insert(name.to_owned(), value.into());
-            into.insert(format!("{name}_details"), details);
-        }
-        if reading.has_any(Group::Messages) {
-            shown.insert("message_stats".to_owned(), messages.into());
-        }
-        if !churn.is_empty() {
-            shown.insert("churn_rates".to_owned(), churn.into());
-        }
+        let details = |place, group| match track {
+            Some(track) => track.details(place, self.wanted_of(group)),
+            None => Track::default().details(place, None),
+        };
+        let shown = put(reading, details);
         if self.wanted.is_any() {
             self.stats.want(of);
         }
         shown
     }
-
     fn wanted_of(&self, group: Group) -> Option<Ages> {
         match group {
             Group::Lengths => self.wanted.lengths,
@@ -176,4 +170,26 @@ impl Rates<'_> {
             Group::Churn | Group::Process => None,
         }
     }
+}
+
+/// The numbers under their names, each with the details of its place.
+fn put(reading: &Reading, details: impl Fn(usize, Group) -> Value) -> Map<String, Value> {
+    let (mut shown, mut messages, mut churn) = (Map::new(), Map::new(), Map::new());
+    for (place, number) in reading.numbers().iter().enumerate() {
+        let Number { group, name, value } = *number;
+        let into = match group {
+            Group::Lengths | Group::Data | Group::Process => &mut shown,
+            Group::Messages => &mut messages,
+            Group::Churn => &mut churn,
+        };
+        into.insert(name.to_owned(), value.into());
+        into.insert(format!("{name}_details"), details(place, group));
+    }
+    if reading.has_any(Group::Messages) {
+        shown.insert("message_stats".to_owned(), messages.into());
+    }
+    if !churn.is_empty() {
+        shown.insert("churn_rates".to_owned(), churn.into());
+    }
+    shown
 }

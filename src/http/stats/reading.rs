@@ -22,7 +22,7 @@ pub(super) enum Group {
     Data,
     /// What has come and gone.
     Churn,
-    /// What the process uses.
+    /// What the process uses, and what comes and goes in it.
     Process,
 }
 
@@ -83,7 +83,7 @@ impl Reading {
             .with_counts(&totals.counts, &Count::OF_CONSUMER)
     }
 
-    pub(super) fn with_churn(self, churn: &Churn) -> Self {
+    pub(super) fn with_churn(self, group: Group, churn: &Churn) -> Self {
         let numbers: [(&'static str, &AtomicU64); 7] = [
             ("connection_created", &churn.connections_created),
             ("connection_closed", &churn.connections_closed),
@@ -94,7 +94,7 @@ impl Reading {
             ("queue_deleted", &churn.queues_deleted),
         ];
         numbers.into_iter().fold(self, |reading, (name, value)| {
-            reading.with(Group::Churn, name, value.load(Ordering::Relaxed))
+            reading.with(group, name, value.load(Ordering::Relaxed))
         })
     }
 
@@ -106,13 +106,14 @@ impl Reading {
         )
     }
 
-    pub(super) fn of_use(use_of: &Use) -> Self {
+    pub(super) fn of_node(use_of: &Use, churn: &Churn) -> Self {
         Self::default()
             .with(Group::Process, "mem_used", use_of.memory_bytes)
             .with(Group::Process, "fd_used", use_of.descriptors)
             .with(Group::Process, "sockets_used", use_of.connections)
             .with(Group::Process, "proc_used", use_of.tasks)
             .with(Group::Process, "disk_free", use_of.disk_free_bytes)
+            .with_churn(Group::Process, churn)
     }
 
     pub(super) fn of_counts(counts: &Counts) -> Self {

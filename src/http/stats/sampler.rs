@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::history::{LONG, SHORT, Sample};
-use super::reading::Reading;
+use super::reading::{Group, Reading};
 use super::{ASKED_MS, Inner, Of, Stats, Tracks, Use};
 use crate::broker::Broker;
 use crate::broker::timers::now_ms;
-use crate::broker::vhost::VhostTotals;
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(5);
@@ -41,18 +40,19 @@ impl Inner {
     fn sample(&self, broker: &Broker, data_dir: &Path) -> u64 {
         let at_ms = now_ms();
         let mut readings = Vec::new();
-        let mut all = VhostTotals::default();
+        let mut all = broker.gone();
         for vhost in broker.vhosts() {
             let totals = vhost.totals();
             all.add(&totals);
             readings.push((Of::Vhost(vhost.name.clone()), Reading::of_totals(&totals)));
         }
-        readings.push((Of::Broker, Reading::of_totals(&all).with_churn(broker.churn())));
+        readings
+            .push((Of::Broker, Reading::of_totals(&all).with_churn(Group::Churn, broker.churn())));
         let is_asked = self.asked_ms.load(Ordering::Relaxed).saturating_add(ASKED_MS) > at_ms;
         if is_asked {
             read_single_things(broker, &mut readings);
             let used = Use::measure(broker, data_dir);
-            readings.push((Of::Node, Reading::of_use(&used)));
+            readings.push((Of::Node, Reading::of_node(&used, broker.churn())));
         }
         self.forget_unwanted(at_ms);
         self.take_up(at_ms, readings);
