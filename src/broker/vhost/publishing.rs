@@ -71,7 +71,7 @@ impl Vhost {
         batch.count(&exchange, &route);
         self.trace(&message, &route, actor);
         let is_reply = route.is_empty() && self.replies.deliver(&message);
-        let is_taken = batch.bring(&message, &properties, &route);
+        let is_taken = batch.bring(message, &properties, &route);
         if let Some(claim) = claim
             && is_taken
             && !route.is_empty()
