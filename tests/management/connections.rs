@@ -14,14 +14,15 @@ fn connect(broker: &TestBroker, user: &str) -> Peer {
     peer
 }
 
-/// Adds a user with a tag, who may do everything in `/`. Its password is the one of `guest`.
+/// Adds a user with a tag, who may do everything in `/`. Its password is the one that
+/// [`Peer`] logs in with.
 fn add_user(broker: &TestBroker, name: &str, tag: &str) -> Client {
     let client = broker.client();
-    let body = json!({"password": "guest", "tags": tag});
+    let body = json!({"password": "secret", "tags": tag});
     client.put(&format!("/api/users/{name}"), &body).expect(201);
     let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
     client.put(&format!("/api/permissions/%2f/{name}"), &all).expect(201);
-    broker.client_as(name, "guest")
+    broker.client_as(name, "secret")
 }
 
 fn list(client: &Client, path: &str) -> Vec<Value> {

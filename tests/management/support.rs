@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
+use ferrymq::store::StoreSettings;
+use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
@@ -23,6 +25,8 @@ pub struct TestBroker {
     runtime: Runtime,
     server: Option<Server>,
     _directory: tempfile::TempDir,
+    /// Instead of the directory.
+    disk: Option<SimulatedDisk>,
     config: Config,
 }
 
@@ -33,6 +37,14 @@ impl TestBroker {
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut broker = Self::before_start(change);
+        broker.start_again();
+        broker
+    }
+
+    /// A broker on a simulated disk.
+    pub fn on(disk: &SimulatedDisk) -> Self {
+        let mut broker = Self::before_start(|_| {});
+        broker.disk = Some(disk.clone());
         broker.start_again();
         broker
     }
@@ -52,11 +64,17 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        Self { runtime, server: None, _directory: directory, config }
+        Self { runtime, server: None, _directory: directory, disk: None, config }
     }
 
     fn start_again(&mut self) {
-        let server = self.runtime.block_on(Server::start(&self.config));
+        let server = match self.disk.clone() {
+            None => self.runtime.block_on(Server::start(&self.config)),
+            Some(disk) => {
+                let open = move || disk.open_store(&StoreSettings::default());
+                self.runtime.block_on(Server::start_on(&self.config, open))
+            }
+        };
         self.server = Some(server.expect("it starts"));
     }
 

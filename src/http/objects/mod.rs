@@ -12,15 +12,18 @@ mod exchanges;
 mod features;
 mod limits;
 mod logins;
+mod messages;
 mod nodes;
 mod overview;
 mod parameters;
+mod pause;
 mod permissions;
 mod policies;
 mod publish;
 mod queue_fields;
 mod queue_messages;
 mod queues;
+mod replay;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -34,6 +37,9 @@ use crate::broker::NODE_NAME;
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(messages::router())
+        .merge(pause::router())
+        .merge(replay::router())
         .merge(bindings::router())
         .merge(exchanges::router())
         .merge(publish::router())
