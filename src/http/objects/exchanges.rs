@@ -126,7 +126,8 @@ pub(super) fn existing(vhost: &Vhost, name: &str) -> Result<Arc<Exchange>, Refus
 
 /// One exchange. The default exchange is called amq.default in paths.
 #[utoipa::path(get, path = "/api/exchanges/{vhost}/{exchange}", tag = "exchanges",
-    params(ListQuery, AgesQuery), responses((status = 200, description = "The exchange"), (status = 404, description = "None")))]
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "The exchange"), (status = 404, description = "None")))]
 async fn get_exchange(
     visitor: Visitor,
     State(api): State<Api>,

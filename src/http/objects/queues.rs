@@ -119,7 +119,8 @@ pub(super) fn existing(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Refusal>
 }
 
 /// One queue, with its consumers.
-#[utoipa::path(get, path = "/api/queues/{vhost}/{queue}", tag = "queues", params(ListQuery, AgesQuery),
+#[utoipa::path(get, path = "/api/queues/{vhost}/{queue}", tag = "queues",
+    params(ListQuery, AgesQuery),
     responses((status = 200, description = "The queue"), (status = 404, description = "None")))]
 async fn get_queue(
     visitor: Visitor,
@@ -198,7 +199,8 @@ struct DeleteQuery {
 /// Deletes a queue with its messages and bindings. Its consumers are told.
 #[utoipa::path(delete, path = "/api/queues/{vhost}/{queue}", tag = "queues", params(DeleteQuery),
     responses((status = 204, description = "Deleted"),
-        (status = 400, description = "In use, or not empty"), (status = 404, description = "None")))]
+        (status = 400, description = "In use, or not empty"),
+        (status = 404, description = "None")))]
 async fn delete_queue(
     visitor: Visitor,
     Path((vhost, name)): Path<(String, String)>,
