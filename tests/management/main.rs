@@ -8,6 +8,7 @@ mod inside;
 mod support;
 
 mod access;
+mod audit;
 mod connections;
 mod definitions;
 mod features;
@@ -20,5 +21,6 @@ mod pause;
 mod permissions;
 mod policies;
 mod replay;
+mod scheduled;
 mod users;
 mod vhosts;

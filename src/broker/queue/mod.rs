@@ -48,7 +48,7 @@ pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
-pub use pick::{Found, Rest, View};
+pub use pick::{Found, Rest, Scheduled, View};
 pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;

@@ -62,9 +62,9 @@ pub struct State {
     pub(super) unacked: usize,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     /// Messages that were due and are being read from the disk.
-    due_reading: usize,
+    pub(super) due_reading: usize,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     /// What the log remembers of messages that are on disk only.

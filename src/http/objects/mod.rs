@@ -3,6 +3,7 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod audit;
 mod channels;
 mod connections;
 mod consumers;
@@ -18,6 +19,7 @@ mod pause;
 mod permissions;
 mod policies;
 mod replay;
+mod scheduled;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -34,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(messages::router())
         .merge(pause::router())
         .merge(replay::router())
+        .merge(audit::router())
         .merge(channels::router())
         .merge(connections::router())
         .merge(consumers::router())
@@ -46,6 +49,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(parameters::router())
         .merge(permissions::router())
         .merge(policies::router())
+        .merge(scheduled::router())
         .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())
