@@ -53,7 +53,7 @@ pub(super) fn enter(
     batch: &mut Changes,
 ) -> bool {
     let properties = message.properties();
-    let message = timed(&message, &properties, &route);
+    let message = timed(message, &properties, &route);
     let (mut to, mut is_in) = (Places::new(), false);
     for target in &route {
         is_in |= target.enqueue_moved(&message, &mut to, entry.stored, batch);

@@ -146,7 +146,7 @@ impl Inside {
         let routable = Routable { keys, properties: &properties, message: &message };
         let route = self.vhost.route(&exchange, &routable).queues;
         let mut batch = PublishBatch::default();
-        batch.bring(&message, &properties, &route);
+        batch.bring(message, &properties, &route);
         batch.take()
     }
 

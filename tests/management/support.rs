@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
 
+pub use crate::amqp::Peer;
+
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -117,6 +119,23 @@ impl TestBroker {
         }
     }
 
+    /// A client that is a new user with the tag `management` and these permissions in `/`: what may
+    /// be configured, written and read.
+    pub fn client_with(&self, user: &str, [configure, write, read]: [&str; 3]) -> Client {
+        let client = self.user_in("%2f", user, "management");
+        let permissions = json!({"configure": configure, "write": write, "read": read});
+        self.client().put(&format!("/api/permissions/%2f/{user}"), &permissions).expect(204);
+        client
+    }
+
+    /// A client that speaks AMQP, with channel 1 open.
+    pub fn channel(&self) -> Peer {
+        let mut peer = Peer::connect(self.amqp_address());
+        peer.open("guest");
+        peer.open_channel(1);
+        peer
+    }
+
     /// A client that is a new user with such tags, and everything is permitted to it in a vhost
     /// (as it stands in a path).
     pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
@@ -149,6 +168,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub location: Option<String>,
     pub body: Value,
 }
 
@@ -202,9 +222,12 @@ impl Client {
             agent.run(request.body(body).expect("a request"))
         };
         let mut answer = answer.expect("an answer");
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let location = location.map(str::to_owned);
         let text = answer.body_mut().read_to_string().expect("text");
         Answer {
             status: answer.status().as_u16(),
+            location,
             body: serde_json::from_str(&text).unwrap_or_default(),
         }
     }

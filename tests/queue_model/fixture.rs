@@ -151,7 +151,7 @@ impl Fixture {
     pub fn publish(&self, queue: &Arc<Queue>, message: Arc<Message>) -> bool {
         let (mut batch, route) = (PublishBatch::default(), [Arc::clone(queue)].into());
         let properties = message.properties();
-        let is_taken = batch.bring(&message, &properties, &route);
+        let is_taken = batch.bring(message, &properties, &route);
         queue.append(batch.take());
         is_taken
     }

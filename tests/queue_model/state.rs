@@ -113,7 +113,7 @@ impl Pair {
 
     fn take(&mut self, no_ack: bool) -> Checked {
         let next = self.state.next().map(Entry::place);
-        if self.state.peek() != Next::Ready {
+        if !matches!(self.state.peek(), Next::Ready(_)) {
             return Ok(());
         }
         let entry = self.state.take((!no_ack).then_some(CONSUMER)).expect("it is ready");
@@ -141,7 +141,7 @@ impl Pair {
     }
 
     fn set_aside(&mut self) -> Checked {
-        if self.state.peek() != Next::Ready {
+        if !matches!(self.state.peek(), Next::Ready(_)) {
             return Ok(());
         }
         let entry = self.state.set_aside().expect("it is ready");
@@ -391,10 +391,10 @@ impl Pair {
                 let is_there = front.is_none_or(|(_, message)| message.on_disk);
                 prop_assert!(is_there || self.is_picked_from);
             }
-            Next::Ready | Next::Unmarked => {
+            Next::Ready(_) | Next::Unmarked => {
                 let (place, message) = front.expect("the model has it, too");
                 let is_marked = self.model.is_marked(*place, message);
-                prop_assert_eq!(next == Next::Ready, is_marked);
+                prop_assert_eq!(matches!(next, Next::Ready(_)), is_marked);
             }
             // Nothing is held here: that is in the stories.
             Next::Empty | Next::Unreadable | Next::Unwritten => {

@@ -88,7 +88,7 @@ impl Queue {
         let mut noted = None;
         for (message, places) in messages.iter().zip(places) {
             let stored = self.stores(message);
-            let Enqueued { place, waits } = self.put(&mut inner, message, stored);
+            let Enqueued { place, waits } = self.put(&mut inner, Arc::clone(message), stored);
             if noted != Some(place.level) {
                 noted = Some(place.level);
                 inner.state.came(place, coarse_now_ms());
@@ -123,18 +123,16 @@ impl Queue {
         batch.holds(self, place, marked);
     }
 
-    fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
+    #[inline]
+    fn put(&self, inner: &mut Inner, message: Arc<Message>, stored: bool) -> Enqueued {
         let Inner { state, options, ages, .. } = inner;
         *ages |= message.is_timed();
         if self.properties.own_of.is_some() {
-            let due_ms = delayed::due_ms(message);
-            return state.enqueue_delayed(Arc::clone(message), stored, due_ms);
+            let due_ms = delayed::due_ms(&message);
+            return state.enqueue_delayed(message, stored, due_ms);
         }
-        let level = match options.max_priority {
-            0 => 0,
-            max => message.priority().min(max),
-        };
-        state.enqueue(level, Arc::clone(message), stored)
+        let level = message.priority().min(options.max_priority);
+        state.enqueue(level, message, stored)
     }
 
     /// What deduplication tells a message apart by; none where there is no deduplication, and none

@@ -15,6 +15,7 @@ mod browsing;
 mod claim;
 pub mod consumers;
 mod delivery;
+mod details;
 pub mod entry;
 mod groups;
 mod lane;
@@ -46,6 +47,7 @@ pub use browsing::Browsed;
 pub use claim::{Claim, Sight};
 pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
+pub use details::QueueDetails;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
 pub use pick::{Found, Rest, Scheduled, View};
@@ -93,7 +95,7 @@ pub struct QueueProperties {
     pub levels: u8,
     /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
     /// deduplication has seen.
-    pub own_of: Option<ShortStr>,
+    pub own_of: Option<Box<ShortStr>>,
 }
 
 /// What all queues of a broker share.

@@ -12,7 +12,7 @@ use super::schedule::Due;
 use super::state::State;
 use super::{Entry, Place};
 use crate::protocol::message::Message;
-use crate::store::record::Seq;
+use crate::store::record::{Note, Seq};
 
 /// What stands behind a place, as far as it is known without the disk.
 #[derive(Debug)]
@@ -267,15 +267,17 @@ impl State {
             place,
             message: entry.map(|entry| Arc::clone(&entry.message)),
         };
-        self.schedule.list(from, max).map(one).collect()
+        let waiting = self.delayed.iter().flat_map(|delayed| delayed.schedule.list(from, max));
+        waiting.map(one).collect()
     }
 
     /// Takes a delayed message out for good. `message` is what was read of it, if it is on disk.
     pub fn cancel(&mut self, wanted: &Scheduled, message: Arc<Message>) -> Option<Entry> {
-        match self.schedule.take(wanted.due_ms, wanted.place)? {
+        let delayed = self.delayed.as_mut()?;
+        match delayed.schedule.take(wanted.due_ms, wanted.place)? {
             Due::Here(entry) => Some(entry),
             Due::OnDisk(place) => {
-                self.due_reading += 1;
+                delayed.reading += 1;
                 Some(self.due_was_read(place, message))
             }
         }
@@ -294,13 +296,24 @@ impl State {
             Found::Here(entry) => Some(entry),
             Found::Nowhere => None,
             Found::OnDisk => {
-                let note = self.notes.get(&place).copied().unwrap_or_default();
+                let note = self.note_of(place);
                 let mut entry = lane.entry_of(place.seq, message);
                 entry.set_note(note);
                 // What waits for its time is counted as ready until it is read back.
                 (note.due_ms <= now_ms).then_some(entry)
             }
         }
+    }
+
+    /// What the log remembers of a message that is on disk only.
+    fn note_of(&self, place: Place) -> Note {
+        let note = self.delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
+        note.copied().unwrap_or_default()
+    }
+
+    /// The same, for the last time.
+    fn take_note(&mut self, place: Place) -> Option<Note> {
+        self.delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place))
     }
 
     /// Where the next messages will come to stand.
@@ -319,13 +332,12 @@ impl State {
         let place = wanted.place();
         let lane = self.lanes.get_mut(usize::from(place.level))?;
         let mut entry = lane.pick(place.seq, &wanted.message)?;
-        if let Some(note) = self.notes.remove(&place) {
+        if let Some(note) = self.take_note(place) {
             entry.set_note(note);
         }
-        lane.hand_out(entry.clone(), NO_CONSUMER);
         self.ready -= 1;
         self.ready_bytes = self.ready_bytes.saturating_sub(entry.message.body_len());
-        self.unacked += 1;
+        self.hand_out(entry.clone(), NO_CONSUMER);
         self.note_filled(place.level);
         Some(entry)
     }

@@ -59,17 +59,25 @@ pub struct State {
     pub(super) ready: usize,
     /// Bytes of the bodies of ready messages.
     pub(super) ready_bytes: u64,
-    pub(super) unacked: usize,
+    unacked: usize,
+    /// Bytes of the bodies of messages that are out.
+    unacked_bytes: u64,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
-    pub(super) schedule: Schedule,
-    /// Messages that were due and are being read from the disk.
-    pub(super) due_reading: usize,
+    /// Nothing in most queues.
+    pub(super) delayed: Option<Box<Delayed>>,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
+    head_max: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Delayed {
+    pub(super) schedule: Schedule,
+    /// Messages that were due and are being read from the disk.
+    pub(super) reading: usize,
     /// What the log remembers of messages that are on disk only.
     pub(super) notes: BTreeMap<Place, Note>,
-    head_max: u64,
 }
 
 impl State {
@@ -82,11 +90,10 @@ impl State {
             ready: 0,
             ready_bytes: 0,
             unacked: 0,
+            unacked_bytes: 0,
             aside: 0,
-            schedule: Schedule::default(),
-            due_reading: 0,
+            delayed: None,
             due_round: 0,
-            notes: BTreeMap::new(),
             head_max: u64::MAX,
         }
     }
@@ -96,9 +103,15 @@ impl State {
         self.lane(level).restore(left);
         self.ready += usize::try_from(left.count).unwrap_or(usize::MAX);
         self.ready_bytes += left.bytes;
-        let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
-        self.notes.extend(notes);
+        if !left.notes.is_empty() {
+            let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
+            self.delayed_mut().notes.extend(notes);
+        }
         self.note_filled(level);
+    }
+
+    fn delayed_mut(&mut self) -> &mut Delayed {
+        self.delayed.get_or_insert_default()
     }
 
     #[inline]
@@ -132,22 +145,25 @@ impl State {
         self.unacked
     }
 
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
+    }
+
     /// Whether there is no message, ready or not.
     pub fn is_empty(&self) -> bool {
-        self.ready == 0 && self.unacked == 0 && self.schedule.is_empty() && self.due_reading == 0
+        self.ready == 0 && self.unacked == 0 && self.delayed_count() == 0
     }
 
     /// Messages that wait for their time, or are being read from the disk because it has come.
     pub fn delayed_count(&self) -> usize {
-        self.schedule.len() + self.due_reading
+        self.delayed.as_ref().map_or(0, |delayed| delayed.schedule.len() + delayed.reading)
     }
 
     /// When the next of them is due, in milliseconds since 1970.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.schedule.next_due_ms()
+        self.delayed.as_ref()?.schedule.next_due_ms()
     }
 
-    /// Body bytes of the ready messages.
     pub fn ready_bytes(&self) -> u64 {
         self.ready_bytes
     }
@@ -165,6 +181,7 @@ impl State {
     }
 
     /// Adds a message at the end of its level.
+    #[inline]
     pub fn enqueue(&mut self, level: u8, message: Arc<Message>, stored: bool) -> Enqueued {
         self.ready += 1;
         self.ready_bytes += message.body_len();
@@ -197,9 +214,10 @@ impl State {
     ) -> Enqueued {
         let place = Place { level: 0, seq: self.lane(0).number() };
         let entry = Entry::new(place, message, stored);
+        let schedule = &mut self.delayed_mut().schedule;
         match stored {
-            true => self.schedule.insert_coming(due_ms, entry),
-            false => self.schedule.insert(due_ms, entry),
+            true => schedule.insert_coming(due_ms, entry),
+            false => schedule.insert(due_ms, entry),
         }
         Enqueued { place, waits: stored }
     }
@@ -220,8 +238,10 @@ impl State {
     /// memory, when all before them have.
     pub fn on_disk(&mut self, level: u8, first: Seq, last: Seq, now_ms: u64) {
         self.lane(level).on_disk(first, last);
-        if level == 0 {
-            self.schedule.on_disk(first, last, now_ms);
+        if let Some(delayed) = &mut self.delayed
+            && level == 0
+        {
+            delayed.schedule.on_disk(first, last, now_ms);
         }
     }
 
@@ -241,21 +261,23 @@ impl State {
         now_ms: u64,
         due_ms: impl Fn(&Entry) -> Option<u64>,
     ) -> u64 {
-        let Self { lanes, notes, schedule, ready, ready_bytes, .. } = self;
+        let Self { lanes, delayed, ready, ready_bytes, .. } = self;
         let Some(lane) = lanes.get_mut(usize::from(wanted.level)) else { return 0 };
         let read = lane.read(wanted.round, page, |mut entry| {
             let place = entry.place();
-            let note = notes.get(&place).copied().unwrap_or_default();
+            let note = delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
+            let note = note.copied().unwrap_or_default();
             entry.set_note(note);
             let noted = (note.due_ms > 0).then_some(note.due_ms);
             let Some(due_ms) = due_ms(&entry).or(noted) else {
-                notes.remove(&place);
+                delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place));
                 return Some(entry);
             };
             *ready -= 1;
             *ready_bytes -= entry.message.body_len();
-            if schedule.insert_read(due_ms, entry, now_ms) {
-                notes.remove(&place);
+            let delayed = delayed.get_or_insert_default();
+            if delayed.schedule.insert_read(due_ms, entry, now_ms) {
+                delayed.notes.remove(&place);
             }
             None
         });
@@ -272,7 +294,7 @@ impl State {
 
     /// Whether a message can be taken.
     #[inline]
-    pub fn peek(&self) -> Next {
+    pub fn peek(&self) -> Next<'_> {
         self.highest().map_or(Next::Empty, Lane::peek)
     }
 
@@ -289,13 +311,20 @@ impl State {
     }
 
     /// Takes the next message out to `consumer`; without one it is gone at once.
+    #[inline]
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
         Some(entry)
+    }
+
+    #[inline]
+    pub(super) fn hand_out(&mut self, entry: Entry, consumer: u64) {
+        self.unacked += 1;
+        self.unacked_bytes += entry.message.body_len();
+        self.lane(entry.level).hand_out(entry, consumer);
     }
 
     /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
@@ -320,8 +349,7 @@ impl State {
         self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
     }
 
@@ -334,6 +362,7 @@ impl State {
     }
 
     /// Takes the oldest message of a level for good, if it is in memory.
+    #[inline]
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
         let lane = self.lanes.get_mut(usize::from(level))?;
         let entry = lane.take()?;
@@ -354,6 +383,7 @@ impl State {
     pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
         let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
         self.unacked -= 1;
+        self.unacked_bytes -= settled.0.message.body_len();
         Some(settled)
     }
 
@@ -368,15 +398,16 @@ impl State {
 
     /// A message that was taken before waits until `due_ms`.
     pub fn delay(&mut self, entry: Entry, due_ms: u64) {
-        self.schedule.insert(due_ms, entry);
+        self.delayed_mut().schedule.insert(due_ms, entry);
     }
 
     /// Takes out the next delayed message that is due at `now_ms`. One that is on disk only has to
     /// be read, and come back by [`State::due_was_read`].
     pub fn take_due(&mut self, now_ms: u64) -> Option<Due> {
-        let due = self.schedule.take_due(now_ms)?;
+        let delayed = self.delayed.as_mut()?;
+        let due = delayed.schedule.take_due(now_ms)?;
         if matches!(due, Due::OnDisk(_)) {
-            self.due_reading += 1;
+            delayed.reading += 1;
         }
         Some(due)
     }
@@ -388,24 +419,27 @@ impl State {
 
     /// A message that was due and on disk has been read.
     pub fn due_was_read(&mut self, place: Place, message: Arc<Message>) -> Entry {
-        self.due_reading -= 1;
-        self.schedule.was_read(place.level, message.body_len());
+        let delayed = self.delayed_mut();
+        delayed.reading -= 1;
+        delayed.schedule.was_read(place.level, message.body_len());
+        let note = delayed.notes.remove(&place).unwrap_or_default();
         let mut entry = self.lane(place.level).entry_of(place.seq, message);
-        entry.set_note(self.notes.remove(&place).unwrap_or_default());
+        entry.set_note(note);
         entry
     }
 
     /// Messages that were due can't be read.
     pub fn due_were_lost(&mut self, count: usize) {
-        self.due_reading -= count;
+        self.delayed_mut().reading -= count;
     }
 
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
         let count = self.ready + self.delayed_count();
-        let delayed_bytes = self.schedule.clear();
-        (self.due_reading, self.due_round) = (0, self.due_round + 1);
+        let delayed = self.delayed.take().unwrap_or_default();
+        let delayed_bytes = delayed.schedule.into_stored_bytes();
+        self.due_round += 1;
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
             let level = lane.level();
@@ -414,14 +448,13 @@ impl State {
         };
         let purged = self.lanes.iter_mut().map(purge).collect();
         (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());
-        self.notes.clear();
         (count, purged)
     }
 
     /// Up to here every message of a level is gone for good.
     pub fn settled_through(&self, level: u8) -> Seq {
         // Those are not looked for by their place.
-        let none_elsewhere = self.schedule.is_empty() && self.due_reading == 0 && self.aside == 0;
+        let none_elsewhere = self.delayed_count() == 0 && self.aside == 0;
         let lane = self.lanes.get(usize::from(level)).filter(|_| none_elsewhere);
         lane.map_or(Seq(0), Lane::settled_through)
     }

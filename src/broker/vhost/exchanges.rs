@@ -139,7 +139,7 @@ impl Vhost {
             exclusive_to: None,
             arguments: FieldTable::default(),
             levels: 0,
-            own_of: Some(name.clone()),
+            own_of: Some(Box::new(name.clone())),
         };
         Some(self.factory.make(properties, options, &self.me))
     }

@@ -9,6 +9,7 @@ mod exchanges;
 mod metadata;
 mod own;
 mod policies;
+mod publishing;
 mod queues;
 mod removal;
 mod replays;
@@ -27,6 +28,7 @@ pub use bindings::BindRequest;
 pub use counts::VhostTotals;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
+pub use publishing::{Publish, Published};
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;

@@ -75,7 +75,7 @@ impl Channel {
                 let (exchange, route) = found.route(&routable, &peer.vhost);
                 peer.publishes.count(exchange, route);
                 let is_lost = route.is_empty();
-                let when = enter(&self.shared, &message, properties, route, *mandatory, peer);
+                let when = enter(&self.shared, message, properties, route, *mandatory, peer);
                 if let Some(claim) = claim
                     && !is_lost
                     && when != When::Refused
@@ -290,23 +290,23 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
 /// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
 fn enter(
     channel: &ChannelShared,
-    message: &Arc<Message>,
+    message: Arc<Message>,
     properties: &Properties,
     route: &Route,
     mandatory: bool,
     peer: &mut Peer,
 ) -> When {
     if peer.is_tracing {
-        peer.tracer.published(channel.number, message, route);
+        peer.tracer.published(channel.number, &message, route);
     }
     if route.is_empty() {
-        peer.publish_without_queue(channel, Arc::clone(message), mandatory);
+        peer.publish_without_queue(channel, message, mandatory);
+        return When::Queued;
     }
+    let is_stored = message.is_persistent() && route.iter().any(|queue| queue.stores(&message));
     match peer.publishes.bring(message, properties, route) {
         false => When::Refused,
-        true if message.is_persistent() && route.iter().any(|queue| queue.stores(message)) => {
-            When::Stored
-        }
+        true if is_stored => When::Stored,
         true => When::Queued,
     }
 }

@@ -153,7 +153,7 @@ impl Channel {
             if route.is_empty() {
                 peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
             }
-            let is_taken = publishes.bring(&message, &properties, &route);
+            let is_taken = publishes.bring(message, &properties, &route);
             if let Some(claim) = claim
                 && !route.is_empty()
                 && is_taken

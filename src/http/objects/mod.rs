@@ -4,10 +4,12 @@
 //! `utoipa::path` gives both the route and its place in the API's description.
 
 mod audit;
+mod bindings;
 mod channels;
 mod connections;
 mod consumers;
 mod definitions;
+mod exchanges;
 mod features;
 mod limits;
 mod logins;
@@ -18,6 +20,10 @@ mod parameters;
 mod pause;
 mod permissions;
 mod policies;
+mod publish;
+mod queue_fields;
+mod queue_messages;
+mod queues;
 mod replay;
 mod scheduled;
 mod topic_permissions;
@@ -37,6 +43,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(pause::router())
         .merge(replay::router())
         .merge(audit::router())
+        .merge(bindings::router())
+        .merge(exchanges::router())
+        .merge(publish::router())
+        .merge(queue_messages::router())
+        .merge(queues::router())
         .merge(channels::router())
         .merge(connections::router())
         .merge(consumers::router())
