@@ -1,7 +1,7 @@
 //! The audit log: who changed what, as lines of text in files of their own, the oldest of which go
 //! when there are too many bytes.
 //!
-//! It is beside the log of messages and not a part of it: a line is noted in memory and written by a
+//! It is beside the log of messages, no part of it: a line is noted in memory and written by a
 //! thread, a moment later, with one fdatasync for all that wait. Nobody waits for it, and the
 //! definitions don't depend on it. Owner of `DIR/audit/`.
 
