@@ -160,6 +160,7 @@ impl Topology {
             NoStore(watch::Sender::new(StoreState::Open), watch::Sender::new(Space::Enough));
         let opened = Opened {
             store: Arc::new(store),
+            audit: Default::default(),
             epoch: Epoch(1),
             catalog: Vec::new(),
             queues: Vec::new(),

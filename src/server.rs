@@ -160,8 +160,12 @@ impl Server {
     pub async fn stop(self) {
         self.health.send_replace(Health::Stopping);
         self.amqp.close(CLIENTS_WAIT).await;
-        let store = Arc::clone(self.broker.store());
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let broker = Arc::clone(&self.broker);
+        let close = move || {
+            broker.store().close();
+            broker.events.audit.flush();
+        };
+        if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("closing the store failed; the next start recovers it");
         }
         self.http.close(REQUESTS_WAIT).await;
@@ -182,6 +186,7 @@ fn store_settings(config: &Config) -> StoreSettings {
         segment_size_bytes: config.store.segment_size_bytes,
         in_flight_bytes_max: config.store.in_flight_bytes_max,
         disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+        audit_bytes_max: config.store.audit_bytes_max,
         ..StoreSettings::default()
     }
 }

@@ -3,7 +3,8 @@
 //! `amq.rabbitmq.event` is a topic exchange of the vhost `/`. An event has no body; its routing key
 //! says what happened, its headers to what, by whom, from where and when, with RabbitMQ's names.
 //!
-//! While nothing is bound, nothing is built. An event is told when it is done and no lock is held
+//! Changes are kept in the audit log (`audit.rs`), too, if there is one. While nothing is bound and
+//! nothing is kept, nothing is built. An event is told when it is done and no lock is held
 //! any more: it goes into queues as any other message does, and nobody waits for it.
 
 use std::net::SocketAddr;
@@ -11,14 +12,17 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use serde_json::Value;
 
+use super::audit::{Audit, AuditEntry};
 use super::auth::Actor;
-use super::binding::Binding;
+use super::binding::{Binding, Destination};
 use super::exchange::Exchange;
 use super::queue::{Consumer, Queue};
 use super::registry::{ConnectionInfo, Registry};
 use super::timers::now_ms;
 use super::vhost::Vhost;
+use crate::protocol::json;
 use crate::protocol::message::Body;
 use crate::protocol::properties::{BasicProperties, Properties};
 use crate::protocol::table::{FieldTable, FieldValue};
@@ -36,12 +40,22 @@ pub struct Event {
     /// Such as `queue.created`.
     key: &'static str,
     headers: FieldTable,
+    /// It is of what goes with its connection, and comes and goes as often.
+    is_passing: bool,
+    /// What was changed, before and after; for the audit log only.
+    before: Option<Value>,
+    after: Option<Value>,
 }
+
+/// What comes and goes with clients, and what happens by itself: this is no change by anybody.
+const NOT_AUDITED: [&str; 5] =
+    ["connection.", "channel.", "consumer.", "alarm.", "user.authentication.success"];
 
 /// Where events go.
 pub struct Events {
     registry: Arc<Registry>,
     home: RwLock<Option<Home>>,
+    pub audit: Audit,
 }
 
 #[derive(Clone)]
@@ -51,8 +65,8 @@ struct Home {
 }
 
 impl Events {
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, home: RwLock::new(None) }
+    pub fn new(registry: Arc<Registry>, audit: Audit) -> Self {
+        Self { registry, home: RwLock::new(None), audit }
     }
 
     /// The vhost has come whose exchange it is.
@@ -61,20 +75,40 @@ impl Events {
     }
 
     /// Whether anything is bound.
-    pub fn are_heard(&self) -> bool {
+    fn are_heard(&self) -> bool {
         self.home.read().as_ref().is_some_and(|home| home.exchange.binding_count() > 0)
+    }
+
+    /// Whether anybody wants to know of changes.
+    pub fn are_wanted(&self) -> bool {
+        self.audit.is_kept() || self.are_heard()
     }
 
     /// Tells of something that a client did, or that nobody did. Not to be called under a lock of a
     /// vhost, or of anything in it.
     pub fn tell(&self, actor: Option<&Actor>, event: impl FnOnce() -> Event) {
+        if self.are_wanted() {
+            self.tell_all(actor, vec![event()]);
+        }
+    }
+
+    /// The same for what is no change by anybody and happens often.
+    pub fn mention(&self, actor: Option<&Actor>, event: impl FnOnce() -> Event) {
         if self.are_heard() {
             self.tell_all(actor, vec![event()]);
         }
     }
 
     /// The same for what was done together.
-    pub fn tell_all(&self, actor: Option<&Actor>, events: Vec<Event>) {
+    pub fn tell_all(&self, actor: Option<&Actor>, mut events: Vec<Event>) {
+        if self.audit.is_kept() {
+            for event in events.iter_mut().filter(|event| event.is_audited()) {
+                self.audit.note(event.entry(), actor, &self.registry);
+            }
+        }
+        if !self.are_heard() {
+            return;
+        }
         let Some(Home { vhost, exchange }) = self.home.read().clone() else { return };
         let Some(vhost) = vhost.upgrade() else { return };
         for event in events {
@@ -90,7 +124,49 @@ impl Events {
 
 impl Event {
     pub fn new(key: &'static str) -> Self {
-        Self { key, headers: FieldTable::default() }
+        let headers = FieldTable::default();
+        Self { key, headers, is_passing: false, before: None, after: None }
+    }
+
+    /// How what it tells of was before and after; nothing where it was not there.
+    pub fn changed(self, before: Option<Value>, after: Option<Value>) -> Self {
+        Self { before, after, ..self }
+    }
+
+    fn is_audited(&self) -> bool {
+        !self.is_passing && !NOT_AUDITED.iter().any(|kind| self.key.starts_with(kind))
+    }
+
+    /// What the audit log keeps of it. A thing that came or went is its own after or before.
+    fn entry(&mut self) -> AuditEntry {
+        let object = json::table(&self.headers);
+        let (mut before, mut after) = (self.before.take(), self.after.take());
+        if before.is_none() && after.is_none() {
+            match self.key.rsplit('.').next() {
+                Some("created" | "set") => after = Some(object.clone()),
+                Some("deleted" | "cleared") => before = Some(object.clone()),
+                _ => {}
+            }
+        }
+        let peer = match (self.headers.get("peer_host"), self.headers.get("peer_port")) {
+            (Some(host), Some(port)) => host.as_str().zip(port.as_i64()),
+            _ => None,
+        };
+        AuditEntry {
+            time: 0,
+            kind: self.key.to_owned(),
+            user: None,
+            via: "broker".to_owned(),
+            peer: peer.map(|(host, port)| format!("{host}:{port}")),
+            connection: None,
+            object,
+            before,
+            after,
+        }
+    }
+
+    fn passing(self, is_passing: bool) -> Self {
+        Self { is_passing, ..self }
     }
 
     fn with(mut self, name: &'static str, value: FieldValue) -> Self {
@@ -150,6 +226,7 @@ impl Event {
             .flag("auto_delete", properties.auto_delete)
             .flag("exclusive", properties.exclusive_to.is_some())
             .table("arguments", &properties.arguments)
+            .passing(properties.exclusive_to.is_some())
     }
 
     pub fn exchange(key: &'static str, exchange: &Exchange, vhost: &str) -> Self {
@@ -164,6 +241,10 @@ impl Event {
     }
 
     pub fn binding(key: &'static str, binding: &Binding, vhost: &str) -> Self {
+        let is_passing = match &binding.destination {
+            Destination::Queue(queue) => queue.properties.exclusive_to.is_some(),
+            Destination::Exchange(_) => false,
+        };
         let (kind, destination) = binding.destination.key();
         let kind = match kind {
             DestinationKind::Queue => "queue",
@@ -177,6 +258,7 @@ impl Event {
             .text("destination_kind", kind)
             .text("routing_key", &binding.key)
             .table("arguments", &binding.arguments)
+            .passing(is_passing)
     }
 
     pub fn consumer(key: &'static str, consumer: &Consumer) -> Self {

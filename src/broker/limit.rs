@@ -180,15 +180,22 @@ impl Broker {
         actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
         let most = checked(name, most)?;
+        let before;
         let stored = {
             let _changing = self.changing.lock();
-            self.with_limit(of, name, |limit| limit.set(most))?;
+            before = self.with_limit(of, name, |limit| {
+                let before = limit.get();
+                limit.set(most);
+                before
+            })?;
             self.store_change(match most {
                 Some(most) => CatalogChange::Put(of.definition(name, most)),
                 None => CatalogChange::Delete(of.key(name)),
             })
         };
-        self.events.tell(actor, || of.event(name, most));
+        self.events.tell(actor, || {
+            of.event(name, most).changed(before.map(Json::from), most.map(Json::from))
+        });
         Ok(stored)
     }
 

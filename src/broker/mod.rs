@@ -4,6 +4,7 @@
 //! side is the trait [`queue::Lane`], the disk's side the trait [`Store`].
 
 pub mod alarm;
+pub mod audit;
 pub mod auth;
 pub mod binding;
 pub mod changes;
@@ -47,6 +48,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::alarm::{Alarms, MemoryGauge};
+use self::audit::Audit;
 use self::auth::attempts::{Attempts, LoginProtocol};
 use self::auth::{PasswordHash, User};
 use self::changes::Changes;
@@ -174,7 +176,7 @@ impl Broker {
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
             memory: MemoryGauge::default(),
-            events: Arc::new(Events::new(Arc::clone(&registry))),
+            events: Arc::new(Events::new(Arc::clone(&registry), Audit::new(opened.audit))),
             registry,
         });
         broker.restore(opened.catalog, opened.queues);

@@ -86,15 +86,20 @@ impl Broker {
             return self.put_limits_parameter(&parameter, actor);
         }
         check(&parameter)?;
+        let before;
         let stored = {
             let _changing = self.changing.lock();
             self.check_vhost(&parameter.vhost)?;
             let mut of_vhosts = self.parameters.of_vhosts.lock();
+            before = of_vhosts.get(&key_of(&parameter)).cloned();
             put(&mut of_vhosts, key_of(&parameter), &parameter.value)?;
             self.store_change(CatalogChange::Put(Definition::Parameter(parameter.clone())))
         };
-        let ParameterDefinition { vhost, component, name, .. } = &parameter;
-        self.events.tell(actor, || event("parameter.set", vhost, component, name));
+        let ParameterDefinition { vhost, component, name, value } = &parameter;
+        self.events.tell(actor, || {
+            let event = event("parameter.set", vhost, component, name);
+            event.changed(before, Some(value.clone()))
+        });
         Ok(stored)
     }
 
@@ -190,12 +195,17 @@ impl Broker {
     ) -> Result<Durable, Error> {
         let GlobalParameterDefinition { name, value } = &parameter;
         check_size(&format!("global parameter '{name}'"), name, value)?;
+        let before;
         let stored = {
             let mut global = self.parameters.global.lock();
+            before = global.get(name).cloned();
             put(&mut global, name.clone(), value)?;
             self.store_change(CatalogChange::Put(Definition::GlobalParameter(parameter.clone())))
         };
-        self.events.tell(actor, || Event::new("parameter.set").text("name", name));
+        self.events.tell(actor, || {
+            let event = Event::new("parameter.set").text("name", name);
+            event.changed(before, Some(value.clone()))
+        });
         Ok(stored)
     }
 

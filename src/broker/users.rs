@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::Broker;
 use super::auth::attempts::{Attempts, LoginProtocol};
 use super::auth::{Actor, PasswordHash, TopicPermission, User};
@@ -110,18 +112,21 @@ impl Broker {
         let mut told = Vec::new();
         let user = match self.user(name) {
             Some(user) => {
+                let before = user.definition().tags;
                 let UserChange { password, tags } = change;
                 told.extend(password.as_ref().map(|_| Event::new("user.password.changed")));
                 let new_tags = tags.as_ref().filter(|tags| **tags != user.definition().tags);
-                told.extend(
-                    new_tags.map(|tags| Event::new("user.tags.set").text("tags", &tags.join(","))),
-                );
+                told.extend(new_tags.map(|tags| {
+                    let event = Event::new("user.tags.set").text("tags", &tags.join(","));
+                    event.changed(Some(json!(before)), Some(json!(tags)))
+                }));
                 user.change(password, tags);
                 user
             }
             None => {
                 let user = self.add_user(name, change)?;
-                told.push(Event::new("user.created"));
+                let after = json!({"name": name, "tags": user.definition().tags});
+                told.push(Event::new("user.created").changed(None, Some(after)));
                 user
             }
         };
@@ -150,6 +155,7 @@ impl Broker {
     pub fn delete_user(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
         let _changing = self.changing.lock();
         let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
+        let before = json!({"name": name, "tags": user.definition().tags});
         let keys = user.mark_deleted().into_iter();
         let keys = keys.chain(LimitOf::User(name).keys());
         let keys = keys.chain([DefinitionKey::User(name.to_owned())]);
@@ -157,7 +163,8 @@ impl Broker {
         let stored = Durable::append(&*self.store, records.collect::<Vec<_>>().into());
         // By the name: no other user can have come to have it yet.
         self.registry.close_all(|info| info.user == name, &format!("user '{name}' is deleted"));
-        self.events.tell(actor, || Event::new("user.deleted").text("name", name));
+        let deleted = || Event::new("user.deleted").text("name", name);
+        self.events.tell(actor, || deleted().changed(Some(before), None));
         (true, stored)
     }
 
@@ -170,13 +177,21 @@ impl Broker {
     ) -> Result<Durable, Error> {
         let _changing = self.changing.lock();
         self.check_vhost(&permissions.vhost)?;
+        let before = self.permissions_of(&permissions.user, &permissions.vhost);
         self.grant(&permissions)?;
         let PermissionDefinition { user, vhost, configure, write, read } = &permissions;
         self.events.tell(actor, || {
             let event = Event::new("permission.created").text("user", user).text("vhost", vhost);
-            event.text("configure", configure).text("write", write).text("read", read)
+            let event = event.text("configure", configure).text("write", write).text("read", read);
+            event.changed(before, Some(json!(permissions)))
         });
         Ok(self.store_change(CatalogChange::Put(Definition::Permission(permissions))))
+    }
+
+    /// For the audit log.
+    fn permissions_of(&self, user: &str, vhost: &str) -> Option<Value> {
+        let all = self.user(user)?.permissions();
+        all.into_iter().find(|permissions| permissions.vhost == vhost).map(|found| json!(found))
     }
 
     pub(super) fn grant(&self, permissions: &PermissionDefinition) -> Result<(), Error> {
@@ -193,11 +208,13 @@ impl Broker {
         actor: Option<&Actor>,
     ) -> (bool, Durable) {
         let _changing = self.changing.lock();
+        let before = self.permissions_of(user, vhost);
         if !self.user(user).is_some_and(|user| user.clear_permissions(vhost)) {
             return (false, Durable::already());
         }
         self.events.tell(actor, || {
-            Event::new("permission.deleted").text("user", user).text("vhost", vhost)
+            let event = Event::new("permission.deleted").text("user", user).text("vhost", vhost);
+            event.changed(before, None)
         });
         let key = DefinitionKey::Permission { user: user.to_owned(), vhost: vhost.to_owned() };
         (true, self.store_change(CatalogChange::Delete(key)))

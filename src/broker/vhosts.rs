@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::Broker;
 use super::auth::Actor;
 use super::durable::Durable;
@@ -29,7 +31,13 @@ impl Broker {
     ) -> Result<Durable, Error> {
         let metadata = VhostMetadata::parse(&definition)?;
         let _changing = self.changing.lock();
-        self.add_vhost_told(&definition.name, actor)?.set_metadata(metadata);
+        let vhost = self.add_vhost_told(&definition.name, actor)?;
+        let (before, after) = (vhost.definition(), json!(definition));
+        vhost.set_metadata(metadata);
+        if json!(before) != after {
+            let changed = || Event::new("vhost.metadata.set").text("name", &definition.name);
+            self.events.tell(actor, || changed().changed(Some(json!(before)), Some(after)));
+        }
         Ok(self.store_change(CatalogChange::Put(Definition::Vhost(definition))))
     }
 

@@ -74,6 +74,7 @@ pub struct Store {
     pub segment_size_bytes: u64,
     pub in_flight_bytes_max: u64,
     pub disk_free_limit_bytes: u64,
+    pub audit_bytes_max: u64,
     pub queue_memory_bytes_max: u64,
 }
 

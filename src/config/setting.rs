@@ -141,6 +141,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Whole { default: 50_000_000, min: 0, max: 1024 * 1024 * MIB, unit: "bytes" },
     },
     Setting {
+        key: "store.audit_bytes_max",
+        purpose: "What the audit log may take on disk, the oldest entries go first; 0 keeps none",
+        kind: Kind::Whole { default: 16 * MIB, min: 0, max: 65_536 * MIB, unit: "bytes" },
+    },
+    Setting {
         key: "store.queue_memory_bytes_max",
         purpose: "Ready messages kept in memory beside the log, of all queues; what is beyond it is on \
                   disk only",

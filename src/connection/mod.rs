@@ -125,7 +125,7 @@ pub async fn serve(
     let view = Arc::new(View::default());
     let info = info_of(id, (peer, local), &agreed, &view);
     one_more(&broker.churn().connections_created);
-    broker.events.tell(None, || Event::connection("connection.created", &info));
+    broker.events.mention(None, || Event::connection("connection.created", &info));
     let orders = Orders::new(stop, broker.registry.add(info), &agreed.vhost);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
     let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, orders);
@@ -437,7 +437,7 @@ impl Drop for Connection {
         let Peer { broker, actor, .. } = &self.session.peer;
         if let Some(info) = broker.registry.remove(actor.connection) {
             one_more(&broker.churn().connections_closed);
-            broker.events.tell(None, || Event::connection("connection.closed", &info));
+            broker.events.mention(None, || Event::connection("connection.closed", &info));
         }
     }
 }

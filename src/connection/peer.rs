@@ -145,7 +145,7 @@ impl Peer {
 
     /// Tells of something that this client did.
     pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
-        self.broker.events.tell(Some(&self.actor), event);
+        self.broker.events.mention(Some(&self.actor), event);
     }
 
     /// Notes that a publish has to be confirmed.

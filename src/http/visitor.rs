@@ -16,6 +16,7 @@ use super::api::Api;
 use super::refusal::Refusal;
 use crate::broker::auth::attempts::LoginProtocol;
 use crate::broker::auth::{Actor, User};
+use crate::broker::event::Event;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, ConnectionId};
 
@@ -135,6 +136,8 @@ impl FromRequestParts<Api> for Visitor {
         let user = broker.authenticate(&name, &password, is_local, LoginProtocol::Http).map_err(
             |refused| {
                 tracing::warn!(user = name, %peer, "management login refused: {refused}");
+                let why = refused.to_string();
+                broker.events.tell(None, || Event::login(&name, "HTTP Basic", peer, Some(&why)));
                 Refusal::not_authorized("the name or the password is wrong, or can't be used here")
             },
         )?;

@@ -4,6 +4,7 @@
 //! DIR/lock       held by the process that has the directory open
 //! DIR/log/       segments and their indexes, see `segment.rs` and `index.rs`
 //! DIR/catalog/   sled, see `catalog.rs`
+//! DIR/audit/     who changed what, see `audit.rs`
 //! ```
 
 use std::fs::{File, TryLockError};
@@ -16,6 +17,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::audit::AuditLog;
 use super::catalog::{Catalog, Kept, SledCatalog};
 use super::commit_thread::CommitThread;
 use super::committer::Committer;
@@ -88,7 +90,25 @@ pub fn open(directory: &Path, settings: &StoreSettings) -> Result<Opened, OpenEr
         space: watch::Sender::new(Space::Enough),
         directory: Some((directory.to_owned(), lock)),
     };
-    begin(ground, settings, recovered)
+    let audit = open_audit(directory, settings.audit_bytes_max)?;
+    Ok(Opened { audit, ..begin(ground, settings, recovered)? })
+}
+
+fn open_audit(directory: &Path, size_bytes_max: u64) -> Result<AuditLog, OpenError> {
+    if size_bytes_max == 0 {
+        return Ok(AuditLog::default());
+    }
+    let path = directory.join("audit");
+    let opened = std::fs::create_dir_all(&path)
+        .and_then(|()| sync_directory(directory))
+        .and_then(|()| AuditLog::open(Arc::new(Directory(path.clone())), size_bytes_max));
+    opened.map_err(|error| {
+        OpenError::new(format!(
+            "cannot open the audit log in {}: {error}; give this user the right to, or set \
+             store.audit_bytes_max to 0",
+            path.display()
+        ))
+    })
 }
 
 /// Makes the names durable that lead to what is written: those in the directory and its own.
@@ -219,7 +239,8 @@ pub(super) fn begin(
         directory,
         _space_watch: space_watch,
     };
-    Ok(Opened { store: Arc::new(store), epoch, catalog: definitions, queues })
+    let (store, audit) = (Arc::new(store), AuditLog::default());
+    Ok(Opened { store, audit, epoch, catalog: definitions, queues })
 }
 
 fn watch_space(watch: SpaceWatch) -> Result<SyncSender<()>, OpenError> {

@@ -17,6 +17,7 @@
     )
 )]
 
+pub mod audit;
 mod cancel;
 mod carry;
 mod catalog;
@@ -60,6 +61,7 @@ pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
 pub use vitals::{Usage, Vitals};
 
+use self::audit::AuditLog;
 use crate::protocol::message::Message;
 
 /// Counts the openings of a data directory; +1 at each, durable before anything is served. New
@@ -162,6 +164,8 @@ pub struct StoreSettings {
     pub disk_free_limit_bytes: u64,
     /// A segment that a few messages keep from going is rewritten when so long none of them went.
     pub rewrite_after: Duration,
+    /// What the audit log may take. 0 keeps none.
+    pub audit_bytes_max: u64,
 }
 
 impl Default for StoreSettings {
@@ -171,6 +175,7 @@ impl Default for StoreSettings {
             in_flight_bytes_max: 64 * 1024 * 1024,
             disk_free_limit_bytes: 0,
             rewrite_after: Duration::from_secs(1),
+            audit_bytes_max: 0,
         }
     }
 }
@@ -255,6 +260,7 @@ pub struct RecoveredQueue {
 /// An opened data directory.
 pub struct Opened {
     pub store: Arc<dyn Store>,
+    pub audit: AuditLog,
     pub epoch: Epoch,
     /// All definitions, in no order.
     pub catalog: Vec<Definition>,

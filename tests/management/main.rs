@@ -8,6 +8,7 @@ mod inside;
 mod support;
 
 mod access;
+mod audit;
 mod bindings;
 mod connections;
 mod definitions;
@@ -25,5 +26,6 @@ mod publish;
 mod queue_messages;
 mod queues;
 mod replay;
+mod scheduled;
 mod users;
 mod vhosts;

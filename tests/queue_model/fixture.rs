@@ -59,6 +59,7 @@ impl Fixture {
         let store = MemoryStore::new();
         let opened = Opened {
             store: Arc::clone(&store) as Arc<_>,
+            audit: Default::default(),
             epoch: Epoch(1),
             catalog: Vec::new(),
             queues: Vec::new(),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::broker::error::Error;
 use crate::broker::{Broker, BrokerSettings};
 use crate::protocol::reply::ReplyCode;
+use crate::store::audit::AuditLog;
 use crate::store::record::{Batch, QueueId, Seq};
 use crate::store::{
     Committed, Epoch, OnCommit, OnRead, Opened, Page, Position, ReadLimit, Space, Store, StoreState,
@@ -52,8 +53,13 @@ pub(super) fn stage() -> Result<Arc<Broker>, Error> {
         state: watch::Sender::new(StoreState::Open),
         space: watch::Sender::new(Space::Enough),
     };
-    let opened =
-        Opened { store: Arc::new(store), epoch: Epoch(1), catalog: Vec::new(), queues: Vec::new() };
+    let opened = Opened {
+        store: Arc::new(store),
+        audit: AuditLog::default(),
+        epoch: Epoch(1),
+        catalog: Vec::new(),
+        queues: Vec::new(),
+    };
     Broker::open(opened, BrokerSettings::default())
         .map_err(|error| Error::new(ReplyCode::InternalError, error.to_string()))
 }

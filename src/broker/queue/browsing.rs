@@ -4,12 +4,13 @@
 //! What is on disk only is read in small batches, and nothing of it stays in memory.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::pick::{Found, Rest, View};
-use super::settlement::put_back;
+use super::pick::{Found, Rest, Scheduled, View};
+use super::settlement::{Gone, put_back};
 use super::{Entry, Place, Queue};
 use crate::broker::changes::Changes;
 use crate::broker::error::Error;
@@ -80,6 +81,46 @@ impl Queue {
         }
         entries.sort_unstable_by_key(|entry| (Reverse(entry.level), entry.seq));
         Ok(entries)
+    }
+
+    /// Delayed messages in the order of their times, from a time and a number on, at most so many
+    /// and no more than [`READ_EACH_MAX`](crate::store::READ_EACH_MAX).
+    pub async fn scheduled(&self, from: (u64, Seq), max: usize) -> Result<Vec<Scheduled>, Error> {
+        let mut found = self.inner.lock().state.scheduled(from, max);
+        let on_disk = found.iter().filter(|one| one.message.is_none());
+        let mut seqs: Vec<Seq> = on_disk.map(|one| one.place.seq).collect();
+        if !seqs.is_empty() {
+            seqs.sort_unstable();
+            let id = self.id_of(0);
+            let read = |on_read| self.around.store.read_each(id, seqs, on_read);
+            let mut read: HashMap<Seq, _> = self.ask(read).await?.messages.into_iter().collect();
+            for one in found.iter_mut().filter(|one| one.message.is_none()) {
+                one.message = read.remove(&one.place.seq);
+            }
+        }
+        // One that could not be read has gone meanwhile.
+        found.retain(|one| one.message.is_some());
+        Ok(found)
+    }
+
+    /// Takes a delayed message out for good. Answers whether it still waited.
+    pub(in crate::broker) async fn cancel_scheduled(
+        &self,
+        due_ms: u64,
+        seq: Seq,
+        batch: &mut Changes,
+    ) -> Result<Option<Scheduled>, Error> {
+        let found = self.scheduled((due_ms, seq), 1).await?.pop();
+        let Some(found) = found.filter(|one| (one.due_ms, one.place.seq) == (due_ms, seq)) else {
+            return Ok(None);
+        };
+        let Some(message) = found.message.clone() else { return Ok(None) };
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner.state.cancel(&found, message) else { return Ok(None) };
+        let mut gone = Gone::default();
+        gone.add(&entry);
+        self.note_settled(&inner.state, gone, batch);
+        Ok(Some(found))
     }
 
     async fn ask(&self, read: impl FnOnce(OnRead)) -> Result<Page, Error> {

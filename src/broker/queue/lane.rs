@@ -430,8 +430,7 @@ impl Lane {
         self.returned.clear();
         (self.head, self.cold, self.tail) = Default::default();
         (self.head_cost, self.cold_count) = (0, 0);
-        (self.reading, self.unreadable) = (None, false);
-        self.picked.clear();
+        (self.reading, self.unreadable, self.picked) = (None, false, BTreeSet::new());
         self.read_round += 1;
         (self.all_but_unacked(), bytes)
     }

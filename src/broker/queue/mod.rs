@@ -50,7 +50,7 @@ pub use delivery::Got;
 pub use details::QueueDetails;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
-pub use pick::{Found, Rest, View};
+pub use pick::{Found, Rest, Scheduled, View};
 pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::delivery::NO_CONSUMER;
 use super::lane::{Cold, Lane, Paged};
+use super::schedule::Due;
 use super::state::State;
 use super::{Entry, Place};
 use crate::protocol::message::Message;
@@ -37,6 +38,16 @@ pub enum Rest {
 enum Seen<'a> {
     Here(&'a Entry),
     OnDisk { first: Seq, last: Seq },
+}
+
+/// A message that waits for its time.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    /// Milliseconds since 1970.
+    pub due_ms: u64,
+    pub place: Place,
+    /// Nothing as long as it is on disk only.
+    pub message: Option<Arc<Message>>,
 }
 
 /// Where a message is looked for.
@@ -247,6 +258,29 @@ impl State {
             }
         }
         View { entries, rest }
+    }
+
+    /// Delayed messages in the order of their times, from a time and a number on.
+    pub fn scheduled(&self, from: (u64, Seq), max: usize) -> Vec<Scheduled> {
+        let one = |(due_ms, place, entry): (u64, Place, Option<&Entry>)| Scheduled {
+            due_ms,
+            place,
+            message: entry.map(|entry| Arc::clone(&entry.message)),
+        };
+        let waiting = self.delayed.iter().flat_map(|delayed| delayed.schedule.list(from, max));
+        waiting.map(one).collect()
+    }
+
+    /// Takes a delayed message out for good. `message` is what was read of it, if it is on disk.
+    pub fn cancel(&mut self, wanted: &Scheduled, message: Arc<Message>) -> Option<Entry> {
+        let delayed = self.delayed.as_mut()?;
+        match delayed.schedule.take(wanted.due_ms, wanted.place)? {
+            Due::Here(entry) => Some(entry),
+            Due::OnDisk(place) => {
+                delayed.reading += 1;
+                Some(self.due_was_read(place, message))
+            }
+        }
     }
 
     /// Where a ready message is that nobody keeps.

@@ -103,6 +103,25 @@ impl Schedule {
         Some(self.taken(key, entry))
     }
 
+    /// Those that are due next behind a time and a number, at most so many; nothing in the place of
+    /// one that is on disk only.
+    pub(super) fn list(
+        &self,
+        from: (u64, Seq),
+        max: usize,
+    ) -> impl Iterator<Item = (u64, Place, Option<&Entry>)> {
+        let from = key_of(from.0, Place { level: 0, seq: from.1 });
+        let waiting = self.waiting.range(from..).take(max);
+        waiting.map(|(key, entry)| (key.0 >> 8, place_of(*key), entry.as_deref()))
+    }
+
+    /// Takes out one that waits there.
+    pub(super) fn take(&mut self, due_ms: u64, place: Place) -> Option<Due> {
+        let key = key_of(due_ms, place);
+        let entry = self.waiting.remove(&key)?;
+        Some(self.taken(key, entry))
+    }
+
     fn taken(&mut self, key: Key, entry: Option<Box<Entry>>) -> Due {
         let Some(entry) = entry else { return Due::OnDisk(place_of(key)) };
         if entry.stored {

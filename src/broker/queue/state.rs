@@ -73,9 +73,9 @@ pub struct State {
 
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     /// Messages that were due and are being read from the disk.
-    reading: usize,
+    pub(super) reading: usize,
     /// What the log remembers of messages that are on disk only.
     pub(super) notes: BTreeMap<Place, Note>,
 }

@@ -14,6 +14,7 @@ mod queues;
 mod removal;
 mod replays;
 mod routing;
+mod scheduled;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -233,7 +234,7 @@ impl Vhost {
 
     /// Notes what has to be told of a change, if anybody listens.
     fn note_event(&self, topology: &mut Topology, event: impl FnOnce() -> Event) {
-        if self.events.are_heard() {
+        if self.events.are_wanted() {
             topology.events.push(event());
         }
     }

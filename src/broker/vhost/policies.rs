@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::Vhost;
 use crate::broker::auth::Actor;
 use crate::broker::durable::Durable;
@@ -36,9 +38,11 @@ impl Vhost {
         let stored = PolicyDefinition { vhost: self.name.to_string(), ..definition };
         let policy = Arc::new(Policy::parse(stored.clone(), kind)?);
         let change = CatalogChange::Put(kind.definition(stored.clone()));
+        let mut before = None;
         let put = |policies: &mut Policies| -> Result<_, Error> {
             self.check_not_gone()?;
             let old = policies.put(kind, &policy)?;
+            before = old.as_ref().map(|old| json!(old.stored));
             Ok(old.into_iter().chain([policy]).collect())
         };
         let durable = self.change_policies(change, put)?;
@@ -47,6 +51,7 @@ impl Vhost {
                 .text("pattern", &stored.pattern)
                 .text("apply_to", &stored.apply_to)
                 .number("priority", stored.priority)
+                .changed(before, Some(json!(stored)))
         });
         Ok(durable)
     }

@@ -17,6 +17,7 @@ use crate::http::api::Api;
 use crate::http::refusal::Refusal;
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
+use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 use crate::store::ReadLimit;
 use crate::store::record::Seq;
@@ -75,10 +76,10 @@ struct Peek {
 }
 
 /// How payloads are answered.
-struct Shown {
-    base64: bool,
+pub(super) struct Shown {
+    pub(super) base64: bool,
     /// Bytes of each.
-    truncate: usize,
+    pub(super) truncate: usize,
 }
 
 impl Peek {
@@ -108,7 +109,7 @@ impl Peek {
     }
 }
 
-fn number<N>(name: &str, value: &str, min: N, max: N) -> Result<N, Refusal>
+pub(super) fn number<N>(name: &str, value: &str, min: N, max: N) -> Result<N, Refusal>
 where
     N: FromStr + PartialOrd + Display,
 {
@@ -120,7 +121,7 @@ where
     })
 }
 
-fn parse_encoding(encoding: &str) -> Result<bool, Refusal> {
+pub(super) fn parse_encoding(encoding: &str) -> Result<bool, Refusal> {
     match encoding {
         "auto" => Ok(false),
         "base64" => Ok(true),
@@ -190,7 +191,16 @@ async fn look(queue: &Queue, peek: &Peek) -> Result<Value, Refusal> {
 }
 
 fn show(entry: &Entry, position: usize, ready: usize, shown: &Shown) -> Value {
-    let message = &entry.message;
+    let mut item = show_message(&entry.message, shown);
+    item["id"] = id_of(entry.place()).into();
+    item["position"] = position.into();
+    item["redelivered"] = entry.redelivered.into();
+    item["message_count"] = ready.saturating_sub(position).saturating_sub(1).into();
+    item
+}
+
+/// What is said of a message wherever it is.
+pub(super) fn show_message(message: &Message, shown: &Shown) -> Value {
     let body = message.to_body().to_bytes();
     let cut = body.slice(..body.len().min(shown.truncate));
     let (payload, encoding) = match std::str::from_utf8(&cut) {
@@ -198,13 +208,9 @@ fn show(entry: &Entry, position: usize, ready: usize, shown: &Shown) -> Value {
         _ => (STANDARD.encode(&cut), "base64"),
     };
     json!({
-        "id": id_of(entry.place()),
-        "position": position,
         "payload_bytes": message.body_len(),
-        "redelivered": entry.redelivered,
         "exchange": message.exchange(),
         "routing_key": message.routing_key(),
-        "message_count": ready.saturating_sub(position).saturating_sub(1),
         "properties": json::properties(&message.properties()),
         "payload": payload,
         "payload_encoding": encoding,

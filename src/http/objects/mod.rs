@@ -3,6 +3,7 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod audit;
 mod bindings;
 mod channels;
 mod connections;
@@ -24,6 +25,7 @@ mod queue_fields;
 mod queue_messages;
 mod queues;
 mod replay;
+mod scheduled;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -40,6 +42,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(messages::router())
         .merge(pause::router())
         .merge(replay::router())
+        .merge(audit::router())
         .merge(bindings::router())
         .merge(exchanges::router())
         .merge(publish::router())
@@ -57,6 +60,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(parameters::router())
         .merge(permissions::router())
         .merge(policies::router())
+        .merge(scheduled::router())
         .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())
