@@ -15,17 +15,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::broker::alarm::tell_events;
+use crate::broker::timers::now_ms;
 use crate::broker::{self, Broker, BrokerSettings};
-use crate::config::Config;
+use crate::config::{Config, NOWHERE};
 use crate::connection::{self, ConnectionSettings};
 use crate::host;
 use crate::http;
 use crate::http::api::Api;
 use crate::http::health::{Checked, Health, Listening};
+use crate::http::metrics::measure_lag;
 use crate::http::stats;
 use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, Opened, StoreSettings, StoreState};
@@ -79,6 +82,8 @@ pub struct Server {
     amqp_addresses: Vec<SocketAddr>,
     http: Listeners,
     http_address: SocketAddr,
+    /// Where Prometheus asks, if anywhere.
+    metrics: Option<(Listeners, SocketAddr)>,
     /// Ends with the server.
     _watcher: JoinSet<()>,
 }
@@ -105,18 +110,30 @@ impl Server {
             health: health.subscribe(),
             listening: listening.subscribe(),
             connections_max: config.amqp.connections_max,
+            disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+            started_ms: now_ms(),
         };
         let api = Api::new(checked);
-        let (http, http_address) = open_http(config, api.clone()).await?;
+        let (http, http_address) =
+            open_http(&config.http.listen, "http.listen", http::router(api.clone())).await?;
+        let metrics = match &*config.metrics.listen {
+            NOWHERE => None,
+            address => {
+                let router = http::metrics_router(api.clone());
+                Some(open_http(address, "metrics.listen", router).await?)
+            }
+        };
         let broker = open_broker(config, open).await?;
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(tell_events(Arc::clone(&broker)));
         watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
         watch_memory(&broker, config, &mut watcher);
+        watcher.spawn(measure_lag(Arc::clone(&broker)));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
-        let all = amqp_listening.chain([("http", http_address)]);
+        let metrics_listening = metrics.iter().map(|(_, address)| ("http/prometheus", *address));
+        let all = amqp_listening.chain([("http", http_address)]).chain(metrics_listening);
         listening
             .send_replace(all.map(|(protocol, address)| Listening { protocol, address }).collect());
         health.send_if_modified(|health| {
@@ -126,7 +143,16 @@ impl Server {
             }
             is_starting
         });
-        Ok(Self { broker, health, amqp, amqp_addresses, http, http_address, _watcher: watcher })
+        Ok(Self {
+            broker,
+            health,
+            amqp,
+            amqp_addresses,
+            http,
+            http_address,
+            metrics,
+            _watcher: watcher,
+        })
     }
 
     /// The addresses that AMQP clients find, with the ports that were given for port 0.
@@ -136,6 +162,11 @@ impl Server {
 
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where Prometheus asks, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(_, address)| *address)
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
@@ -157,13 +188,20 @@ impl Server {
             tracing::error!("closing the store failed; the next start recovers it");
         }
         self.http.close(REQUESTS_WAIT).await;
+        if let Some((metrics, _)) = self.metrics {
+            metrics.close(REQUESTS_WAIT).await;
+        }
     }
 }
 
-async fn open_http(config: &Config, api: Api) -> Result<(Listeners, SocketAddr), StartError> {
-    let claimed = listener::claim(&config.http.listen, "http.listen").await?;
+async fn open_http(
+    address: &str,
+    setting: &'static str,
+    router: Router,
+) -> Result<(Listeners, SocketAddr), StartError> {
+    let claimed = listener::claim(address, setting).await?;
     let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
-    let (router, stop) = (http::router(api), listeners.stopping());
+    let stop = listeners.stopping();
     let serve = move |socket, peer| http::serve(socket, peer, router.clone(), stop.clone());
     let address = listeners.open(claimed, serve)?;
     Ok((listeners, address))
@@ -296,6 +334,7 @@ mod tests {
         config.store.data_dir = directory.path().to_owned();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()];
         config.http.listen = "127.0.0.1:0".to_owned();
+        config.metrics.listen = "127.0.0.1:0".to_owned();
         config
     }
 

@@ -24,6 +24,7 @@ use toml::{Table, Value};
 
 use self::setting::SETTINGS;
 pub use flags::Flags;
+pub use setting::NOWHERE;
 
 /// Names the file, as `--config` does.
 const CONFIG_VARIABLE: &str = "FERRYMQ_CONFIG";
@@ -37,6 +38,7 @@ type Given = BTreeMap<&'static str, Value>;
 pub struct Config {
     pub amqp: Amqp,
     pub http: Http,
+    pub metrics: Metrics,
     pub store: Store,
     pub memory: Memory,
     pub auth: Auth,
@@ -62,6 +64,14 @@ pub struct Amqp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
+    pub listen: String,
+}
+
+/// Prometheus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Or [`NOWHERE`].
     pub listen: String,
 }
 

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use super::entry::{ENTRY_COST, Entry};
 use super::mark::Mark;
 use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
-use super::since::Since;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
@@ -103,8 +102,6 @@ pub struct Lane {
     reading: Option<Seq>,
     read_round: u64,
     unreadable: bool,
-    /// Only where messages have come.
-    since: Option<Box<Since>>,
 }
 
 impl Lane {
@@ -128,7 +125,6 @@ impl Lane {
             reading: None,
             read_round: 0,
             unreadable: false,
-            since: None,
         }
     }
 
@@ -174,30 +170,6 @@ impl Lane {
         self.next_seq = Seq(seq.0 + 1);
         self.fresh_from = self.fresh_from.min(seq);
         seq
-    }
-
-    /// Messages came now, the first with this number.
-    #[inline]
-    pub fn came(&mut self, seq: Seq, now_ms: u64) {
-        let oldest = self.oldest().unwrap_or(seq);
-        self.since.get_or_insert_default().note(seq, now_ms, oldest);
-    }
-
-    /// When the oldest ready message came: about then, or later.
-    pub fn oldest_ms(&self) -> Option<u64> {
-        self.since.as_ref()?.of(self.oldest()?)
-    }
-
-    /// The lowest number that may be ready.
-    fn oldest(&self) -> Option<Seq> {
-        let cold = |cold: &Cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        };
-        let head = self.head.front().map(|entry| entry.seq);
-        let behind = || self.cold.front().map(cold).or(self.tail.front().map(|one| one.entry.seq));
-        let returned = self.returned.keys().next().copied();
-        returned.into_iter().chain(head.or_else(behind)).min()
     }
 
     /// What comes from now on comes with another batch.
@@ -479,15 +451,20 @@ impl Lane {
         ranges
     }
 
-    /// Up to here every message is gone for good.
-    pub fn settled_through(&self) -> Seq {
+    /// The lowest number that may be ready.
+    pub fn oldest(&self) -> Option<Seq> {
         let next = self.next().map(|entry| entry.seq);
         let cold = self.cold.front().map(|cold| match cold {
             Cold::Entry(entry) => entry.seq,
             Cold::Paged(paged) => paged.first,
         });
         let tail = self.tail.front().map(|newest| newest.entry.seq);
-        let ready = next.or(cold).or(tail);
+        next.or(cold).or(tail)
+    }
+
+    /// Up to here every message is gone for good.
+    pub fn settled_through(&self) -> Seq {
+        let ready = self.oldest();
         let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
         let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
         Seq(lowest.0 - 1)

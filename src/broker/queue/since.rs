@@ -1,16 +1,16 @@
-//! Since when the messages of a lane have been there: known sparsely, and so cheaply.
+//! Since when the messages of a level have been there: known sparsely, and so cheaply.
 //!
 //! A note says that messages from a number on came at a time or later. There are few notes, however
 //! many the messages: close to one another at first, the farther apart the longer the oldest of
 //! them waits.
 //!
-//! Pure; owned by the lane.
+//! Pure; owned by the queue's state.
 
 use std::collections::VecDeque;
 
 use crate::store::record::Seq;
 
-/// Notes of a lane. With more, every second one goes.
+/// Notes of a level. With more, every second one goes.
 const NOTES_MAX: usize = 16;
 
 /// Between two notes, as long as there are few.
@@ -30,12 +30,14 @@ impl Default for Since {
 }
 
 impl Since {
+    /// Whether the last note is long enough ago.
+    #[inline]
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.notes.back().is_none_or(|(_, last_ms)| now_ms >= last_ms + self.every_ms)
+    }
+
     /// A message with this number has come. Messages before `oldest` are gone.
     pub fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
-        let next_ms = self.notes.back().map_or(0, |(_, last_ms)| last_ms + self.every_ms);
-        if now_ms < next_ms {
-            return;
-        }
         if self.notes.len() == NOTES_MAX {
             self.make_room(oldest);
         }
@@ -78,7 +80,9 @@ mod tests {
         // A message every 7 ms, for a day and none of them goes.
         for number in 0..86_400_000 / 7 {
             let now_ms = start_ms + number * 7;
-            since.note(Seq(number), now_ms, Seq(0));
+            if since.is_due(now_ms) {
+                since.note(Seq(number), now_ms, Seq(0));
+            }
             if number % 99_991 == 0 {
                 for seq in [0, number / 3, number / 2] {
                     let (came_ms, said_ms) =
@@ -97,7 +101,9 @@ mod tests {
     fn what_flows_through_leaves_close_notes() {
         let mut since = Since::default();
         for number in 0..100_000 {
-            since.note(Seq(number), number * 10, Seq(number));
+            if since.is_due(number * 10) {
+                since.note(Seq(number), number * 10, Seq(number));
+            }
         }
         assert_eq!(since.every_ms, EVERY_MS);
         let said_ms = since.of(Seq(99_999)).expect("noted");

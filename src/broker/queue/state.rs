@@ -26,6 +26,7 @@ use super::lane::{Lane, Next};
 use super::levels::Levels;
 use super::reading::{Ahead, Wanted};
 use super::schedule::{Due, Schedule};
+use super::since::Since;
 use crate::protocol::message::Message;
 use crate::store::record::{Note, Ranges, Seq};
 use crate::store::{Epoch, Page, RecoveredQueue};
@@ -70,6 +71,8 @@ pub struct State {
     /// What the log remembers of messages that are on disk only.
     notes: BTreeMap<Place, Note>,
     head_max: u64,
+    /// When messages of each level came; up to the highest that any came to.
+    since: Vec<Since>,
 }
 
 impl State {
@@ -88,6 +91,7 @@ impl State {
             due_round: 0,
             notes: BTreeMap::new(),
             head_max: u64::MAX,
+            since: Vec::new(),
         }
     }
 
@@ -179,13 +183,23 @@ impl State {
     /// Messages came now, this one first of those of its level.
     #[inline]
     pub fn came(&mut self, place: Place, now_ms: u64) {
-        self.lane(place.level).came(place.seq, now_ms);
+        let level = usize::from(place.level);
+        if self.since.len() <= level {
+            self.since.resize_with(level + 1, Since::default);
+        }
+        if self.since[level].is_due(now_ms) {
+            let oldest = self.lanes.get(level).and_then(Lane::oldest).unwrap_or(place.seq);
+            self.since[level].note(place.seq, now_ms, oldest);
+        }
     }
 
     /// When the oldest ready message came, in milliseconds since 1970: about then, or later.
     pub fn oldest_ms(&self) -> Option<u64> {
-        let lane = |level: u8| self.lanes.get(usize::from(level))?.oldest_ms();
-        self.filled.iter().filter_map(lane).min()
+        let came_ms = |level: u8| {
+            let oldest = self.lanes.get(usize::from(level))?.oldest()?;
+            self.since.get(usize::from(level))?.of(oldest)
+        };
+        self.filled.iter().filter_map(came_ms).min()
     }
 
     /// Adds a message that waits until `due_ms`.

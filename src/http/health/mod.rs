@@ -72,6 +72,10 @@ pub struct Checked {
     pub listening: watch::Receiver<Vec<Listening>>,
     /// Most AMQP connections at a time.
     pub connections_max: usize,
+    /// Publishers are held back while the disk has less room.
+    pub disk_free_limit_bytes: u64,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
 }
 
 /// The routes of all checks.
