@@ -64,7 +64,7 @@ fn enqueue_run(state: &mut State, message: &Arc<Message>, stored: bool) -> Seq {
 
 fn take_run(state: &mut State, taken: &mut Vec<Place>) {
     taken.clear();
-    while taken.len() < RUN && state.peek() == Next::Ready {
+    while taken.len() < RUN && matches!(state.peek(), Next::Ready(_)) {
         taken.extend(state.take(Some(CONSUMER)).map(|entry| entry.place()));
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon from start to stop, in order; owns everything that runs.
 //!
 //! ```text
-//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ let clients in
+//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ definitions ─▶ let clients in
 //! stop:  let nobody in, tell clients 320, wait ─▶ close the store ─▶ end the health checks
 //! ```
 //!
@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::broker::alarm::tell_events;
-use crate::broker::timers::now_ms;
+use crate::broker::definitions::Document;
 use crate::broker::{self, Broker, BrokerSettings};
-use crate::config::{Config, NOWHERE};
+use crate::config::{self, Config, ImportWhen, NOWHERE};
 use crate::connection::{self, ConnectionSettings};
 use crate::host;
 use crate::http;
@@ -51,6 +51,8 @@ pub enum StartError {
     Bind(BindError),
     Store(store::OpenError),
     Broker(broker::OpenError),
+    /// The definitions file can't be read or has mistakes.
+    Definitions(String),
     /// Opening the data directory ended without an answer.
     Ended(String),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Broker(error) => error.fmt(f),
+            Self::Definitions(why) => f.write_str(why),
             Self::Ended(why) => write!(f, "opening the data directory failed: {why}"),
         }
     }
@@ -110,8 +113,8 @@ impl Server {
             health: health.subscribe(),
             listening: listening.subscribe(),
             connections_max: config.amqp.connections_max,
+            data_dir: config.store.data_dir.clone(),
             disk_free_limit_bytes: config.store.disk_free_limit_bytes,
-            started_ms: now_ms(),
         };
         let api = Api::new(checked);
         let (http, http_address) =
@@ -124,10 +127,12 @@ impl Server {
             }
         };
         let broker = open_broker(config, open).await?;
+        import_definitions(config, &broker).await?;
         api.open(&broker);
         let mut watcher = watch_store(broker.store_state(), &health);
         watcher.spawn(tell_events(Arc::clone(&broker)));
-        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker)));
+        let data_dir = config.store.data_dir.clone();
+        watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker), data_dir));
         watch_memory(&broker, config, &mut watcher);
         watcher.spawn(measure_lag(Arc::clone(&broker)));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
@@ -230,6 +235,32 @@ async fn open_broker(
         Broker::open(opened, broker_settings).map_err(StartError::Broker)
     });
     opened.await.unwrap_or_else(|error| Err(StartError::Ended(error.to_string())))
+}
+
+/// Takes up the definitions file of the settings. With mistakes in it the broker doesn't start: who
+/// waits for what is in it must not meet a broker that lacks it.
+async fn import_definitions(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
+    let (settings, broker) = (config.definitions.clone(), Arc::clone(broker));
+    let imported = tokio::task::spawn_blocking(move || import_file(&settings, &broker));
+    let ended = |error: JoinError| Err(StartError::Ended(error.to_string()));
+    imported.await.unwrap_or_else(ended)
+}
+
+fn import_file(settings: &config::Definitions, broker: &Broker) -> Result<(), StartError> {
+    let refuse = |error: &dyn fmt::Display| StartError::Definitions(error.to_string());
+    let Some(bytes) = settings.read().map_err(|error| refuse(&error))? else { return Ok(()) };
+    let path = settings.file.display();
+    let wrong = |error: &dyn fmt::Display| {
+        refuse(&format!("the definitions file {path} is not taken up: {error}"))
+    };
+    let json = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+    let document = Document::read(json, None).map_err(|error| wrong(&error))?;
+    let only_if_changed = settings.import == ImportWhen::IfChanged;
+    match broker.import_file(&document, &bytes, only_if_changed).map_err(|error| wrong(&error))? {
+        true => tracing::info!(file = %path, "took up the definitions file"),
+        false => tracing::info!(file = %path, "the definitions file is the one of the last start"),
+    }
+    Ok(())
 }
 
 /// A store that fails makes the health check fail. The broker goes on: what isn't durable still

@@ -26,7 +26,7 @@ const LAW: &[(&str, &[&str])] = &[
 /// Words that only these places may use.
 const RESERVED: &[(&str, &[&str])] = &[
     ("sled::", &["store/catalog.rs"]),
-    ("std::fs", &["store/", "config/file.rs", "host.rs", "perf/process.rs"]),
+    ("std::fs", &["store/", "config/file.rs", "host.rs", "perf/process.rs", "ctl/file.rs"]),
     ("tokio::fs", &[]),
     ("tokio::net", &["listener.rs", "server.rs", "connection/", "http/"]),
     (
@@ -38,6 +38,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "store/committer.rs",
             "store/upkeep.rs",
             "perf/",
+            "ctl/wait.rs",
         ],
     ),
     ("SystemTime::now", &["broker/timers.rs"]),

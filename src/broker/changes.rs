@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::queue::{Entry, LeavingMark, Place, Queue};
 use super::timers::now_ms;
 use super::transfer::{Why, transfer};
+use super::turn::{Turn, Turns};
 use crate::store::record::{Batch, Record, Seq};
 use crate::store::{OnCommit, Store};
 
@@ -24,6 +25,8 @@ pub struct Changes {
     left: Vec<LeavingMark>,
     /// Queues in which messages died by themselves, and how many.
     dying: Vec<(Arc<Queue>, usize)>,
+    /// Its turn at the log, if it says what deduplication has seen.
+    turn: Option<Box<Turn>>,
 }
 
 /// Messages that a queue doesn't deliver before the batch is on disk.
@@ -55,9 +58,18 @@ impl Changes {
         self.records.push(record);
     }
 
-    /// Whether there is nothing to write; after [`Changes::move_leaving`].
+    /// Whether there is nothing to write or to wait for; after [`Changes::move_leaving`].
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.turn.is_none()
+    }
+
+    /// Whether others wait until the log has got it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.is_wanted())
+    }
+
+    pub(super) fn turn(&mut self, turns: &Arc<Turns>) -> &mut Turn {
+        self.turn.get_or_insert_with(|| Box::new(Turn::new(turns)))
     }
 
     pub(super) fn arrived(&mut self, arrival: Arrival) {
@@ -118,9 +130,26 @@ impl Changes {
     /// company. What is empty needs no writing, and nobody is told.
     pub fn append(mut self, store: &dyn Store, on_commit: Option<OnCommit>) {
         self.move_leaving();
+        match self.turn.take() {
+            Some(turn) => turn.append(self, on_commit),
+            None if self.records.is_empty() => {}
+            None => self.write(store, on_commit),
+        }
+    }
+
+    /// Takes up another one, whose turn has come, too.
+    pub(super) fn join(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.arrivals.extend(other.arrivals);
+        self.held.extend(other.held);
+        self.left.extend(other.left);
+    }
+
+    /// Appends them now. Without records, who waits hears that those before them are on disk.
+    pub(super) fn write(self, store: &dyn Store, on_commit: Option<OnCommit>) {
         // The marks go when the log has got the records.
         let Self { records, arrivals, held, left: _left, .. } = self;
-        if records.is_empty() {
+        if records.is_empty() && on_commit.is_none() {
             return;
         }
         if arrivals.is_empty() && held.is_empty() {

@@ -65,7 +65,8 @@ impl Events {
         self.home.read().as_ref().is_some_and(|home| home.exchange.binding_count() > 0)
     }
 
-    /// Tells of something that a client did, or that nobody did. Not to be called under a lock.
+    /// Tells of something that a client did, or that nobody did. Not to be called under a lock of a
+    /// vhost, or of anything in it.
     pub fn tell(&self, actor: Option<&Actor>, event: impl FnOnce() -> Event) {
         if self.are_heard() {
             self.tell_all(actor, vec![event()]);

@@ -3,8 +3,11 @@
 //! A limit and what it counts stand together in the vhost or user, and cost a few instructions
 //! where something comes or goes. What is above a limit that is lowered stays.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value as Json};
 
 use super::Broker;
 use super::auth::{Actor, User};
@@ -13,6 +16,7 @@ use super::error::Error;
 use super::event::Event;
 use super::vhost::Vhost;
 use crate::store::definition::{CatalogChange, Definition, DefinitionKey, LimitDefinition};
+use crate::store::record::Record;
 
 /// The limits' names, RabbitMQ's.
 pub const MAX_CONNECTIONS: &str = "max-connections";
@@ -111,6 +115,15 @@ pub enum LimitOf<'a> {
     User(&'a str),
 }
 
+impl fmt::Display for LimitOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vhost(name) => write!(f, "the limits of vhost '{name}'"),
+            Self::User(name) => write!(f, "the limits of user '{name}'"),
+        }
+    }
+}
+
 impl LimitOf<'_> {
     fn names(self) -> [&'static str; 2] {
         match self {
@@ -166,18 +179,9 @@ impl Broker {
         most: i64,
         actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
-        let most = match u64::try_from(most) {
-            Ok(most) => Some(most),
-            Err(_) if most == -1 => None,
-            Err(_) => {
-                return Err(Error::precondition_failed(format!(
-                    "the limit '{name}' can't be {most}: a number from 0 on is needed, or -1 for \
-                     none"
-                )));
-            }
-        };
+        let most = checked(name, most)?;
         let stored = {
-            let _changing = self.changing_limits.lock();
+            let _changing = self.changing.lock();
             self.with_limit(of, name, |limit| limit.set(most))?;
             self.store_change(match most {
                 Some(most) => CatalogChange::Put(of.definition(name, most)),
@@ -185,6 +189,41 @@ impl Broker {
             })
         };
         self.events.tell(actor, || of.event(name, most));
+        Ok(stored)
+    }
+
+    /// Sets all limits at once; those that aren't named are none from now on. Refuses as
+    /// [`Self::set_limit`] does, and then nothing is changed.
+    pub fn replace_limits(
+        &self,
+        of: LimitOf<'_>,
+        limits: &Map<String, Json>,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
+        let mut wanted = of.names().map(|name| (name, None));
+        for (name, value) in limits {
+            self.with_limit(of, name, |_| ())?;
+            let most = value.as_i64().ok_or_else(|| {
+                Error::precondition_failed(format!("the limit '{name}' must be a whole number"))
+            })?;
+            let most = checked(name, most)?;
+            wanted.iter_mut().filter(|(known, _)| known == name).for_each(|(_, set)| *set = most);
+        }
+        let stored = {
+            let _changing = self.changing.lock();
+            let mut records = Vec::new();
+            for (name, most) in wanted {
+                self.with_limit(of, name, |limit| limit.set(most))?;
+                records.push(Record::Catalog(match most {
+                    Some(most) => CatalogChange::Put(of.definition(name, most)),
+                    None => CatalogChange::Delete(of.key(name)),
+                }));
+            }
+            Durable::append(&*self.store, records.into())
+        };
+        for (name, most) in wanted {
+            self.events.tell(actor, || of.event(name, most));
+        }
         Ok(stored)
     }
 
@@ -236,6 +275,17 @@ impl Broker {
             let known = of.names().join(", ");
             Error::precondition_failed(format!("there is no limit '{name}', only {known}"))
         })
+    }
+}
+
+/// The most that a number stands for; -1 is no limit.
+fn checked(name: &str, most: i64) -> Result<Option<u64>, Error> {
+    match u64::try_from(most) {
+        Ok(most) => Ok(Some(most)),
+        Err(_) if most == -1 => Ok(None),
+        Err(_) => Err(Error::precondition_failed(format!(
+            "the limit '{name}' can't be {most}: a number from 0 on is needed, or -1 for none"
+        ))),
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Read at the moment of asking: nothing is copied anywhere while nobody does.
 
+use std::sync::Arc;
+
 use super::counters::Counts;
+use super::queue::Consumer;
 
 /// How a connection is, with RabbitMQ's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,4 +69,7 @@ pub trait Link: Send + Sync {
 
     /// The open channels, by their numbers.
     fn channels(&self) -> Vec<ChannelStatus>;
+
+    /// The consumers of a channel; none when it isn't open.
+    fn consumers(&self, channel: u16) -> Vec<Arc<Consumer>>;
 }

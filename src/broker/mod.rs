@@ -9,6 +9,7 @@ pub mod binding;
 pub mod changes;
 pub mod counters;
 pub mod dead_letter;
+pub mod definitions;
 mod delayed;
 pub mod durable;
 mod equivalence;
@@ -29,7 +30,10 @@ pub mod timers;
 pub mod timings;
 pub mod trace;
 mod transfer;
+pub mod turn;
+mod users;
 pub mod vhost;
+mod vhosts;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -41,12 +45,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::alarm::{Alarms, MemoryGauge};
-use self::auth::{Actor, PasswordHash, User};
+use self::auth::attempts::{Attempts, LoginProtocol};
+use self::auth::{PasswordHash, User};
 use self::changes::Changes;
-use self::counters::{Churn, Deaths};
+use self::counters::{Churn, Deaths, SharedCounts};
 use self::durable::Durable;
 use self::error::Error;
-use self::event::{Event, Events};
+use self::event::Events;
 use self::limit::LimitOf;
 use self::parameter::Parameters;
 use self::policy::matching::PolicyKind;
@@ -55,16 +60,21 @@ use self::queue::{Queue, Surroundings};
 use self::registry::Registry;
 use self::timers::Timers;
 use self::timings::Timings;
+use self::turn::Turns;
+pub use self::users::{LoginRefused, UserChange};
 use self::vhost::{QueueFactory, Vhost, VhostMetadata};
-use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
-    CatalogChange, Definition, DefinitionKey, PermissionDefinition, UserDefinition, VhostDefinition,
+    CatalogChange, Definition, PermissionDefinition, UserDefinition, VhostDefinition,
 };
 use crate::store::record::{QueueId, Record};
 use crate::store::{Opened, RecoveredQueue, Store, StoreState};
 
 /// What a broker that is alone is called.
 pub const NODE_NAME: &str = "ferrymq@localhost";
+
+/// The version of RabbitMQ that clients may take this broker for: the last one whose
+/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
+pub const BEHAVES_AS_VERSION: &str = "3.13.7";
 
 /// The vhost and the user that a new data directory begins with, as RabbitMQ's does.
 const DEFAULT_VHOST: &str = "/";
@@ -110,24 +120,6 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// Why somebody may not come in. For the log: the client only hears that it was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginRefused {
-    UnknownUser,
-    WrongPassword,
-    NotFromLoopback,
-}
-
-impl fmt::Display for LoginRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownUser => "there is no such user",
-            Self::WrongPassword => "the password is wrong",
-            Self::NotFromLoopback => "this user may connect from this machine only",
-        })
-    }
-}
-
 pub struct Broker {
     settings: BrokerSettings,
     store: Arc<dyn Store>,
@@ -135,8 +127,11 @@ pub struct Broker {
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, Arc<User>>,
     parameters: Parameters,
-    /// Held over the change of a limit: one at a time.
-    changing_limits: Mutex<()>,
+    /// Logins by protocol.
+    attempts: [Attempts; LoginProtocol::ALL.len()],
+    /// Held over a change of vhosts, users, what they may do, or limits, until the log has it: one
+    /// at a time.
+    changing: Mutex<()>,
     next_id: AtomicU64,
     pub memory: MemoryGauge,
     pub registry: Arc<Registry>,
@@ -159,6 +154,8 @@ impl Broker {
             timers: Arc::new(timers),
             churn: Churn::default(),
             deaths: Deaths::default(),
+            gone: SharedCounts::default(),
+            turns: Turns::new(Arc::clone(&opened.store)),
             timings: Timings::default(),
         };
         let broker = Arc::new(Self {
@@ -168,7 +165,8 @@ impl Broker {
             vhosts: DashMap::new(),
             users: DashMap::new(),
             parameters: Parameters::default(),
-            changing_limits: Mutex::new(()),
+            attempts: Default::default(),
+            changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
             memory: MemoryGauge::default(),
             events: Arc::new(Events::new(Arc::clone(&registry))),
@@ -196,10 +194,13 @@ impl Broker {
             write: ".*".to_owned(),
             read: ".*".to_owned(),
         };
-        let tags = vec!["administrator".to_owned()];
+        let user = UserChange {
+            password: Some(PasswordHash::of(DEFAULT_PASSWORD)),
+            tags: Some(vec!["administrator".to_owned()]),
+        };
         let changes = [
             self.put_vhost(DEFAULT_VHOST, None)?,
-            self.put_user(DEFAULT_USER, PasswordHash::of(DEFAULT_PASSWORD), tags, None),
+            self.put_user(DEFAULT_USER, user, None)?,
             self.set_permissions(permissions, None)?,
         ];
         changes.into_iter().try_for_each(Durable::wait_blocking)
@@ -250,6 +251,7 @@ impl Broker {
                 self.existing_vhost(&stored.vhost)?.restore_binding(stored)
             }
             Definition::Permission(stored) => self.grant(&stored),
+            Definition::TopicPermission(stored) => self.grant_topic(stored),
             Definition::Policy(stored) => {
                 self.existing_vhost(&stored.vhost)?.restore_policy(PolicyKind::User, stored)
             }
@@ -318,7 +320,7 @@ impl Broker {
         &self.factory.around.timings
     }
 
-    /// Bytes of stored messages that are kept in memory, too.
+    /// Bytes of ready messages in memory that the log has, too.
     pub fn queue_memory_bytes(&self) -> u64 {
         self.factory.around.memory.used_bytes()
     }
@@ -350,27 +352,6 @@ impl Broker {
         self.vhosts.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    pub fn user(&self, name: &str) -> Option<Arc<User>> {
-        self.users.get(name).map(|found| Arc::clone(&found))
-    }
-
-    /// Checks a name and password from a client that is, or is not, on this machine.
-    pub fn authenticate(
-        &self,
-        name: &str,
-        password: &str,
-        from_loopback: bool,
-    ) -> Result<Arc<User>, LoginRefused> {
-        let user = self.user(name).ok_or(LoginRefused::UnknownUser)?;
-        if !user.accepts(password) {
-            return Err(LoginRefused::WrongPassword);
-        }
-        if !from_loopback && self.settings.loopback_users.iter().any(|local| local == name) {
-            return Err(LoginRefused::NotFromLoopback);
-        }
-        Ok(user)
-    }
-
     /// The vhost that a user opens. A missing one and a forbidden one are both 530.
     pub fn open_vhost(&self, name: &str, user: &User) -> Result<Arc<Vhost>, Error> {
         let vhost = self.existing_vhost(name)?;
@@ -381,112 +362,6 @@ impl Broker {
             )));
         }
         Ok(vhost)
-    }
-
-    /// Adds a vhost; one that is there stays as it is.
-    pub fn put_vhost(&self, name: &str, actor: Option<&Actor>) -> Result<Durable, Error> {
-        let vhost = self.add_vhost_told(name, actor)?;
-        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(vhost.definition()))))
-    }
-
-    /// Adds a vhost, or gives it other metadata.
-    pub fn put_vhost_with(
-        &self,
-        definition: VhostDefinition,
-        actor: Option<&Actor>,
-    ) -> Result<Durable, Error> {
-        let metadata = VhostMetadata::parse(&definition)?;
-        self.add_vhost_told(&definition.name, actor)?.set_metadata(metadata);
-        Ok(self.store_change(CatalogChange::Put(Definition::Vhost(definition))))
-    }
-
-    fn add_vhost_told(&self, name: &str, actor: Option<&Actor>) -> Result<Arc<Vhost>, Error> {
-        let is_new = self.vhost(name).is_none();
-        let vhost = self.add_vhost(name)?;
-        if is_new {
-            self.events.tell(actor, || Event::new("vhost.created").text("name", name));
-        }
-        Ok(vhost)
-    }
-
-    fn add_vhost(&self, name: &str) -> Result<Arc<Vhost>, Error> {
-        let short = ShortStr::try_from(name).map_err(|_| {
-            Error::precondition_failed(format!("the vhost name '{name}' is longer than 255 bytes"))
-        })?;
-        let vhost = self.vhosts.entry(name.to_owned()).or_insert_with(|| {
-            let (store, factory) = (Arc::clone(&self.store), Arc::clone(&self.factory));
-            Vhost::new(short, store, factory, Arc::clone(&self.events))
-        });
-        Ok(Arc::clone(&vhost))
-    }
-
-    /// Adds a user, or gives it another password. Effective at once.
-    pub fn put_user(
-        &self,
-        name: &str,
-        password: PasswordHash,
-        tags: Vec<String>,
-        actor: Option<&Actor>,
-    ) -> Durable {
-        let is_new = self.user(name).is_none();
-        let entry = self.users.entry(name.to_owned());
-        let user = entry.or_insert_with(|| User::new(name.to_owned(), password.clone(), tags));
-        user.set_password(password);
-        let definition = Definition::User(user.definition());
-        drop(user);
-        let key = if is_new { "user.created" } else { "user.password.changed" };
-        self.events.tell(actor, || Event::new(key).text("name", name));
-        self.store_change(CatalogChange::Put(definition))
-    }
-
-    /// Takes a user away; its connections may do nothing more. Answers whether there was one.
-    pub fn delete_user(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
-        let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
-        self.events.tell(actor, || Event::new("user.deleted").text("name", name));
-        let permissions = user
-            .mark_deleted()
-            .into_iter()
-            .map(|vhost| DefinitionKey::Permission { user: name.to_owned(), vhost });
-        let limits = LimitOf::User(name).keys();
-        let keys = permissions.chain(limits).chain([DefinitionKey::User(name.to_owned())]);
-        let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
-        (true, Durable::append(&*self.store, records.collect::<Vec<_>>().into()))
-    }
-
-    /// Sets what a user may do in a vhost. Effective at once.
-    pub fn set_permissions(
-        &self,
-        permissions: PermissionDefinition,
-        actor: Option<&Actor>,
-    ) -> Result<Durable, Error> {
-        self.grant(&permissions)?;
-        let PermissionDefinition { user, vhost, configure, write, read } = &permissions;
-        self.events.tell(actor, || {
-            let event = Event::new("permission.created").text("user", user).text("vhost", vhost);
-            event.text("configure", configure).text("write", write).text("read", read)
-        });
-        Ok(self.store_change(CatalogChange::Put(Definition::Permission(permissions))))
-    }
-
-    fn grant(&self, permissions: &PermissionDefinition) -> Result<(), Error> {
-        let Some(user) = self.user(&permissions.user) else {
-            return Err(Error::not_found(format!("no user '{}'", permissions.user)));
-        };
-        user.set_permissions(permissions).map_err(|error| {
-            Error::precondition_failed(format!("a permission is not a regular expression: {error}"))
-        })
-    }
-
-    /// Takes away what a user may do in a vhost. Effective at once.
-    pub fn clear_permissions(&self, user: &str, vhost: &str, actor: Option<&Actor>) -> Durable {
-        if self.user(user).is_some_and(|user| user.clear_permissions(vhost)) {
-            self.events.tell(actor, || {
-                Event::new("permission.deleted").text("user", user).text("vhost", vhost)
-            });
-            let key = DefinitionKey::Permission { user: user.to_owned(), vhost: vhost.to_owned() };
-            return self.store_change(CatalogChange::Delete(key));
-        }
-        Durable::already()
     }
 
     fn store_change(&self, change: CatalogChange) -> Durable {

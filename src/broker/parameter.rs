@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use super::Broker;
 use super::auth::Actor;
 use super::durable::Durable;
 use super::error::Error;
 use super::event::Event;
+use super::limit::LimitOf;
+use super::{Broker, NODE_NAME};
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, GlobalParameterDefinition, ParameterDefinition,
@@ -39,7 +40,13 @@ const COMPONENTS: [Component; 3] = [
 ];
 
 /// What RabbitMQ keeps among its parameters and has a way of its own here.
-const APART: [&str; 4] = ["operator_policy", "policy", "user-limits", "vhost-limits"];
+const APART: [&str; 3] = ["operator_policy", "policy", "user-limits"];
+
+/// Rule (RabbitMQ): all limits of a vhost are a parameter, too, of this component and name.
+const VHOST_LIMITS: (&str, &str) = ("vhost-limits", "limits");
+
+/// The global parameter that is the broker's name.
+pub const CLUSTER_NAME: &str = "cluster_name";
 
 /// By vhost, component and name.
 type Key = (String, String, String);
@@ -50,6 +57,23 @@ pub struct Parameters {
     global: Mutex<BTreeMap<String, Json>>,
 }
 
+impl Parameters {
+    /// Takes away those of a vhost; answers their keys.
+    pub(super) fn forget_vhost(&self, vhost: &str) -> Vec<DefinitionKey> {
+        let mut of_vhosts = self.of_vhosts.lock();
+        let mut keys = Vec::new();
+        of_vhosts.retain(|(owner, component, name), _| {
+            let is_kept = owner != vhost;
+            if !is_kept {
+                let (vhost, component) = (owner.clone(), component.clone());
+                keys.push(DefinitionKey::Parameter { vhost, component, name: name.clone() });
+            }
+            is_kept
+        });
+        keys
+    }
+}
+
 impl Broker {
     /// Sets a parameter. Refuses, with 406, what its component can't take, and with 404 a vhost
     /// that isn't there.
@@ -58,11 +82,13 @@ impl Broker {
         parameter: ParameterDefinition,
         actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
-        check(&parameter)?;
-        if self.vhost(&parameter.vhost).is_none() {
-            return Err(Error::not_found(format!("no vhost '{}'", parameter.vhost)));
+        if parameter.component == VHOST_LIMITS.0 {
+            return self.put_limits_parameter(&parameter, actor);
         }
+        check(&parameter)?;
         let stored = {
+            let _changing = self.changing.lock();
+            self.check_vhost(&parameter.vhost)?;
             let mut of_vhosts = self.parameters.of_vhosts.lock();
             put(&mut of_vhosts, key_of(&parameter), &parameter.value)?;
             self.store_change(CatalogChange::Put(Definition::Parameter(parameter.clone())))
@@ -80,6 +106,9 @@ impl Broker {
         name: &str,
         actor: Option<&Actor>,
     ) -> (bool, Durable) {
+        if (component, name) == VHOST_LIMITS {
+            return self.delete_limits_parameter(vhost, actor);
+        }
         let key = (vhost.to_owned(), component.to_owned(), name.to_owned());
         let (was_there, stored) = {
             let mut of_vhosts = self.parameters.of_vhosts.lock();
@@ -94,16 +123,63 @@ impl Broker {
         (was_there, stored)
     }
 
+    fn put_limits_parameter(
+        &self,
+        parameter: &ParameterDefinition,
+        actor: Option<&Actor>,
+    ) -> Result<Durable, Error> {
+        let ParameterDefinition { vhost, component, name, value } = parameter;
+        let limits = value.as_object().filter(|_| name == VHOST_LIMITS.1).ok_or_else(|| {
+            Error::precondition_failed(format!(
+                "the component '{component}' has one parameter, '{}', and it is an object",
+                VHOST_LIMITS.1
+            ))
+        })?;
+        self.replace_limits(LimitOf::Vhost(vhost), limits, actor)
+    }
+
+    fn delete_limits_parameter(&self, vhost: &str, actor: Option<&Actor>) -> (bool, Durable) {
+        let of = LimitOf::Vhost(vhost);
+        match (self.limits(of), self.replace_limits(of, &Map::new(), actor)) {
+            (Ok(before), Ok(stored)) => (!before.is_empty(), stored),
+            // There is no such vhost.
+            _ => (false, Durable::already()),
+        }
+    }
+
     /// All parameters, by vhost, component and name.
     pub fn parameters(&self) -> Vec<ParameterDefinition> {
-        let of_vhosts = self.parameters.of_vhosts.lock();
         let parameter = |((vhost, component, name), value): (&Key, &Json)| ParameterDefinition {
             vhost: vhost.clone(),
             component: component.clone(),
             name: name.clone(),
             value: value.clone(),
         };
-        of_vhosts.iter().map(parameter).collect()
+        let mut found: Vec<_> = self.parameters.of_vhosts.lock().iter().map(parameter).collect();
+        for vhost in self.vhosts() {
+            let limits = self.limits(LimitOf::Vhost(&vhost.name)).unwrap_or_default();
+            if !limits.is_empty() {
+                let value = limits.into_iter().map(|(name, most)| (name.to_owned(), most.into()));
+                let (component, name) = VHOST_LIMITS;
+                found.push(ParameterDefinition {
+                    vhost: vhost.name.to_string(),
+                    component: component.to_owned(),
+                    name: name.to_owned(),
+                    value: Json::Object(value.collect()),
+                });
+            }
+        }
+        found.sort_by(|a, b| {
+            (&a.vhost, &a.component, &a.name).cmp(&(&b.vhost, &b.component, &b.name))
+        });
+        found
+    }
+
+    /// What the broker is called: what somebody has called it, or its node.
+    pub fn cluster_name(&self) -> String {
+        let global = self.parameters.global.lock();
+        let given = global.get(CLUSTER_NAME).and_then(Json::as_str);
+        given.unwrap_or(NODE_NAME).to_owned()
     }
 
     /// Sets a parameter of the whole broker.

@@ -29,6 +29,8 @@ pub struct PublishBatch {
     /// Where the log keeps each of them.
     places: Vec<Places>,
     route: Route,
+    /// Of the queues of the route, when the run began.
+    traits: Traits,
     records: Changes,
     counted: Option<Counted>,
 }
@@ -41,35 +43,30 @@ struct Counted {
 }
 
 impl PublishBatch {
-    /// Adds a message. It may stay in the run until [`PublishBatch::enqueue_run`].
-    pub fn publish(&mut self, message: Arc<Message>, route: &Route) {
-        if self.run.len() >= RUN_MAX || !same_queues(route, &self.route) {
-            self.enqueue_run();
+    /// Begins another run, unless there is one with these queues that has room.
+    fn turn_to(&mut self, route: &Route) {
+        let is_same = same_queues(route, &self.route);
+        if is_same && (1..RUN_MAX).contains(&self.run.len()) {
+            return;
+        }
+        self.enqueue_run();
+        if !is_same {
             self.route.clone_from(route);
         }
-        self.run.push(message);
+        self.traits = traits_of(route);
     }
 
-    /// Adds a message that was just published. Answers whether its queues take it, which is known
-    /// at once where one may refuse it ([`Traits::refuses`]).
-    pub fn bring(
-        &mut self,
-        message: &Arc<Message>,
-        properties: &Properties,
-        route: &Route,
-    ) -> bool {
+    /// Adds a message that was just published. It may stay in the run until
+    /// [`PublishBatch::enqueue_run`]. Answers whether its queues take it, which is known at once
+    /// where one may refuse it ([`Traits::refuses`]).
+    pub fn bring(&mut self, message: Arc<Message>, properties: &Properties, route: &Route) -> bool {
         if route.is_empty() {
             return true;
         }
-        let traits = traits_of(route);
-        let message = timed_for(traits, message, properties);
-        if !traits.refuses() {
-            self.publish(message, route);
-            return true;
-        }
-        self.enqueue_run();
-        self.publish(message, route);
-        self.enqueue_run()
+        self.turn_to(route);
+        self.run.push(timed_for(self.traits, message, properties));
+        // Where one may refuse a message, it is a run of its own.
+        !self.traits.refuses() || self.enqueue_run()
     }
 
     /// Counts a message that was published to an exchange, and goes to these queues.
@@ -119,6 +116,11 @@ impl PublishBatch {
         &mut self.records
     }
 
+    /// Whether another batch waits until the log has got this one.
+    pub fn is_wanted(&self) -> bool {
+        self.records.is_wanted()
+    }
+
     /// Ends the batch and answers what has to be appended.
     pub fn take(&mut self) -> Changes {
         self.enqueue_run();
@@ -130,13 +132,13 @@ impl PublishBatch {
 }
 
 /// Notes the time of a message's arrival, where it matters to it or to one of its queues.
-pub fn timed(message: &Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
+pub fn timed(message: Arc<Message>, properties: &Properties, route: &Route) -> Arc<Message> {
     timed_for(traits_of(route), message, properties)
 }
 
-fn timed_for(traits: Traits, message: &Arc<Message>, properties: &Properties) -> Arc<Message> {
+fn timed_for(traits: Traits, message: Arc<Message>, properties: &Properties) -> Arc<Message> {
     if !traits.looks_at_times() && !properties.has_expiration() {
-        return Arc::clone(message);
+        return message;
     }
     Arc::new(message.arrived_at(now_ms(), properties))
 }

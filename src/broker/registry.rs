@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::watch;
 
 use super::ConnectionId;
 use super::link::Link;
@@ -44,24 +45,44 @@ impl ConnectionInfo {
     }
 }
 
+/// Tells a connection to end: the words for its client, once there are any.
+pub type CloseOrder = watch::Receiver<Option<Arc<str>>>;
+
+#[derive(Debug)]
+struct Entry {
+    info: Arc<ConnectionInfo>,
+    close: watch::Sender<Option<Arc<str>>>,
+}
+
 /// The open connections. Each one adds itself and takes itself out.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: DashMap<ConnectionId, Arc<ConnectionInfo>>,
+    connections: DashMap<ConnectionId, Entry>,
 }
 
 impl Registry {
-    pub fn add(&self, info: ConnectionInfo) {
-        self.connections.insert(info.id, Arc::new(info));
+    /// Adds a connection, which has to look at what is answered.
+    pub fn add(&self, info: ConnectionInfo) -> CloseOrder {
+        let (close, order) = watch::channel(None);
+        self.connections.insert(info.id, Entry { info: Arc::new(info), close });
+        order
     }
 
     /// Answers it, if it was there.
     pub fn remove(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
-        self.connections.remove(&id).map(|(_, info)| info)
+        self.connections.remove(&id).map(|(_, entry)| entry.info)
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
-        self.connections.get(&id).map(|found| Arc::clone(&found))
+        self.connections.get(&id).map(|found| Arc::clone(&found.info))
+    }
+
+    /// Has connections tell their clients 320 with these words, and end.
+    pub fn close_all(&self, is_meant: impl Fn(&ConnectionInfo) -> bool, text: &str) {
+        let text: Arc<str> = text.into();
+        for entry in self.connections.iter().filter(|entry| is_meant(&entry.info)) {
+            entry.close.send_replace(Some(Arc::clone(&text)));
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -74,6 +95,6 @@ impl Registry {
 
     /// The connections of the moment, in no order.
     pub fn connections(&self) -> Vec<Arc<ConnectionInfo>> {
-        self.connections.iter().map(|entry| Arc::clone(&entry)).collect()
+        self.connections.iter().map(|entry| Arc::clone(&entry.info)).collect()
     }
 }

@@ -80,7 +80,10 @@ impl ExtraKeys {
     /// The properties to store and deliver, where they are others than those that came: the
     /// receivers must not hear of BCC.
     pub fn without_blind(&self, properties: &Properties) -> Option<Properties> {
-        let mut headers = properties.headers().filter(|_| self.has_blind)?;
+        if !self.has_blind {
+            return None;
+        }
+        let mut headers = properties.headers()?;
         headers.remove(BCC);
         Some(properties.with_headers(&headers))
     }

@@ -54,7 +54,7 @@ fn enter(
     batch: &mut Changes,
 ) {
     let properties = message.properties();
-    let message = timed(&message, &properties, route);
+    let message = timed(message, &properties, route);
     let mut to = Places::new();
     for target in route {
         match entry.stored {

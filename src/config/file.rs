@@ -1,4 +1,4 @@
-//! The configuration file. A key that doesn't exist is an error that names its nearest neighbour.
+//! The configuration file, and the definitions file that it names. A key that doesn't exist is an error that names its nearest neighbour.
 
 use std::path::Path;
 
@@ -18,6 +18,16 @@ pub(super) fn read(path: &Path) -> Result<Given, ConfigError> {
         ))
     })?;
     parse(&text).map_err(|why| ConfigError(format!("{}: {why}", path.display())))
+}
+
+/// The bytes of a definitions file.
+pub(super) fn read_definitions(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| {
+        let path = path.display();
+        ConfigError(format!(
+            "cannot read the definitions file {path}: {error} (setting definitions.file)"
+        ))
+    })
 }
 
 fn parse(text: &str) -> Result<Given, String> {

@@ -75,6 +75,7 @@ fn command() -> Command {
 
 fn argument(setting: &'static Setting) -> Arg {
     let default = match setting.default() {
+        toml::Value::String(text) if text.is_empty() => "none".to_owned(),
         toml::Value::String(text) => text,
         toml::Value::Array(items) => {
             items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")

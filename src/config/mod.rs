@@ -42,6 +42,7 @@ pub struct Config {
     pub store: Store,
     pub memory: Memory,
     pub auth: Auth,
+    pub definitions: Definitions,
     pub log: Log,
 }
 
@@ -99,6 +100,32 @@ pub struct Memory {
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub loopback_users: Vec<String>,
+}
+
+/// What is defined from a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definitions {
+    /// Empty: none.
+    pub file: PathBuf,
+    pub import: ImportWhen,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImportWhen {
+    IfChanged,
+    Always,
+}
+
+impl Definitions {
+    /// The bytes of the file, if there is one to be taken up. Blocks.
+    pub fn read(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        match self.file.as_os_str().is_empty() {
+            true => Ok(None),
+            false => file::read_definitions(&self.file).map(Some),
+        }
+    }
 }
 
 /// What is told on stderr.

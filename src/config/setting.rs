@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Path {
         default: &'static str,
     },
+    /// A file that need not be: nothing, if nothing is said.
+    File,
     Address {
         default: &'static str,
     },
@@ -168,6 +170,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Names { default: &["guest"] },
     },
     Setting {
+        key: "definitions.file",
+        purpose: "Definitions file that is taken up at the start, before clients are let in",
+        kind: Kind::File,
+    },
+    Setting {
+        key: "definitions.import",
+        purpose: "When: always, or only if the file is another one than at the last start",
+        kind: Kind::Word { default: "if-changed", allowed: &["if-changed", "always"] },
+    },
+    Setting {
         key: "log.level",
         purpose: "What is told on stderr",
         kind: Kind::LogFilter { default: "info" },
@@ -210,6 +222,7 @@ impl Setting {
     pub fn default(&self) -> Value {
         match self.kind {
             Kind::Whole { default, .. } => Value::Integer(default),
+            Kind::File => Value::from(""),
             Kind::Watermark { default, .. } => Value::Float(default),
             Kind::Word { default, .. }
             | Kind::Path { default }
@@ -226,6 +239,7 @@ impl Setting {
             Kind::Whole { unit, .. } => unit.to_uppercase(),
             Kind::Word { .. } => "WORD".to_owned(),
             Kind::Path { .. } => "DIR".to_owned(),
+            Kind::File => "FILE".to_owned(),
             Kind::Address { .. } | Kind::AddressOrNone { .. } | Kind::Addresses { .. } => {
                 "HOST:PORT".to_owned()
             }
@@ -241,6 +255,7 @@ impl Setting {
             Kind::Whole { min, max, unit, .. } => format!("{min} to {max} {unit}"),
             Kind::Word { allowed, .. } => allowed.join(" or "),
             Kind::Path { .. } => "a path".to_owned(),
+            Kind::File => "a path, or nothing".to_owned(),
             Kind::Address { .. } => "HOST:PORT".to_owned(),
             Kind::AddressOrNone { .. } => format!("HOST:PORT, or {NOWHERE}"),
             Kind::Addresses { .. } => "one HOST:PORT or more".to_owned(),
@@ -279,6 +294,7 @@ impl Setting {
             }
             Kind::Word { allowed, .. } => text.is_some_and(|text| allowed.contains(&text)),
             Kind::Path { .. } => text.is_some_and(|text| !text.is_empty()),
+            Kind::File => text.is_some(),
             Kind::Address { .. } => text.is_some_and(is_address),
             Kind::AddressOrNone { .. } => {
                 text.is_some_and(|text| text == NOWHERE || is_address(text))

@@ -24,11 +24,12 @@ use super::ConnectionSettings;
 use super::close::{Failure, MethodId};
 use super::reader::Reader;
 use crate::broker::auth::User;
+use crate::broker::auth::attempts::LoginProtocol;
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::limit::Admission;
 use crate::broker::vhost::Vhost;
-use crate::broker::{Broker, LoginRefused, NODE_NAME};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, LoginRefused};
 use crate::protocol::frame::{FrameKind, PROTOCOL_HEADER, encode_method};
 use crate::protocol::generated::{
     ConnectionCloseOk, ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk,
@@ -194,7 +195,7 @@ impl<'a> Handshake<'a> {
         Method::from(ConnectionStart {
             version_major: 0,
             version_minor: 9,
-            server_properties: server_properties(),
+            server_properties: server_properties(&self.broker.cluster_name()),
             mechanisms: Bytes::from_static(b"PLAIN AMQPLAIN"),
             locales: Bytes::from_static(b"en_US"),
         })
@@ -204,7 +205,7 @@ impl<'a> Handshake<'a> {
         let by = MethodId { class: 10, method: 11 };
         let Credentials { user, password } = credentials(start_ok).map_err(|f| f.by(by))?;
         let local = self.peer.ip().to_canonical().is_loopback();
-        let authenticated = self.broker.authenticate(&user, &password, local);
+        let authenticated = self.broker.authenticate(&user, &password, local, LoginProtocol::Amqp);
         let error = authenticated.as_ref().err().map(LoginRefused::to_string);
         self.broker
             .events
@@ -329,15 +330,11 @@ pub(super) fn has_capability(client_properties: &FieldTable, name: &str) -> bool
     capabilities.and_then(|table| table.get(name)?.as_bool()).unwrap_or(false)
 }
 
-/// The version of RabbitMQ that clients may take this broker for: the last one whose
-/// basic.qos(global=true) is shared by a channel's consumers, as it is here.
-const BEHAVES_AS_VERSION: &str = "3.13.7";
-
 /// What the broker says of itself. Clients take `product` and `version` for a promise of behaviour:
 /// for any other product, or from version 4 on, Celery's library does without a shared prefetch
 /// limit, and workers with many delayed tasks stand still. So these two say what is behaved like,
 /// and `platform` what it is.
-fn server_properties() -> FieldTable {
+fn server_properties(cluster_name: &str) -> FieldTable {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
         "exchange_exchange_bindings",
@@ -356,7 +353,10 @@ fn server_properties() -> FieldTable {
     let text = |text: &'static str| FieldValue::LongStr(Bytes::from_static(text.as_bytes()));
     FieldTable::from_iter([
         (ShortStr::from_static("capabilities"), FieldValue::Table(capabilities)),
-        (ShortStr::from_static("cluster_name"), text(NODE_NAME)),
+        (
+            ShortStr::from_static("cluster_name"),
+            FieldValue::LongStr(Bytes::copy_from_slice(cluster_name.as_bytes())),
+        ),
         (ShortStr::from_static("copyright"), text("The FerryMQ authors")),
         (ShortStr::from_static("information"), text("Licensed under the Apache License 2.0")),
         (ShortStr::from_static("platform"), text(concat!("FerryMQ ", env!("CARGO_PKG_VERSION")))),

@@ -19,6 +19,7 @@ mod blocking;
 mod channel;
 mod close;
 mod handshake;
+mod orders;
 mod outbox;
 mod peer;
 mod reader;
@@ -43,6 +44,7 @@ use tracing::Instrument;
 use self::blocking::{Blocking, brings_messages};
 use self::close::Failure;
 use self::handshake::{Agreed, Handshake, has_capability};
+use self::orders::Orders;
 use self::outbox::Outbox;
 use self::peer::Peer;
 use self::reader::Reader;
@@ -58,7 +60,6 @@ use crate::broker::timers::now_ms;
 use crate::broker::{Broker, ConnectionId};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::generated::{ConnectionCloseOk, Method};
-use crate::protocol::reply::ReplyCode;
 use crate::store::StoreState;
 
 /// How long the socket is left to a client that has closed its connection. Rule of courtesy:
@@ -125,9 +126,9 @@ pub async fn serve(
     let info = info_of(id, (peer, local), &agreed, &view);
     one_more(&broker.churn().connections_created);
     broker.events.tell(None, || Event::connection("connection.created", &info));
-    broker.registry.add(info);
+    let orders = Orders::new(stop, broker.registry.add(info), &agreed.vhost);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
-    let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, stop);
+    let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, orders);
     served.run().instrument(span).await;
 }
 
@@ -170,7 +171,7 @@ struct Connection {
     outbox: Arc<Outbox>,
     store_state: watch::Receiver<StoreState>,
     blocking: Blocking,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     /// The client is taken for dead when it was silent for so long.
     silence_max: Option<Duration>,
     last_read: Instant,
@@ -184,7 +185,7 @@ impl Connection {
         view: Arc<View>,
         broker: &Arc<Broker>,
         settings: &ConnectionSettings,
-        stop: watch::Receiver<bool>,
+        orders: Orders,
     ) -> Self {
         let outbox = Arc::clone(&view.outbox);
         let tell_cancelled = has_capability(&agreed.client_properties, "consumer_cancel_notify");
@@ -216,7 +217,7 @@ impl Connection {
             outbox,
             store_state: broker.store_state(),
             blocking,
-            stop,
+            orders,
             silence_max: heartbeat.map(|interval| interval.saturating_mul(2)),
             last_read: Instant::now(),
         }
@@ -263,6 +264,10 @@ impl Connection {
             self.session.peer.flush();
             if begin.elapsed() > TURN_MAX {
                 yield_now().await;
+            }
+            // A client that never pauses is told, too.
+            if let Some(failure) = self.orders.ended() {
+                return Ended::Failed { failure, lost: false };
             }
             if let Some(ended) = self.wait_for_room().await {
                 return ended;
@@ -320,7 +325,7 @@ impl Connection {
         let since = self.session.peer.timeouts.stand_still();
         let ended = tokio::select! {
             biased;
-            () = stopped(&mut self.stop) => Some(forced()),
+            failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
             _ = &mut self.writer => Some(Ended::Gone),
             () = self.reader.hung_up() => Some(Ended::Gone),
             () = self.blocking.over() => None,
@@ -351,7 +356,7 @@ impl Connection {
             biased;
             () = room => None,
             _ = &mut self.writer => Some(Ended::Gone),
-            () = stopped(&mut self.stop) => Some(forced()),
+            failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
         };
         self.session.peer.timeouts.go_on(since);
         if is_congested {
@@ -380,7 +385,7 @@ impl Connection {
                     Ok(true) => None,
                     Ok(false) | Err(_) => Some(Ended::Gone),
                 },
-                () = stopped(&mut self.stop) => Some(forced()),
+                failure = self.orders.end() => Some(Ended::Failed { failure, lost: false }),
                 _ = &mut self.writer => Some(Ended::Gone),
                 () = self.blocking.changed() => continue,
                 () = until(self.session.peer.timeouts.due()) => continue,
@@ -443,16 +448,4 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // Nobody is left to say stop.
-        std::future::pending().await
-    }
-}
-
-fn forced() -> Ended {
-    let text = "broker forced connection closure with reason 'shutdown'";
-    Ended::Failed { failure: Failure::new(ReplyCode::ConnectionForced, text), lost: false }
 }

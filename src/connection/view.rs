@@ -11,6 +11,7 @@ use super::channel::shared::ChannelShared;
 use super::outbox::Outbox;
 use crate::broker::counters::OwnCount;
 use crate::broker::link::{ChannelStatus, Link, LinkState, LinkStatus};
+use crate::broker::queue::Consumer;
 
 /// Bytes that went one way, and in how many goes.
 #[derive(Default)]
@@ -69,5 +70,11 @@ impl Link for View {
         let mut shown: Vec<_> = channels.iter().map(|channel| channel.status()).collect();
         shown.sort_unstable_by_key(|channel| channel.number);
         shown
+    }
+
+    fn consumers(&self, channel: u16) -> Vec<Arc<Consumer>> {
+        let channels = self.channels.lock();
+        let found = channels.iter().find(|open| open.number == channel);
+        found.map(|found| found.consumers()).unwrap_or_default()
     }
 }

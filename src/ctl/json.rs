@@ -14,11 +14,16 @@ pub(super) fn definition(definition: &Definition) -> Value {
         Definition::Vhost(vhost) => json!({
             "kind": "vhost", "name": vhost.name, "description": vhost.description,
             "tags": vhost.tags, "default_queue_type": vhost.default_queue_type,
+            "protected_from_deletion": vhost.protected_from_deletion,
         }),
         Definition::User(user) => json!({"kind": "user", "name": user.name, "tags": user.tags}),
         Definition::Permission(permission) => json!({
             "kind": "permission", "user": permission.user, "vhost": permission.vhost,
             "configure": permission.configure, "write": permission.write, "read": permission.read,
+        }),
+        Definition::TopicPermission(permission) => json!({
+            "kind": "topic_permission", "user": permission.user, "vhost": permission.vhost,
+            "exchange": permission.exchange, "write": permission.write, "read": permission.read,
         }),
         Definition::Exchange(exchange) => json!({
             "kind": "exchange", "vhost": exchange.vhost, "name": exchange.name,

@@ -6,6 +6,7 @@ use super::health::Checked;
 use super::refusal::Refusal;
 use super::stats::Stats;
 use crate::broker::Broker;
+use crate::broker::timers::now_ms;
 
 /// Shared by all handlers; the server makes it and tells it when the broker is open.
 #[derive(Clone)]
@@ -15,12 +16,14 @@ struct Inner {
     checked: Checked,
     broker: OnceLock<Arc<Broker>>,
     stats: Stats,
+    started_ms: u64,
 }
 
 impl Api {
     /// Answers health checks, and nothing else before [`Api::open`].
     pub fn new(checked: Checked) -> Self {
-        Self(Arc::new(Inner { checked, broker: OnceLock::new(), stats: Stats::default() }))
+        let (broker, stats, started_ms) = (OnceLock::new(), Stats::default(), now_ms());
+        Self(Arc::new(Inner { checked, broker, stats, started_ms }))
     }
 
     /// From now on requests are answered. A second call changes nothing.
@@ -38,6 +41,11 @@ impl Api {
     /// What was sampled of the broker's counters.
     pub fn stats(&self) -> &Stats {
         &self.0.stats
+    }
+
+    /// When the broker was started, in milliseconds since 1970.
+    pub fn started_ms(&self) -> u64 {
+        self.0.started_ms
     }
 
     pub fn checked(&self) -> &Checked {

@@ -1,8 +1,11 @@
 //! Bodies of requests: JSON, whatever the content type says, up to a length.
 
+use std::fmt;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::refusal::Refusal;
 
@@ -25,5 +28,57 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Refusal::bad_request(format!("the body is not the JSON that is expected: {error}"))
         })
+    }
+}
+
+/// Words such as tags, which clients write as a list, or as one text with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string of words with commas between them, or a list of strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
+        Ok(cleaned(text.split(',')))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = list.next_element::<String>()? {
+            words.push(word);
+        }
+        Ok(cleaned(words.iter().map(String::as_str)))
+    }
+}
+
+fn cleaned<'a>(words: impl Iterator<Item = &'a str>) -> Words {
+    let words = words.map(str::trim).filter(|word| !word.is_empty());
+    Words(words.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_a_list_or_a_text_with_commas() {
+        let words = |json: &str| serde_json::from_str::<Words>(json).map(|Words(words)| words);
+        assert_eq!(words(r#""management, monitoring,""#).unwrap(), ["management", "monitoring"]);
+        assert_eq!(words(r#"["a,b", " c ", ""]"#).unwrap(), ["a,b", "c"]);
+        assert!(words("[]").unwrap().is_empty());
+        let refused = words("[1]").unwrap_err().to_string();
+        assert!(refused.contains("expected a string"), "{refused}");
     }
 }

@@ -1,4 +1,4 @@
-//! Lists of things: filtered by name, sorted, a page at a time, with the columns that are asked for.
+//! Lists of things: filtered by name, sorted, a page at a time, with the columns asked for.
 //!
 //! Only what is answered is described: the name filter comes first, and pages of lists in their own
 //! order are cut before anything is put into JSON.
@@ -220,7 +220,10 @@ mod tests {
 
     fn listed(query: ListQuery) -> Result<Value, Refusal> {
         let things = vec![("orders", 3), ("payments", 11), ("orders.dead", 2)];
-        let show = |(name, count): &(&str, i32)| json!({"name": name, "messages": count, "message_stats": {"publish": count * 2}});
+        let show = |(name, count): &(&str, i32)| {
+            let publish = count * 2;
+            json!({"name": name, "messages": count, "message_stats": {"publish": publish}})
+        };
         list(&query, things, |(name, _)| name, show).map(|Json(value)| value)
     }
 

@@ -8,6 +8,7 @@
 //! Paths, JSON and words are RabbitMQ's, so that its clients work. The API describes itself at
 //! `/api/openapi.json`, made from the handlers.
 
+mod answer;
 pub mod api;
 mod body;
 pub mod health;

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::api::Api;
 use super::refusal::Refusal;
+use crate::broker::auth::attempts::LoginProtocol;
 use crate::broker::auth::{Actor, User};
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, ConnectionId};
@@ -82,10 +83,27 @@ impl Visitor {
         self.user().may_open(name).then_some(vhost).ok_or_else(|| self.no_access(name))
     }
 
-    fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Refusal> {
+    /// A vhost to set policies or parameters in: an administrator may everywhere, others where they
+    /// have permissions. Refuses as [`Self::visible_vhost`] does.
+    pub fn governed_vhost(&self, name: &str) -> Result<Arc<Vhost>, Refusal> {
+        match self.is_administrator() {
+            true => self.vhost(name),
+            false => self.own_vhost(name),
+        }
+    }
+
+    /// A vhost that has to be there, whoever asks; or 404.
+    pub fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Refusal> {
         self.broker
             .vhost(name)
             .ok_or_else(|| Refusal::not_found(format!("there is no vhost '{name}'")))
+    }
+
+    /// A user that has to be there, or 404.
+    pub fn existing_user(&self, name: &str) -> Result<Arc<User>, Refusal> {
+        self.broker
+            .user(name)
+            .ok_or_else(|| Refusal::not_found(format!("there is no user '{name}'")))
     }
 
     fn no_access(&self, vhost: &str) -> Refusal {
@@ -113,12 +131,13 @@ impl FromRequestParts<Api> for Visitor {
                 Refusal::internal("the address of the client is not known")
             })?;
         let (name, password) = credentials(parts)?;
-        let user = broker
-            .authenticate(&name, &password, peer.ip().to_canonical().is_loopback())
-            .map_err(|refused| {
+        let is_local = peer.ip().to_canonical().is_loopback();
+        let user = broker.authenticate(&name, &password, is_local, LoginProtocol::Http).map_err(
+            |refused| {
                 tracing::warn!(user = name, %peer, "management login refused: {refused}");
                 Refusal::not_authorized("the name or the password is wrong, or can't be used here")
-            })?;
+            },
+        )?;
         let actor = Actor { user, connection: ConnectionId::NONE, peer };
         Self { broker, actor }.must_have(&[MANAGEMENT, POLICYMAKER, MONITORING, ADMINISTRATOR])
     }

@@ -21,6 +21,9 @@ pub const FRAME_END: u8 = END;
 
 const HEAD_LEN: usize = 7;
 
+/// Class, weight and body size of a content header, before its properties.
+const CONTENT_HEAD_LEN: usize = 12;
+
 /// Bytes of a frame that are not payload.
 pub const FRAME_OVERHEAD: usize = 8;
 
@@ -58,28 +61,44 @@ pub struct Frames {
     bytes: Bytes,
     /// Where the next one begins.
     at: usize,
+    /// The next one's; read once, however often it is looked at.
+    next: Option<Head>,
 }
 
 impl Frames {
+    fn new(bytes: Bytes) -> Self {
+        let mut frames = Self { bytes, at: 0, next: None };
+        frames.look();
+        frames
+    }
+
+    fn look(&mut self) {
+        let rest = self.bytes.get(self.at..);
+        self.next = rest.and_then(|rest| Head::parse(rest).ok().flatten());
+    }
+
     /// The next one, which stays.
+    #[inline]
     pub fn peek(&self) -> Option<Frame<'_>> {
-        let rest = self.bytes.get(self.at..)?;
-        let Head { kind, channel, size } = Head::parse(rest).ok()??;
-        let payload = rest.get(HEAD_LEN..HEAD_LEN.saturating_add(size))?;
+        let Head { kind, channel, size } = self.next?;
+        let begin = self.at.saturating_add(HEAD_LEN);
+        let payload = self.bytes.get(begin..begin.saturating_add(size))?;
         Some(Frame { channel, kind, payload, buffer: &self.bytes })
     }
 
     /// Goes on behind the next one; when that was the last, the buffer is let go.
     pub fn advance(&mut self) {
-        let len = self.peek().map_or(0, |frame| frame.payload.len());
+        let len = self.next.map_or(0, |next| next.size);
         self.at = self.at.saturating_add(len).saturating_add(FRAME_OVERHEAD);
-        if self.at >= self.bytes.len() {
+        self.look();
+        if self.next.is_none() {
             *self = Self::default();
         }
     }
 }
 
 /// The first bytes of a frame.
+#[derive(Debug, Clone, Copy)]
 struct Head {
     kind: FrameKind,
     channel: u16,
@@ -137,7 +156,7 @@ impl FrameDecoder {
             }
         }
         let bytes = if at == 0 { Bytes::new() } else { buffer.split_to(at).freeze() };
-        Ok(Frames { bytes, at: 0 })
+        Ok(Frames::new(bytes))
     }
 
     /// The length of the frame at the beginning, if it is whole.
@@ -185,7 +204,7 @@ pub struct ContentHead<'a> {
 impl<'a> ContentHead<'a> {
     /// `payload` is that of a header frame.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let Some((head, properties)) = payload.split_first_chunk::<12>() else {
+        let Some((head, properties)) = payload.split_first_chunk::<CONTENT_HEAD_LEN>() else {
             return Err(DecodeError::syntax("a content header is cut short"));
         };
         let [class_high, class_low, weight_high, weight_low, size @ ..] = *head;
@@ -201,6 +220,7 @@ impl<'a> ContentHead<'a> {
     }
 }
 
+/// Appends a frame whose length shows when it is written.
 fn put_frame(kind: u8, channel: u16, out: &mut BytesMut, payload: impl FnOnce(&mut BytesMut)) {
     out.put_u8(kind);
     out.put_u16(channel);
@@ -223,36 +243,47 @@ pub fn encode_deliver(
     address: &[u8],
     out: &mut BytesMut,
 ) {
-    put_frame(FRAME_METHOD, channel, out, |out| {
-        out.put_u16(BasicDeliver::CLASS_ID);
-        out.put_u16(BasicDeliver::METHOD_ID);
-        put_shortstr(out, consumer_tag);
-        out.put_u64(delivery_tag);
-        out.put_u8(u8::from(redelivered));
-        out.put_slice(address);
-    });
+    // Class, method, the tag's length, delivery tag, redelivered.
+    let fixed: usize = 2 + 2 + 1 + 8 + 1;
+    let len = fixed.saturating_add(consumer_tag.as_bytes().len()).saturating_add(address.len());
+    out.put_slice(&frame_head(FRAME_METHOD, channel, len));
+    out.put_u16(BasicDeliver::CLASS_ID);
+    out.put_u16(BasicDeliver::METHOD_ID);
+    put_shortstr(out, consumer_tag);
+    out.put_u64(delivery_tag);
+    out.put_u8(u8::from(redelivered));
+    out.put_slice(address);
+    out.put_u8(FRAME_END);
 }
 
 /// Appends the header frame of a content with a body of `body_size` bytes.
 pub fn encode_content_header(channel: u16, body_size: u64, properties: &[u8], out: &mut BytesMut) {
-    put_frame(FRAME_HEADER, channel, out, |out| {
-        out.put_u16(BasicPublish::CLASS_ID);
-        out.put_u16(0);
-        out.put_u64(body_size);
-        out.put_slice(properties);
-    });
+    let len = CONTENT_HEAD_LEN.saturating_add(properties.len());
+    out.put_slice(&frame_head(FRAME_HEADER, channel, len));
+    out.put_u16(BasicPublish::CLASS_ID);
+    out.put_u16(0);
+    out.put_u64(body_size);
+    out.put_slice(properties);
+    out.put_u8(FRAME_END);
 }
 
 /// Appends a body frame that holds a copy of `payload`.
 pub fn encode_body_frame(channel: u16, payload: &[u8], out: &mut BytesMut) {
-    put_frame(FRAME_BODY, channel, out, |out| out.put_slice(payload));
+    out.put_slice(&body_frame_head(channel, payload.len()));
+    out.put_slice(payload);
+    out.put_u8(FRAME_END);
 }
 
 /// The first bytes of a body frame that is not copied; the payload and [`FRAME_END`] follow.
 pub fn body_frame_head(channel: u16, payload_len: usize) -> [u8; HEAD_LEN] {
+    frame_head(FRAME_BODY, channel, payload_len)
+}
+
+#[inline]
+fn frame_head(kind: u8, channel: u16, payload_len: usize) -> [u8; HEAD_LEN] {
     let [channel_high, channel_low] = channel.to_be_bytes();
     let [a, b, c, d] = u32::try_from(payload_len).unwrap_or(u32::MAX).to_be_bytes();
-    [FRAME_BODY, channel_high, channel_low, a, b, c, d]
+    [kind, channel_high, channel_low, a, b, c, d]
 }
 
 /// Appends a heartbeat.

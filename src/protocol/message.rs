@@ -45,6 +45,8 @@ pub struct Message {
     key_at: u16,
     priority: u8,
     is_persistent: bool,
+    /// As its flag says: asked of every message.
+    is_timed: bool,
 }
 
 /// A body where it is.
@@ -114,6 +116,7 @@ impl Message {
             key_at: u16::try_from(key_at).unwrap_or(u16::MAX),
             priority: properties.priority().unwrap_or(0),
             is_persistent: properties.is_persistent(),
+            is_timed: false,
         }
     }
 
@@ -148,6 +151,7 @@ impl Message {
             key_at: u16::try_from(key_at).ok()?,
             priority: facts.priority(),
             is_persistent: facts.is_persistent(),
+            is_timed: has_flag(first, FLAG_TIMED),
         })
     }
 
@@ -174,13 +178,8 @@ impl Message {
         self.packed.get(from..to).unwrap_or_default()
     }
 
-    #[inline]
-    fn has_flag(&self, flag: u8) -> bool {
-        self.packed.first().is_some_and(|flags| flags & flag != 0)
-    }
-
     fn address_at(&self) -> usize {
-        if self.has_flag(FLAG_TIMED) { TIMES_LEN.saturating_add(1) } else { 1 }
+        if self.is_timed { TIMES_LEN.saturating_add(1) } else { 1 }
     }
 
     /// Exchange and routing key as they stand in methods that carry a content.
@@ -237,17 +236,17 @@ impl Message {
 
     /// Whether the broker itself moved it here from a queue that it died in.
     pub fn is_dead_lettered(&self) -> bool {
-        self.has_flag(FLAG_DEAD_LETTERED)
+        has_flag(&self.packed, FLAG_DEAD_LETTERED)
     }
 
     /// Whether its times were noted ([`Message::arrived_at`]).
     #[inline]
     pub fn is_timed(&self) -> bool {
-        self.has_flag(FLAG_TIMED)
+        self.is_timed
     }
 
     fn time(&self, at: usize) -> Option<u64> {
-        if !self.is_timed() {
+        if !self.is_timed {
             return None;
         }
         let bytes = self.part(at, at.saturating_add(8));
@@ -281,6 +280,7 @@ impl Message {
             key_at: self.key_at.saturating_add(short),
             properties_at: self.properties_at.saturating_add(short),
             body_at: self.body_at.saturating_add(long),
+            is_timed: true,
             ..*self
         }
     }
@@ -289,6 +289,10 @@ impl Message {
     pub fn priority(&self) -> u8 {
         self.priority
     }
+}
+
+fn has_flag(packed: &[u8], flag: u8) -> bool {
+    packed.first().is_some_and(|flags| flags & flag != 0)
 }
 
 /// Reads on to a packed message's address.

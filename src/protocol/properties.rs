@@ -179,8 +179,10 @@ impl Properties {
         self.has(FLAG_HEADERS)
     }
 
+    /// Asked of every message: read where they are, without a parser.
+    #[inline]
     fn has(&self, flag: u16) -> bool {
-        Fields::new(&self.bytes).short().is_ok_and(|flags| flags & flag != 0)
+        self.bytes.first_chunk().is_some_and(|flags| u16::from_be_bytes(*flags) & flag != 0)
     }
 
     /// The headers where they are; none where there are no headers.
@@ -244,11 +246,11 @@ impl Properties {
 
     /// What stands from a property's value on, if it has one.
     fn value(&self, wanted: u16) -> Option<Fields<'_>> {
-        let mut fields = Fields::new(&self.bytes);
-        let flags = fields.short().ok()?;
-        if flags & wanted == 0 {
+        if !self.has(wanted) {
             return None;
         }
+        let mut fields = Fields::new(&self.bytes);
+        let flags = fields.short().ok()?;
         for (flag, kind) in present(flags) {
             if flag == wanted {
                 return Some(fields);

@@ -19,6 +19,9 @@ pub struct VhostDefinition {
     /// The type of queues whose declaration names none.
     #[serde(default)]
     pub default_queue_type: Option<String>,
+    /// It can't be deleted until this is taken back.
+    #[serde(default)]
+    pub protected_from_deletion: bool,
 }
 
 /// A user. `password_hash` and `hashing_algorithm` are as RabbitMQ's definitions carry them.
@@ -36,6 +39,17 @@ pub struct PermissionDefinition {
     pub user: String,
     pub vhost: String,
     pub configure: String,
+    pub write: String,
+    pub read: String,
+}
+
+/// Which routing keys a user may use at a topic exchange: two regular expressions, in which
+/// `{username}` and `{vhost}` stand for themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopicPermissionDefinition {
+    pub user: String,
+    pub vhost: String,
+    pub exchange: String,
     pub write: String,
     pub read: String,
 }
@@ -147,6 +161,7 @@ pub enum Definition {
     Vhost(VhostDefinition),
     User(UserDefinition),
     Permission(PermissionDefinition),
+    TopicPermission(TopicPermissionDefinition),
     Exchange(ExchangeDefinition),
     Queue(QueueDefinition),
     Binding(BindingDefinition),
@@ -165,6 +180,7 @@ pub enum DefinitionKey {
     Vhost(String),
     User(String),
     Permission { user: String, vhost: String },
+    TopicPermission { user: String, vhost: String, exchange: String },
     Exchange { vhost: String, name: String },
     Queue { vhost: String, name: String },
     Binding(BindingDefinition),
@@ -193,6 +209,10 @@ impl Definition {
             Self::User(user) => DefinitionKey::User(user.name.clone()),
             Self::Permission(PermissionDefinition { user, vhost, .. }) => {
                 DefinitionKey::Permission { user: user.clone(), vhost: vhost.clone() }
+            }
+            Self::TopicPermission(TopicPermissionDefinition { user, vhost, exchange, .. }) => {
+                let (user, vhost) = (user.clone(), vhost.clone());
+                DefinitionKey::TopicPermission { user, vhost, exchange: exchange.clone() }
             }
             Self::Exchange(ExchangeDefinition { vhost, name, .. }) => {
                 DefinitionKey::Exchange { vhost: vhost.clone(), name: name.clone() }

@@ -54,6 +54,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use disk::open;
+pub use space::free_bytes;
 
 pub use definition::{CatalogChange, Definition, DefinitionKey};
 pub use record::{Batch, Note, QueueId, Record, Seq, SeqRange, Settled};
@@ -196,8 +197,8 @@ impl std::error::Error for OpenError {}
 pub trait Store: Send + Sync + 'static {
     /// Appends a batch. Never blocks; call order is log order; all or nothing. `on_commit` hears of
     /// it only after the batch is fsynced together with all batches before it; a batch that is
-    /// settled by what came with it is never written, and told so at once. A batch without
-    /// `on_commit` may wait a moment for company.
+    /// settled by what came with it is never written, and told so at once. An empty one is told
+    /// when all before it are fsynced. A batch without `on_commit` may wait a moment for company.
     fn append(&self, batch: Batch, on_commit: Option<OnCommit>);
 
     /// Reads messages of a queue that live, from a number on. Never blocks. Finds what was told to

@@ -26,7 +26,7 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 const LOOK_LOW: Duration = Duration::from_millis(100);
 
 /// Bytes that a user without privileges may still write to the file system of a directory.
-pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

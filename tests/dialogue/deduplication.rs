@@ -258,10 +258,18 @@ fn a_duplicate_is_confirmed_when_what_it_repeats_is_on_disk() {
     let broker = TestBroker::on(&disk);
     let mut peer = confirming(&broker);
     declare_exchange(&mut peer, true, deduplicating().durable());
-    for exchange in ["", "x"] {
+    let declare = ExchangeDeclare {
+        exchange: short("transient"),
+        kind: short("direct"),
+        arguments: table([("x-message-deduplication", FieldValue::Bool(true))]),
+        ..ExchangeDeclare::default()
+    };
+    assert_eq!(peer.call(1, declare), Method::from(ExchangeDeclareOk));
+    peer.bind(1, "q", "transient", "q");
+    for exchange in ["", "x", "transient"] {
         disk.hold();
         let mut other = confirming(&broker);
-        let properties = id(if exchange.is_empty() { "a" } else { "b" });
+        let properties = id(exchange);
         peer.publish_with(1, exchange, "q", b"first", &properties);
         peer.sync(1);
         other.publish_with(1, exchange, "q", b"again", &properties);

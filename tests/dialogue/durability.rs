@@ -1,6 +1,7 @@
 //! What a restart leaves, and what a store that fails does to clients.
 
 use bytes::Bytes;
+use ferrymq::broker::auth::attempts::LoginProtocol;
 use ferrymq::broker::durable::Durable;
 use ferrymq::broker::{Broker, BrokerSettings};
 use ferrymq::protocol::generated::*;
@@ -218,7 +219,7 @@ fn a_failed_write_is_an_error_and_the_end_of_the_store() {
     assert!(later.text.starts_with("the store is closed"), "{later}");
     let broker = open(&disk.power_cut(0));
     assert!(broker.vhost("stored").is_some() && broker.vhost("failed").is_none());
-    assert!(broker.authenticate("guest", "guest", true).is_ok());
+    assert!(broker.authenticate("guest", "guest", true, LoginProtocol::Amqp).is_ok());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The event exchange: what happens in the broker, told to whoever binds to it.
 
+use ferrymq::broker::UserChange;
 use ferrymq::broker::auth::PasswordHash;
 use ferrymq::broker::durable::Durable;
 use ferrymq::broker::limit::LimitOf;
@@ -7,7 +8,9 @@ use ferrymq::broker::policy::matching::PolicyKind;
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::store::Space;
-use ferrymq::store::definition::{ParameterDefinition, PermissionDefinition, PolicyDefinition};
+use ferrymq::store::definition::{
+    ParameterDefinition, PermissionDefinition, PolicyDefinition, TopicPermissionDefinition,
+};
 use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::json;
 
@@ -171,23 +174,43 @@ fn what_is_done_to_users_and_vhosts_is_told() {
     let broker = TestBroker::start();
     let mut listener = listener(&broker, "#");
     let within = broker.broker();
-    let user = || within.put_user("u", PasswordHash::of("secret"), Vec::new(), None);
-    user().wait_blocking().expect("stored");
-    user().wait_blocking().expect("stored");
+    let user = |tags: &[&str]| {
+        let tags = Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
+        let change = UserChange { password: Some(PasswordHash::of("secret")), tags };
+        within.put_user("u", change, None).and_then(Durable::wait_blocking).expect("stored");
+    };
+    user(&[]);
+    user(&[]);
+    within.put_user("u", UserChange::default(), None).and_then(Durable::wait_blocking).unwrap();
+    user(&["management"]);
     within.put_vhost("v", None).and_then(Durable::wait_blocking).expect("stored");
     within.put_vhost("v", None).and_then(Durable::wait_blocking).expect("stored");
     let [configure, write, read] = ["c", "w", "r"].map(str::to_owned);
     let (user, vhost) = ("u".to_owned(), "v".to_owned());
     let permission = PermissionDefinition { user, vhost, configure, write, read };
     within.set_permissions(permission, None).and_then(Durable::wait_blocking).expect("stored");
-    within.clear_permissions("u", "v", None).wait_blocking().expect("stored");
+    within.clear_permissions("u", "v", None).1.wait_blocking().expect("stored");
+    let topics = TopicPermissionDefinition {
+        user: "u".to_owned(),
+        vhost: "v".to_owned(),
+        exchange: "amq.topic".to_owned(),
+        write: "w".to_owned(),
+        read: String::new(),
+    };
+    within.set_topic_permission(topics, None).and_then(Durable::wait_blocking).expect("stored");
+    within.clear_topic_permissions("u", "v", None, None).1.wait_blocking().expect("stored");
     within.delete_user("u", None).1.wait_blocking().expect("stored");
     assert_eq!(text(&expect(&mut listener, "user.created"), "name"), "u");
     assert_eq!(text(&expect(&mut listener, "user.password.changed"), "name"), "u");
+    assert_eq!(text(&expect(&mut listener, "user.password.changed"), "name"), "u");
+    assert_eq!(text(&expect(&mut listener, "user.tags.set"), "tags"), "management");
     assert_eq!(text(&expect(&mut listener, "vhost.created"), "name"), "v");
     let permitted = expect(&mut listener, "permission.created");
     assert_eq!((text(&permitted, "user"), text(&permitted, "write")), ("u", "w"));
     assert_eq!(text(&expect(&mut listener, "permission.deleted"), "vhost"), "v");
+    let permitted = expect(&mut listener, "topic.permission.created");
+    assert_eq!((text(&permitted, "exchange"), text(&permitted, "write")), ("amq.topic", "w"));
+    assert_eq!(text(&expect(&mut listener, "topic.permission.deleted"), "user"), "u");
     assert_eq!(text(&expect(&mut listener, "user.deleted"), "name"), "u");
 }
 

@@ -1,6 +1,7 @@
 //! How many connections, channels and queues vhosts and users may have; what else an operator says
 //! of them; parameters.
 
+use ferrymq::broker::UserChange;
 use ferrymq::broker::limit::{LimitOf, MAX_CHANNELS, MAX_CONNECTIONS, MAX_QUEUES};
 use ferrymq::broker::queue::arguments::QueueType;
 use ferrymq::protocol::generated::*;
@@ -119,9 +120,9 @@ fn limits_survive_a_restart_and_go_with_their_user() {
     broker.restart();
     assert_eq!(broker.broker().limits(ROOT), Ok(vec![(MAX_QUEUES, 5)]));
     assert_eq!(broker.broker().limits(GUEST), Ok(vec![(MAX_CHANNELS, 9)]));
-    let password = ferrymq::broker::auth::PasswordHash::of("guest");
     broker.broker().delete_user("guest", None).1.wait_blocking().expect("stored");
-    broker.broker().put_user("guest", password, Vec::new(), None).wait_blocking().expect("stored");
+    let put = broker.broker().put_user("guest", UserChange::default(), None);
+    put.expect("valid").wait_blocking().expect("stored");
     broker.restart();
     assert_eq!(broker.broker().limits(GUEST), Ok(Vec::new()));
 }
@@ -134,6 +135,7 @@ fn a_vhost_says_of_which_type_its_queues_are() {
         description: "orders".to_owned(),
         tags: vec!["production".to_owned()],
         default_queue_type: Some(default.to_owned()),
+        protected_from_deletion: false,
     };
     let refused = broker.broker().put_vhost_with(vhost("stream"), None).err().expect("refused");
     let text = "vhost '/': the default queue type can't be 'stream', only classic or quorum";

@@ -68,6 +68,8 @@ mod reply_to;
 mod retry;
 mod single_active;
 mod support;
+mod topic_permissions;
 mod tracing;
 mod ttl;
 mod tx;
+mod vhosts;

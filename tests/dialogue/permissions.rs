@@ -1,5 +1,6 @@
 //! Who may do what, effective at once.
 
+use ferrymq::broker::UserChange;
 use ferrymq::broker::auth::PasswordHash;
 use ferrymq::broker::durable::Durable;
 use ferrymq::protocol::generated::*;
@@ -21,9 +22,10 @@ fn set(broker: &TestBroker, configure: &str, write: &str, read: &str) {
 }
 
 fn put_user(broker: &TestBroker, tags: &[&str]) {
-    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-    let stored = broker.broker().put_user("limited", PasswordHash::of("secret"), tags, None);
-    stored.wait_blocking().expect("stored");
+    let tags = Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
+    let change = UserChange { password: Some(PasswordHash::of("secret")), tags };
+    let put = broker.broker().put_user("limited", change, None);
+    put.and_then(Durable::wait_blocking).expect("stored");
 }
 
 fn with_limited_user() -> TestBroker {
@@ -125,7 +127,7 @@ fn users_and_permissions_survive_a_restart() {
     let mut peer = limited(&broker);
     let declare = QueueDeclare { queue: short("q"), ..QueueDeclare::default() };
     refused(&mut peer, declare, "configure", "queue 'q'");
-    broker.broker().clear_permissions("limited", "/", None).wait_blocking().expect("stored");
+    broker.broker().clear_permissions("limited", "/", None).1.wait_blocking().expect("stored");
     peer.send(1, BasicGet { queue: short("q"), no_ack: true });
     assert_eq!(peer.expect_channel_close(1).0, 403);
 }

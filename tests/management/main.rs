@@ -7,6 +7,15 @@ mod amqp;
 mod support;
 
 mod access;
+mod connections;
+mod definitions;
+mod features;
 mod health;
+mod limits;
 mod metrics;
+mod overview;
+mod parameters;
+mod permissions;
+mod policies;
+mod users;
 mod vhosts;

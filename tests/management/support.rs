@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
 
@@ -30,6 +30,19 @@ impl TestBroker {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut broker = Self::before_start(change);
+        broker.start_again();
+        broker
+    }
+
+    /// Why a broker with such settings doesn't start.
+    pub fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let broker = Self::before_start(change);
+        let started = broker.runtime.block_on(Server::start(&broker.config));
+        started.err().expect("it doesn't start").to_string()
+    }
+
+    fn before_start(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
@@ -38,9 +51,7 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        let mut broker = Self { runtime, server: None, _directory: directory, config };
-        broker.start_again();
-        broker
+        Self { runtime, server: None, _directory: directory, config }
     }
 
     fn start_again(&mut self) {
@@ -93,6 +104,16 @@ impl TestBroker {
         }
     }
 
+    /// A client that is a new user with such tags, and everything is permitted to it in a vhost
+    /// (as it stands in a path).
+    pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
+        let body = json!({"password": "secret", "tags": tags});
+        self.client().put(&format!("/api/users/{name}"), &body).expect(201);
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        self.client().put(&format!("/api/permissions/{vhost}/{name}"), &all).expect(201);
+        self.client_as(name, "secret")
+    }
+
     /// A client that doesn't say who it is.
     pub fn nobody(&self) -> Client {
         Client { base: format!("http://{}", self.http_address()), authorization: None }
@@ -138,9 +159,23 @@ impl Answer {
 impl Client {
     /// A request with these bytes as its body.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -176,6 +211,12 @@ impl Client {
     pub fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, b"")
     }
+}
+
+/// The names of the things in a list.
+pub fn names(list: &Value) -> Vec<&str> {
+    let things = list.as_array().expect("a list");
+    things.iter().map(|thing| thing["name"].as_str().expect("a name")).collect()
 }
 
 /// Asks until the answer is what is waited for.

@@ -18,6 +18,65 @@ fn a_vhost_is_added_and_changed_and_survives_a_restart() {
 }
 
 #[test]
+fn a_vhost_is_deleted_unless_it_is_protected() {
+    let mut broker = TestBroker::start();
+    let client = broker.client();
+    client.put("/api/vhosts/v", &json!({"tags": ["a", "b"]})).expect(201);
+    client
+        .put("/api/policies/v/p", &json!({"pattern": "", "definition": {"expires": 9}}))
+        .expect(201);
+    client.post("/api/vhosts/v/deletion/protection", &json!({})).expect(204);
+    assert_eq!(client.get("/api/vhosts/v").expect(200)["protected_from_deletion"], json!(true));
+    client.delete("/api/vhosts/v").expect_refused(412, "protected from deletion");
+    client.delete("/api/vhosts/v/deletion/protection").expect(204);
+    client.delete("/api/vhosts/v").expect(204);
+    client.delete("/api/vhosts/v").expect_refused(404, "there is no vhost 'v'");
+    client.get("/api/vhosts/v").expect(404);
+    broker.restart();
+    let client = broker.client();
+    client.get("/api/vhosts/v").expect(404);
+    client.put("/api/vhosts/v", &json!({"protected_from_deletion": true})).expect(201);
+    let anew = client.get("/api/vhosts/v").expect(200);
+    assert_eq!((&anew["tags"], &anew["protected_from_deletion"]), (&json!([]), &json!(true)));
+    assert_eq!(client.get("/api/policies/v").expect(200), json!([]));
+    client.post("/api/vhosts/no/deletion/protection", &json!({})).expect(404);
+}
+
+#[test]
+fn a_vhost_is_traced_and_started_on_request() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let is_tracing = || client.get("/api/vhosts/%2f").expect(200)["tracing"].clone();
+    client.put("/api/vhosts/%2f", &json!({"tracing": true})).expect(204);
+    assert_eq!(is_tracing(), json!(true));
+    client.put("/api/vhosts/%2f", &json!({"description": "root"})).expect(204);
+    assert_eq!(is_tracing(), json!(true));
+    client.put("/api/vhosts/%2f", &json!({"tracing": false})).expect(204);
+    assert_eq!(is_tracing(), json!(false));
+    client.post("/api/vhosts/%2f/start/ferrymq@localhost", &json!({})).expect(204);
+    client.post("/api/vhosts/no/start/ferrymq@localhost", &json!({})).expect(404);
+    client.post("/api/vhosts/%2f/start/other", &json!({})).expect_refused(404, "no node 'other'");
+}
+
+#[test]
+fn who_is_no_administrator_sees_its_vhosts_and_changes_none() {
+    let broker = TestBroker::start();
+    broker.client().put("/api/vhosts/v", &json!({})).expect(201);
+    let ann = broker.user_in("v", "ann", "management");
+    assert_eq!(names(&ann.get("/api/vhosts").expect(200)), ["v"]);
+    ann.get("/api/vhosts/%2f").expect_refused(401, "no permissions in vhost '/'");
+    for refused in [
+        ann.put("/api/vhosts/w", &json!({})),
+        ann.delete("/api/vhosts/v"),
+        ann.post("/api/vhosts/v/deletion/protection", &json!({})),
+        ann.delete("/api/vhosts/v/deletion/protection"),
+        ann.post("/api/vhosts/v/start/ferrymq@localhost", &json!({})),
+    ] {
+        refused.expect_refused(401, "needs the tag administrator");
+    }
+}
+
+#[test]
 fn a_body_that_is_no_json_or_too_long_changes_nothing() {
     let broker = TestBroker::start();
     let client = broker.client();

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16};
 use bytes::Bytes;
 use ferrymq::broker::auth::Actor;
 use ferrymq::broker::changes::Changes;
+use ferrymq::broker::exchange::Exchange;
 use ferrymq::broker::publish::PublishBatch;
 use ferrymq::broker::queue::{Consumer, Entry, Lane, Queue};
-use ferrymq::broker::vhost::{QueueDeclare, Vhost};
+use ferrymq::broker::vhost::{ExchangeDeclare, QueueDeclare, Vhost};
 use ferrymq::broker::{Broker, BrokerSettings};
 use ferrymq::protocol::message::Message;
 use ferrymq::protocol::properties::{BasicProperties, Properties};
@@ -94,6 +95,27 @@ impl Fixture {
         queue
     }
 
+    pub fn declare_exchange<const N: usize>(
+        &self,
+        exchange: &str,
+        durable: bool,
+        arguments: [(&str, FieldValue); N],
+    ) -> Arc<Exchange> {
+        let arguments = arguments.into_iter().map(|(argument, value)| (name(argument), value));
+        let request = ExchangeDeclare {
+            name: name(exchange),
+            kind: "fanout".to_owned(),
+            durable,
+            auto_delete: false,
+            internal: false,
+            arguments: arguments.collect::<FieldTable>(),
+        };
+        let durable = self.vhost.declare_exchange(request, &self.actor).expect("valid");
+        self.answer_all();
+        drop(durable);
+        self.vhost.exchange(&name(exchange)).expect("there")
+    }
+
     /// Answers what the store was asked, and what comes of that.
     pub fn answer_all(&self) {
         while self.store.answer() {}
@@ -128,7 +150,7 @@ impl Fixture {
     pub fn publish(&self, queue: &Arc<Queue>, message: Arc<Message>) -> bool {
         let (mut batch, route) = (PublishBatch::default(), [Arc::clone(queue)].into());
         let properties = message.properties();
-        let is_taken = batch.bring(&message, &properties, &route);
+        let is_taken = batch.bring(message, &properties, &route);
         queue.append(batch.take());
         is_taken
     }

@@ -6,10 +6,12 @@
 //! * `stories`   single cases that were bugs, or would be
 //! * `queue`     random operations on a queue with options, a consumer and dead letters
 //! * `whole`     a queue with its options and consumers, on `store`, as `fixture` makes it
+//! * `deduplication` random publishes of several clients whose batches are written in any order
 //!
 //! Time is an argument, so that a run depends on nothing but its operations. A run that fails
 //! prints those that lead to it, made as few as they get, and the seed they came from.
 
+mod deduplication;
 mod fixture;
 mod model;
 mod operation;

@@ -104,7 +104,7 @@ impl Pair {
 
     fn take(&mut self, no_ack: bool) -> Checked {
         let next = self.state.next().map(Entry::place);
-        if self.state.peek() != Next::Ready {
+        if !matches!(self.state.peek(), Next::Ready(_)) {
             return Ok(());
         }
         let entry = self.state.take((!no_ack).then_some(CONSUMER)).expect("it is ready");
@@ -132,7 +132,7 @@ impl Pair {
     }
 
     fn set_aside(&mut self) -> Checked {
-        if self.state.peek() != Next::Ready {
+        if !matches!(self.state.peek(), Next::Ready(_)) {
             return Ok(());
         }
         let entry = self.state.set_aside().expect("it is ready");
@@ -372,10 +372,10 @@ impl Pair {
                 prop_assert!(self.state.next().is_none());
                 prop_assert!(front.is_none_or(|(_, message)| message.on_disk));
             }
-            Next::Ready | Next::Unmarked => {
+            Next::Ready(_) | Next::Unmarked => {
                 let (place, message) = front.expect("the model has it, too");
                 let is_marked = self.model.is_marked(*place, message);
-                prop_assert_eq!(next == Next::Ready, is_marked);
+                prop_assert_eq!(matches!(next, Next::Ready(_)), is_marked);
             }
             // Nothing is held here: that is in the stories.
             Next::Empty | Next::Unreadable | Next::Unwritten => {

@@ -1,7 +1,7 @@
 //! A store in memory that keeps what the records say and answers when it is told to: so that a run
 //! depends on nothing but its operations, and what a crash would leave can be looked at.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ferrymq::protocol::message::Message;
@@ -17,6 +17,7 @@ type Answer = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Inner {
     messages: BTreeMap<(QueueId, Seq), Arc<Message>>,
+    seen: BTreeSet<(QueueId, u128)>,
     answers: VecDeque<Answer>,
     /// Nobody tells it to answer yet.
     answers_at_once: bool,
@@ -57,6 +58,11 @@ impl MemoryStore {
         all.map(|((_, seq), message)| (*seq, Arc::clone(message))).collect()
     }
 
+    /// How many digests a crash would leave of a queue.
+    pub fn seen(&self, queue: QueueId) -> usize {
+        self.inner.lock().seen.range((queue, 0)..=(queue, u128::MAX)).count()
+    }
+
     fn answer_later(&self, answer: Answer) {
         let mut inner = self.inner.lock();
         if inner.answers_at_once {
@@ -81,6 +87,9 @@ impl Inner {
             }
             Record::Purge { queue, ranges, .. } => {
                 ranges.iter().for_each(|range| self.remove(queue, *range));
+            }
+            Record::Seen { queue, digest, .. } => {
+                self.seen.insert((queue, digest));
             }
             _ => {}
         }

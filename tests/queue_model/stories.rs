@@ -39,7 +39,7 @@ fn marks_of_all_levels_that_are_wanted_are_asked_for_at_once() {
         state.mark_answered(level, true);
     }
     for level in [9, 3, 3] {
-        assert_eq!(state.peek(), Next::Ready);
+        assert!(matches!(state.peek(), Next::Ready(_)));
         assert_eq!(state.take(None).map(|entry| entry.level), Some(level));
     }
     assert_eq!(state.peek(), Next::Unmarked);
@@ -56,7 +56,7 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
         let (_, upto) = state.ask_marks(1).pop().expect("nothing is on its way");
         state.mark_answered(0, true);
         let mut taken = 0u64;
-        while state.peek() == Next::Ready {
+        while matches!(state.peek(), Next::Ready(_)) {
             let entry = state.take(None).expect("ready");
             assert!(entry.seq <= upto);
             taken += 1;
@@ -219,9 +219,10 @@ fn what_is_held_back_keeps_its_place_and_those_behind_it() {
     state.release(0, &seqs[1..2]);
     assert_eq!(state.peek(), Next::Unwritten, "the first one is held, too");
     state.release(0, &seqs[..1]);
-    let taken: Vec<Seq> =
-        std::iter::from_fn(|| (state.peek() == Next::Ready).then(|| state.take(None))?)
-            .map(|entry| entry.seq)
-            .collect();
+    let taken: Vec<Seq> = std::iter::from_fn(|| {
+        (matches!(state.peek(), Next::Ready(_))).then(|| state.take(None))?
+    })
+    .map(|entry| entry.seq)
+    .collect();
     assert_eq!(taken, seqs);
 }

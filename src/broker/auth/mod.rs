@@ -3,10 +3,12 @@
 //! The broker owns the table of users; a user is shared by its connections and changed in place, so
 //! that a change holds from the next operation on.
 
+pub mod attempts;
 pub mod password;
 pub mod permission;
+pub mod topic;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +17,16 @@ use parking_lot::RwLock;
 
 pub use password::{HashingAlgorithm, PasswordHash};
 pub use permission::{Access, Permissions};
+pub use topic::TopicPermission;
 
 use super::ConnectionId;
 use super::error::Error;
+use super::exchange::{Exchange, ExchangeKind};
 use super::limit::{Counted, Place};
 use crate::protocol::properties::Properties;
-use crate::store::definition::{PermissionDefinition, UserDefinition};
+use crate::store::definition::{
+    DefinitionKey, PermissionDefinition, TopicPermissionDefinition, UserDefinition,
+};
 
 /// Users with this tag may publish in the name of others.
 const IMPERSONATOR: &str = "impersonator";
@@ -44,13 +50,21 @@ struct UserState {
     tags: Vec<String>,
     /// By vhost.
     permissions: HashMap<String, Permissions>,
+    /// By vhost and exchange.
+    topics: HashMap<String, BTreeMap<String, Arc<TopicPermission>>>,
     /// Deleted users keep their connections but may do nothing more.
     deleted: bool,
 }
 
 impl User {
     pub fn new(name: String, password: PasswordHash, tags: Vec<String>) -> Arc<Self> {
-        let state = UserState { password, tags, permissions: HashMap::new(), deleted: false };
+        let state = UserState {
+            password,
+            tags,
+            permissions: HashMap::new(),
+            topics: HashMap::new(),
+            deleted: false,
+        };
         Arc::new(Self {
             name,
             state: RwLock::new(state),
@@ -82,8 +96,15 @@ impl User {
         !state.deleted && state.password.accepts(password)
     }
 
-    pub fn set_password(&self, password: PasswordHash) {
-        self.state.write().password = password;
+    /// Gives the user another password, other tags, or both.
+    pub(super) fn change(&self, password: Option<PasswordHash>, tags: Option<Vec<String>>) {
+        let mut state = self.state.write();
+        if let Some(password) = password {
+            state.password = password;
+        }
+        if let Some(tags) = tags {
+            state.tags = tags;
+        }
     }
 
     pub fn has_tag(&self, tag: &str) -> bool {
@@ -106,14 +127,82 @@ impl User {
         removed.is_some()
     }
 
-    /// Ends the user for all who still hold it; answers the vhosts that it had permissions in.
-    pub fn mark_deleted(&self) -> Vec<String> {
+    /// The user's permissions, by vhost.
+    pub fn permissions(&self) -> Vec<PermissionDefinition> {
+        let state = self.state.read();
+        let of = |(vhost, permissions): (&String, &Permissions)| {
+            permissions.definition(&self.name, vhost)
+        };
+        let mut found: Vec<_> = state.permissions.iter().map(of).collect();
+        found.sort_unstable_by(|a, b| a.vhost.cmp(&b.vhost));
+        found
+    }
+
+    /// Gives the user a topic permission, effective at once.
+    pub(super) fn set_topic_permission(&self, permission: TopicPermission) {
+        let (vhost, exchange) =
+            (permission.stored.vhost.clone(), permission.stored.exchange.clone());
         let mut state = self.state.write();
-        state.deleted = true;
-        let permissions = std::mem::take(&mut state.permissions);
+        state.topics.entry(vhost).or_default().insert(exchange, Arc::new(permission));
         drop(state);
         self.changed();
-        permissions.into_keys().collect()
+    }
+
+    /// Takes the user's topic permissions in a vhost away, for one exchange or for all. Effective
+    /// at once. Answers the exchanges that they were for.
+    pub(super) fn clear_topic_permissions(
+        &self,
+        vhost: &str,
+        exchange: Option<&str>,
+    ) -> Vec<String> {
+        let mut state = self.state.write();
+        let Some(exchange) = exchange else {
+            let removed = state.topics.remove(vhost).unwrap_or_default();
+            drop(state);
+            self.changed();
+            return removed.into_keys().collect();
+        };
+        let Some(of_vhost) = state.topics.get_mut(vhost) else { return Vec::new() };
+        let removed = of_vhost.remove_entry(exchange).map(|(exchange, _)| exchange);
+        if of_vhost.is_empty() {
+            state.topics.remove(vhost);
+        }
+        drop(state);
+        self.changed();
+        removed.into_iter().collect()
+    }
+
+    /// The user's topic permissions, by vhost and exchange.
+    pub fn topic_permissions(&self) -> Vec<TopicPermissionDefinition> {
+        let state = self.state.read();
+        let all = state.topics.values().flat_map(BTreeMap::values);
+        let mut found: Vec<_> = all.map(|permission| permission.stored.clone()).collect();
+        found.sort_unstable_by(|a, b| (&a.vhost, &a.exchange).cmp(&(&b.vhost, &b.exchange)));
+        found
+    }
+
+    fn topic_permission(&self, vhost: &str, exchange: &str) -> Option<Arc<TopicPermission>> {
+        self.state.read().topics.get(vhost)?.get(exchange).cloned()
+    }
+
+    /// Ends the user for all who still hold it; answers the keys of the permissions that it had.
+    pub fn mark_deleted(&self) -> Vec<DefinitionKey> {
+        let user = || self.name.clone();
+        let mut state = self.state.write();
+        state.deleted = true;
+        let permissions = std::mem::take(&mut state.permissions).into_keys();
+        let mut keys: Vec<_> =
+            permissions.map(|vhost| DefinitionKey::Permission { user: user(), vhost }).collect();
+        for (vhost, exchanges) in std::mem::take(&mut state.topics) {
+            keys.extend(exchanges.into_keys().map(|exchange| DefinitionKey::TopicPermission {
+                user: user(),
+                vhost: vhost.clone(),
+                exchange,
+            }));
+        }
+        drop(state);
+        self.changed();
+        keys
     }
 
     fn changed(&self) {
@@ -176,6 +265,19 @@ impl Actor {
         Err(Error::precondition_failed(format!(
             "user_id property set to '{claimed}' but authenticated user was '{actual}'"
         )))
+    }
+
+    /// What says which routing keys the user may use at an exchange; none is every key. Only
+    /// topic exchanges are asked about.
+    pub fn topic_permission(
+        &self,
+        vhost: &str,
+        exchange: &Exchange,
+    ) -> Option<Arc<TopicPermission>> {
+        match exchange.kind {
+            ExchangeKind::Topic => self.user.topic_permission(vhost, &exchange.name),
+            _ => None,
+        }
     }
 
     /// Refuses with 403 what the user's permissions in the vhost don't allow.

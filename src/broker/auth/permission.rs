@@ -1,6 +1,11 @@
 //! What a user may do in a vhost: a regular expression over names for each kind of access.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+use crate::store::definition::PermissionDefinition;
+
+/// Most memory that a pattern may take, in bytes as it is compiled.
+const COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The three kinds of access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,29 +28,39 @@ impl Access {
     }
 }
 
-/// A pattern over names, unanchored; the empty one matches nothing. The two that nearly every user
+/// A pattern over names, unanchored; the empty one matches nothing. Those that nearly every user
 /// has need no regular expression.
 #[derive(Debug, Clone)]
-enum Pattern {
-    Nothing,
+pub(super) enum Pattern {
+    /// As it was written: there is more than one way.
+    Nothing(&'static str),
     Everything,
     Matching(Regex),
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Result<Self, regex::Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, regex::Error> {
         Ok(match text {
-            "" | "^$" => Self::Nothing,
+            "" => Self::Nothing(""),
+            "^$" => Self::Nothing("^$"),
             ".*" => Self::Everything,
-            text => Self::Matching(Regex::new(text)?),
+            text => Self::Matching(RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build()?),
         })
     }
 
-    fn matches(&self, name: &str) -> bool {
+    pub(super) fn matches(&self, name: &str) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Nothing(_) => false,
             Self::Everything => true,
             Self::Matching(regex) => regex.is_match(name),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Nothing(text) => (*text).to_owned(),
+            Self::Everything => ".*".to_owned(),
+            Self::Matching(regex) => regex.as_str().to_owned(),
         }
     }
 }
@@ -65,6 +80,17 @@ impl Permissions {
             write: Pattern::parse(write)?,
             read: Pattern::parse(read)?,
         })
+    }
+
+    /// The permissions as they were written.
+    pub fn definition(&self, user: &str, vhost: &str) -> PermissionDefinition {
+        PermissionDefinition {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            configure: self.configure.text(),
+            write: self.write.text(),
+            read: self.read.text(),
+        }
     }
 
     pub fn allow(&self, access: Access, name: &str) -> bool {

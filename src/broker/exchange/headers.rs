@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::list::BindingList;
 use super::{Binding, Destination, Router};
@@ -58,10 +59,13 @@ enum Mode {
     Any,
 }
 
+/// A header's name, and what is wanted of it.
+type Pair = (ShortStr, Wanted);
+
 /// A binding's arguments, parsed.
 struct Condition {
     mode: Mode,
-    pairs: Vec<(ShortStr, Wanted)>,
+    pairs: Vec<Pair>,
 }
 
 impl Condition {
@@ -105,46 +109,34 @@ impl Condition {
             ),
         })
     }
-
-    fn holds(&self, headers: &HashMap<ShortStr, Comparable>) -> bool {
-        let fits = |(name, wanted): &(ShortStr, Wanted)| match (headers.get(name), wanted) {
-            (None, _) => false,
-            (Some(_), Wanted::Present) => true,
-            (Some(value), Wanted::Value(wanted)) => value == wanted,
-        };
-        match self.mode {
-            Mode::All => self.pairs.iter().all(fits),
-            Mode::Any => self.pairs.iter().any(fits),
-        }
-    }
 }
 
-/// A binding with its condition.
+/// A binding, and what it needs beside the pair under which it stands.
 struct Rule {
     binding: Arc<Binding>,
-    condition: Condition,
+    others: Box<[Pair]>,
 }
+
+/// Mostly one: then it is where it was found, however many others there are.
+type Rules = SmallVec<[Rule; 1]>;
 
 #[derive(Default)]
 pub(super) struct Headers {
     /// Where each binding stands, by header and what is wanted of it.
-    index: HashMap<(ShortStr, Wanted), Vec<Arc<Rule>>>,
+    index: HashMap<ShortStr, HashMap<Wanted, Rules>>,
     /// Bindings that need all of nothing.
     always: BindingList,
 }
 
 impl Headers {
-    /// The places in the index where a condition stands, given how full they are.
-    fn places<'a>(&self, condition: &'a Condition) -> Vec<&'a (ShortStr, Wanted)> {
-        match condition.mode {
-            Mode::Any => condition.pairs.iter().collect(),
-            Mode::All => condition
-                .pairs
-                .iter()
-                .min_by_key(|pair| self.index.get(*pair).map_or(0, Vec::len))
-                .into_iter()
-                .collect(),
-        }
+    /// How many bindings stand under a pair.
+    fn count(&self, (name, wanted): &Pair) -> usize {
+        let rules = self.index.get(name).and_then(|by_value| by_value.get(wanted));
+        rules.map_or(0, |rules| rules.len())
+    }
+
+    fn put(&mut self, (name, wanted): Pair, rule: Rule) {
+        self.index.entry(name).or_default().entry(wanted).or_default().push(rule);
     }
 }
 
@@ -154,15 +146,19 @@ impl Router for Headers {
     }
 
     fn add(&mut self, binding: &Arc<Binding>) {
-        let Ok(condition) = Condition::parse(&binding.arguments) else { return };
-        if condition.mode == Mode::All && condition.pairs.is_empty() {
-            self.always.add(binding);
+        let Ok(Condition { mode, mut pairs }) = Condition::parse(&binding.arguments) else {
             return;
-        }
-        let rule = Arc::new(Rule { binding: Arc::clone(binding), condition });
-        let places: Vec<_> = self.places(&rule.condition).into_iter().cloned().collect();
-        for place in places {
-            self.index.entry(place).or_default().push(Arc::clone(&rule));
+        };
+        let rule = |others| Rule { binding: Arc::clone(binding), others };
+        match mode {
+            Mode::Any => pairs.into_iter().for_each(|pair| self.put(pair, rule(Box::default()))),
+            Mode::All => match (0..pairs.len()).min_by_key(|place| self.count(&pairs[*place])) {
+                Some(rarest) => {
+                    let pair = pairs.swap_remove(rarest);
+                    self.put(pair, rule(pairs.into_boxed_slice()));
+                }
+                None => self.always.add(binding),
+            },
         }
     }
 
@@ -170,12 +166,16 @@ impl Router for Headers {
         let Ok(condition) = Condition::parse(&binding.arguments) else { return };
         self.always.remove(binding);
         // Which of its pairs an all-binding stands under depended on what was there: look at each.
-        for pair in condition.pairs {
-            if let Some(rules) = self.index.get_mut(&pair) {
+        for (name, wanted) in condition.pairs {
+            let Some(by_value) = self.index.get_mut(&name) else { continue };
+            if let Some(rules) = by_value.get_mut(&wanted) {
                 rules.retain(|rule| !Arc::ptr_eq(&rule.binding, binding));
                 if rules.is_empty() {
-                    self.index.remove(&pair);
+                    by_value.remove(&wanted);
                 }
+            }
+            if by_value.is_empty() {
+                self.index.remove(&name);
             }
         }
     }
@@ -187,14 +187,18 @@ impl Router for Headers {
     fn route(&self, message: &Routable<'_>, visit: &mut dyn FnMut(&Destination)) {
         self.always.iter().for_each(|binding| visit(&binding.destination));
         let Some(table) = message.properties.headers() else { return };
-        let headers: HashMap<ShortStr, Comparable> =
-            table.iter().map(|(name, value)| (name.clone(), Comparable::of(value))).collect();
+        let value_of = |value| Wanted::Value(Comparable::of(value));
+        let headers: HashMap<&ShortStr, Wanted> =
+            table.iter().map(|(name, value)| (name, value_of(value))).collect();
+        let carries = |(name, wanted): &Pair| {
+            headers.get(name).is_some_and(|value| *wanted == Wanted::Present || wanted == value)
+        };
         for (name, value) in &headers {
-            for wanted in [Wanted::Present, Wanted::Value(value.clone())] {
-                for rule in self.index.get(&(name.clone(), wanted)).into_iter().flatten() {
-                    if rule.condition.holds(&headers) {
-                        visit(&rule.binding.destination);
-                    }
+            let Some(by_value) = self.index.get(*name) else { continue };
+            let rules = [&Wanted::Present, value].map(|wanted| by_value.get(wanted));
+            for Rule { binding, others } in rules.into_iter().flatten().flatten() {
+                if others.iter().all(carries) {
+                    visit(&binding.destination);
                 }
             }
         }
@@ -278,7 +282,8 @@ mod tests {
             .map(|id| binding(table(&[("kind", text("order")), ("id", FieldValue::I32(id))])))
             .collect();
         ids.iter().for_each(|binding| router.add(binding));
-        assert!(router.index.values().all(|rules| rules.len() <= 2));
+        let mut rules = router.index.values().flat_map(HashMap::values);
+        assert!(rules.all(|rules| rules.len() <= 2));
         ids.iter().for_each(|binding| router.remove(binding));
         assert!(router.index.is_empty());
     }

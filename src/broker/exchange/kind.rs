@@ -32,7 +32,7 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 10] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,

@@ -31,7 +31,7 @@ use super::counters::{Count, Counts};
 use super::delayed;
 use super::error::Error;
 use super::publish::PublishBatch;
-use super::queue::Queue;
+use super::queue::{Queue, Sight};
 use super::routing_keys::Routable;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
@@ -182,15 +182,11 @@ impl Exchange {
         delayed::is_asked(message.headers()).then_some(own)
     }
 
-    /// Whether the exchange has seen a message like this before: then it goes nowhere.
-    pub fn is_duplicate(&self, properties: &Properties, batch: &mut PublishBatch) -> bool {
-        self.own.as_ref().is_some_and(|own| own.is_duplicate(properties, batch.records()))
-    }
-
-    /// A message that was no duplicate has not got where it was to go: it may come again.
-    pub fn forget(&self, properties: &Properties, batch: &mut PublishBatch) {
-        if let Some(own) = &self.own {
-            own.forget(properties, batch.records());
+    /// What deduplication makes of a message that is published here.
+    pub fn sight_of(&self, properties: &Properties, batch: &mut PublishBatch) -> Sight {
+        match &self.own {
+            Some(own) => own.sight_of(properties, batch.records()),
+            None => Sight::New(None),
         }
     }
 

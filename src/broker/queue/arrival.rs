@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::arguments::Overflow;
 use super::state::Enqueued;
-use super::{Inner, Place, Queue, seen};
+use super::{Inner, Place, Queue, QueueProperties, seen};
 use crate::broker::changes::{Arrival, Changes, Leaving};
 use crate::broker::dead_letter::{self, Reason};
 use crate::broker::delayed;
@@ -15,9 +15,6 @@ use crate::broker::transfer::Why;
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
 use crate::store::record::{Places, Record, Seq};
-
-/// A digest that holds until then has not been seen.
-const NEVER_MS: u64 = 0;
 
 /// Messages of each level that can be paged out when they are on disk: from, to.
 type Waiting = SmallVec<[(u8, Seq, Seq); 1]>;
@@ -78,7 +75,7 @@ impl Queue {
         let mut noted = None;
         for (message, places) in messages.iter().zip(places) {
             let stored = self.stores(message);
-            let Enqueued { place, waits } = self.put(&mut inner, message, stored);
+            let Enqueued { place, waits } = self.put(&mut inner, Arc::clone(message), stored);
             if noted != Some(place.level) {
                 noted = Some(place.level);
                 inner.state.came(place, coarse_now_ms());
@@ -113,18 +110,16 @@ impl Queue {
         batch.holds(self, place, marked);
     }
 
-    fn put(&self, inner: &mut Inner, message: &Arc<Message>, stored: bool) -> Enqueued {
+    #[inline]
+    fn put(&self, inner: &mut Inner, message: Arc<Message>, stored: bool) -> Enqueued {
         let Inner { state, options, ages, .. } = inner;
         *ages |= message.is_timed();
         if self.properties.own_of.is_some() {
-            let due_ms = delayed::due_ms(message);
-            return state.enqueue_delayed(Arc::clone(message), stored, due_ms);
+            let due_ms = delayed::due_ms(&message);
+            return state.enqueue_delayed(message, stored, due_ms);
         }
-        let level = match options.max_priority {
-            0 => 0,
-            max => message.priority().min(max),
-        };
-        state.enqueue(level, Arc::clone(message), stored)
+        let level = message.priority().min(options.max_priority);
+        state.enqueue(level, message, stored)
     }
 
     /// What deduplication tells a message apart by; none where there is no deduplication, and none
@@ -136,15 +131,17 @@ impl Queue {
 
     /// Whether a message with this digest has come before. Then it is the newest from now on: so
     /// the log is told something that a confirm can wait for, behind the message that came first.
-    fn has_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) -> bool {
-        let seen = inner.seen.as_ref();
-        let until_ms = seen.and_then(|seen| seen.until(digest, now_ms()));
-        let Some(until_ms) = until_ms else { return false };
+    pub(super) fn has_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) -> bool {
+        let Some(seen) = &inner.seen else { return false };
+        let Some(until_ms) = seen.until(digest, now_ms()) else { return false };
+        if let Some(sign) = seen.coming(digest) {
+            batch.turn(&self.around.turns).rely_on(sign);
+        }
         self.see(inner, digest, until_ms, batch);
         true
     }
 
-    fn note_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) {
+    pub(super) fn note_seen(&self, inner: &mut Inner, digest: u128, batch: &mut Changes) {
         if let Some(rule) = &inner.options.deduplication {
             let until_ms = seen::until_of(rule, now_ms());
             self.see(inner, digest, until_ms, batch);
@@ -153,33 +150,12 @@ impl Queue {
 
     fn see(&self, inner: &mut Inner, digest: u128, until_ms: u64, batch: &mut Changes) {
         let Some(rule) = &inner.options.deduplication else { return };
-        inner.seen.get_or_insert_default().see(digest, until_ms, rule.size);
-        if self.properties.durable {
+        let QueueProperties { durable, own_of, .. } = &self.properties;
+        // An exchange that isn't durable leads to queues that may be.
+        let by = (*durable || own_of.is_some()).then(|| batch.turn(&self.around.turns).sign());
+        inner.seen.get_or_insert_default().see(digest, until_ms, rule.size, by);
+        if *durable {
             batch.push(seen::record(self.id_of(0), digest, until_ms, rule));
-        }
-    }
-
-    /// Whether the queue, which is an exchange's own, has seen a message with this digest's headers
-    /// before. From now on it has.
-    pub(in crate::broker) fn is_duplicate(
-        &self,
-        properties: &Properties,
-        batch: &mut Changes,
-    ) -> bool {
-        let mut inner = self.inner.lock();
-        let Some(digest) = digest_in(&inner, properties) else { return false };
-        if self.has_seen(&mut inner, digest, batch) {
-            return true;
-        }
-        self.note_seen(&mut inner, digest, batch);
-        false
-    }
-
-    /// What [`Queue::is_duplicate`] took for new has not been seen after all.
-    pub(in crate::broker) fn forget(&self, properties: &Properties, batch: &mut Changes) {
-        let mut inner = self.inner.lock();
-        if let Some(digest) = digest_in(&inner, properties) {
-            self.see(&mut inner, digest, NEVER_MS, batch);
         }
     }
 
@@ -207,7 +183,8 @@ impl Queue {
     }
 }
 
-fn digest_in(inner: &Inner, properties: &Properties) -> Option<u128> {
+/// What deduplication tells a message with these properties apart by, if it does.
+pub(super) fn digest_in(inner: &Inner, properties: &Properties) -> Option<u128> {
     let rule = inner.options.deduplication.as_ref()?;
     seen::digest_of(properties.raw_headers(), rule)
 }

@@ -139,7 +139,7 @@ pub struct Consumers {
     slots: BTreeMap<u64, Slot>,
     willing: BTreeMap<Reverse<i64>, VecDeque<u64>>,
     /// For a queue that has one active consumer at a time.
-    single_active: Option<SingleActive>,
+    single_active: Option<Box<SingleActive>>,
 }
 
 impl Consumers {
@@ -167,9 +167,9 @@ impl Consumers {
         }
         self.clear_ring();
         let ids: Vec<u64> = self.slots.keys().copied().collect();
-        self.single_active = single_active.then(|| SingleActive {
-            ranked: self.slots.values().map(|slot| rank_of(&slot.consumer)).collect(),
-            active: None,
+        self.single_active = single_active.then(|| {
+            let ranked = self.slots.values().map(|slot| rank_of(&slot.consumer)).collect();
+            Box::new(SingleActive { ranked, active: None })
         });
         self.elect();
         ids.into_iter().for_each(|id| self.wake(id));
@@ -221,7 +221,7 @@ impl Consumers {
     /// Takes all of them out, for a queue that goes away.
     pub fn drain(&mut self) -> Vec<Arc<Consumer>> {
         self.willing.clear();
-        self.single_active = self.single_active.as_ref().map(|_| SingleActive::default());
+        self.single_active = self.single_active.as_ref().map(|_| Box::default());
         std::mem::take(&mut self.slots).into_values().map(|slot| slot.consumer).collect()
     }
 

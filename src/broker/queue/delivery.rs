@@ -54,6 +54,7 @@ impl Outgoing {
         }
     }
 
+    #[inline]
     fn add(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
         self.redelivered += u64::from(entry.redelivered);
         if consumer.no_ack {
@@ -66,9 +67,10 @@ impl Outgoing {
     }
 }
 
-/// Gives the next message to whoever is next. Nothing when nobody can take it.
-fn give(inner: &mut Inner, out: &mut Outgoing) -> Option<()> {
-    let len = inner.state.next()?.message.body_len();
+/// Gives the next message, with a body of `len` bytes, to whoever is next. Nothing when nobody can
+/// take it.
+#[inline]
+fn give(inner: &mut Inner, len: u64, out: &mut Outgoing) -> Option<()> {
     let consumer = inner.consumers.pick(len)?;
     let entry = inner.state.take((!consumer.no_ack).then_some(consumer.id))?;
     if entry.stored && inner.state.is_fresh(entry.place()) {
@@ -193,8 +195,8 @@ impl Queue {
         self.deliver_aside(inner, &mut out, batch);
         let mut left = STEP_MAX;
         while left > 0 {
-            match inner.state.peek() {
-                Next::Ready => {}
+            let len = match inner.state.peek() {
+                Next::Ready(next) => next.message.body_len(),
                 Next::Empty | Next::Paged | Next::Unreadable | Next::Unwritten => break,
                 Next::Unmarked => {
                     let wanted = inner.consumers.credit();
@@ -203,15 +205,17 @@ impl Queue {
                     }
                     break;
                 }
-            }
-            if self.next_dies(inner, &mut out.gone, batch) {
+            };
+            if inner.ages && self.next_dies(inner, &mut out.gone, batch) {
                 left -= 1;
                 continue;
             }
-            let is_group = inner.groups.is_some();
-            match if is_group { give_in_group(inner, &mut out) } else { give(inner, &mut out) } {
-                Some(()) => {}
-                None => break,
+            let given = match inner.groups {
+                None => give(inner, len, &mut out),
+                Some(_) => give_in_group(inner, &mut out),
+            };
+            if given.is_none() {
+                break;
             }
         }
         self.send(inner, out, batch);
@@ -274,17 +278,13 @@ impl Queue {
                 if !is_done {
                     continue;
                 }
-                let next = inner.state.peek();
-                if next == Next::Ready {
-                    match keep_for_holder(&mut inner) {
-                        Kept::No => {}
+                match inner.state.peek() {
+                    Next::Empty => return Ok(nothing(&mut inner)),
+                    Next::Ready(_) => match keep_for_holder(&mut inner) {
+                        Kept::No => return Ok(self.take_one(&mut inner, no_ack, batch)),
                         Kept::Aside => continue,
                         Kept::AtHead => return Ok(nothing(&mut inner)),
-                    }
-                }
-                match next {
-                    Next::Empty => return Ok(nothing(&mut inner)),
-                    Next::Ready => return Ok(self.take_one(&mut inner, no_ack, batch)),
+                    },
                     Next::Unmarked | Next::Unwritten if inner.failed => {
                         return Err(self.store_failed());
                     }

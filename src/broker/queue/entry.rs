@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 /// A message in a queue.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub seq: Seq,
     pub level: u8,

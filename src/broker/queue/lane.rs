@@ -60,9 +60,9 @@ struct Newest {
 
 /// What [`Lane::peek`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// [`Lane::take`] will hand out a message.
-    Ready,
+pub enum Next<'a> {
+    /// [`Lane::take`] will hand out this message.
+    Ready(&'a Entry),
     Empty,
     /// The next message waits for a delivery mark.
     Unmarked,
@@ -185,6 +185,7 @@ impl Lane {
 
     /// Adds a message that has just got its number at the end. Answers whether it is one of those
     /// that may be paged out when they are on disk ([`Lane::on_disk`]).
+    #[inline]
     pub fn enqueue(&mut self, entry: Entry) -> bool {
         let stored = entry.stored;
         let is_short = self.cold.is_empty() && self.tail.is_empty();
@@ -207,6 +208,7 @@ impl Lane {
         self.head_cost < max
     }
 
+    #[inline]
     fn push_head(&mut self, entry: Entry) {
         self.head_cost += entry.cost();
         self.head.push_back(entry);
@@ -327,20 +329,21 @@ impl Lane {
     /// Whether a message can be taken. Those that came with the batch of now need no mark: the
     /// caller writes the mark with the messages themselves.
     #[inline]
-    pub fn peek(&self) -> Next {
-        let is_unwritten = |next: &Entry| self.unwritten.contains(&next.seq);
-        if !self.unwritten.is_empty() && self.next().is_some_and(is_unwritten) {
+    pub fn peek(&self) -> Next<'_> {
+        let (next, came_back) = match (self.next_returned(), self.head.front()) {
+            (Some(next), _) => (next, true),
+            (None, Some(next)) => (next, false),
+            (None, None) if self.cold.is_empty() => return Next::Empty,
+            (None, None) if self.unreadable => return Next::Unreadable,
+            (None, None) => return Next::Paged,
+        };
+        if !self.unwritten.is_empty() && self.unwritten.contains(&next.seq) {
             return Next::Unwritten;
         }
-        if self.next_returned().is_some() {
-            return Next::Ready;
-        }
-        match self.head.front() {
-            Some(entry) if self.is_marked(entry) || self.is_fresh(entry.seq) => Next::Ready,
-            Some(_) => Next::Unmarked,
-            None if self.cold.is_empty() => Next::Empty,
-            None if self.unreadable => Next::Unreadable,
-            None => Next::Paged,
+        if came_back || self.is_marked(next) || self.is_fresh(next.seq) {
+            Next::Ready(next)
+        } else {
+            Next::Unmarked
         }
     }
 
@@ -362,6 +365,7 @@ impl Lane {
         is_next.then_some(first)
     }
 
+    #[inline]
     fn is_marked(&self, entry: &Entry) -> bool {
         !entry.stored || self.mark.covers(entry.seq)
     }
@@ -381,6 +385,7 @@ impl Lane {
         }
     }
 
+    #[inline]
     fn take_head(&mut self) -> Option<Entry> {
         let entry = self.head.pop_front()?;
         self.head_cost -= entry.cost();
@@ -392,6 +397,7 @@ impl Lane {
     }
 
     /// The message is out with `consumer`.
+    #[inline]
     pub fn hand_out(&mut self, entry: Entry, consumer: u64) {
         self.unacked.insert(entry.seq.0, Unacked { entry, consumer });
     }

@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod claim;
 pub mod consumers;
 mod delivery;
 pub mod entry;
@@ -26,6 +27,7 @@ mod seen;
 mod settlement;
 mod since;
 pub mod state;
+mod traits;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
+pub use claim::{Claim, Sight};
 pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
 pub use entry::{ENTRY_COST, Entry, Place};
@@ -44,6 +47,7 @@ pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;
+pub use traits::Traits;
 
 use self::aging::STEP_MAX;
 use self::arguments::Overflow;
@@ -55,11 +59,12 @@ use self::seen::Seen;
 use self::state::{Purged, State};
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
-use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts};
+use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts, SharedCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
 use crate::broker::timers::{Timers, now_ms};
 use crate::broker::timings::Timings;
+use crate::broker::turn::Turns;
 use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
@@ -82,7 +87,7 @@ pub struct QueueProperties {
     pub levels: u8,
     /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
     /// deduplication has seen.
-    pub own_of: Option<ShortStr>,
+    pub own_of: Option<Box<ShortStr>>,
 }
 
 /// What all queues of a broker share.
@@ -93,6 +98,9 @@ pub struct Surroundings {
     pub timers: Arc<Timers>,
     pub churn: Churn,
     pub deaths: Deaths,
+    /// What was counted in vhosts that are gone.
+    pub gone: SharedCounts,
+    pub turns: Arc<Turns>,
     pub timings: Timings,
 }
 
@@ -111,35 +119,6 @@ pub struct QueueStatus {
     /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
     /// age. What was there when the broker started counts from then.
     pub oldest_ms: Option<u64>,
-}
-
-/// What publishers have to know of a queue's options.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traits(u8);
-
-impl Traits {
-    const REFUSES: u8 = 1;
-    const LOOKS_AT_TIMES: u8 = 2;
-
-    fn new(refuses: bool, looks_at_times: bool) -> Self {
-        let times = if looks_at_times { Self::LOOKS_AT_TIMES } else { 0 };
-        Self(times | if refuses { Self::REFUSES } else { 0 })
-    }
-
-    /// A message may come back: the queue has to be asked about each.
-    pub fn refuses(self) -> bool {
-        self.0 & Self::REFUSES != 0
-    }
-
-    /// Messages have to bring the time of their arrival.
-    pub fn looks_at_times(self) -> bool {
-        self.0 & Self::LOOKS_AT_TIMES != 0
-    }
-
-    /// Those of two queues together.
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 pub struct Queue {

@@ -49,10 +49,6 @@ impl Schedule {
         self.waiting.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     pub(super) fn insert(&mut self, due_ms: u64, entry: Entry) {
         self.add_bytes(&entry);
         self.waiting.insert(key_of(due_ms, entry.place()), Some(Box::new(entry)));
@@ -124,7 +120,7 @@ impl Schedule {
     }
 
     /// Drops all of them; answers by level the bytes of the bodies that the log holds.
-    pub(super) fn clear(&mut self) -> BTreeMap<u8, u64> {
-        std::mem::take(self).stored_bytes
+    pub(super) fn into_stored_bytes(self) -> BTreeMap<u8, u64> {
+        self.stored_bytes
     }
 }

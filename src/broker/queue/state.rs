@@ -63,16 +63,22 @@ pub struct State {
     unacked: usize,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
-    schedule: Schedule,
-    /// Messages that were due and are being read from the disk.
-    due_reading: usize,
+    /// Nothing in most queues.
+    delayed: Option<Box<Delayed>>,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
-    /// What the log remembers of messages that are on disk only.
-    notes: BTreeMap<Place, Note>,
     head_max: u64,
     /// When messages of each level came; up to the highest that any came to.
     since: Vec<Since>,
+}
+
+#[derive(Debug, Default)]
+struct Delayed {
+    schedule: Schedule,
+    /// Messages that were due and are being read from the disk.
+    reading: usize,
+    /// What the log remembers of messages that are on disk only.
+    notes: BTreeMap<Place, Note>,
 }
 
 impl State {
@@ -86,10 +92,8 @@ impl State {
             ready_bytes: 0,
             unacked: 0,
             aside: 0,
-            schedule: Schedule::default(),
-            due_reading: 0,
+            delayed: None,
             due_round: 0,
-            notes: BTreeMap::new(),
             head_max: u64::MAX,
             since: Vec::new(),
         }
@@ -100,9 +104,15 @@ impl State {
         self.lane(level).restore(left);
         self.ready += usize::try_from(left.count).unwrap_or(usize::MAX);
         self.ready_bytes += left.bytes;
-        let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
-        self.notes.extend(notes);
+        if !left.notes.is_empty() {
+            let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
+            self.delayed_mut().notes.extend(notes);
+        }
         self.note_filled(level);
+    }
+
+    fn delayed_mut(&mut self) -> &mut Delayed {
+        self.delayed.get_or_insert_default()
     }
 
     #[inline]
@@ -138,17 +148,17 @@ impl State {
 
     /// Whether there is no message, ready or not.
     pub fn is_empty(&self) -> bool {
-        self.ready == 0 && self.unacked == 0 && self.schedule.is_empty() && self.due_reading == 0
+        self.ready == 0 && self.unacked == 0 && self.delayed_count() == 0
     }
 
     /// Messages that wait for their time, or are being read from the disk because it has come.
     pub fn delayed_count(&self) -> usize {
-        self.schedule.len() + self.due_reading
+        self.delayed.as_ref().map_or(0, |delayed| delayed.schedule.len() + delayed.reading)
     }
 
     /// When the next of them is due, in milliseconds since 1970.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.schedule.next_due_ms()
+        self.delayed.as_ref()?.schedule.next_due_ms()
     }
 
     /// Body bytes of the ready messages.
@@ -169,6 +179,7 @@ impl State {
     }
 
     /// Adds a message at the end of its level.
+    #[inline]
     pub fn enqueue(&mut self, level: u8, message: Arc<Message>, stored: bool) -> Enqueued {
         self.ready += 1;
         self.ready_bytes += message.body_len();
@@ -184,9 +195,7 @@ impl State {
     #[inline]
     pub fn came(&mut self, place: Place, now_ms: u64) {
         let level = usize::from(place.level);
-        if self.since.len() <= level {
-            self.since.resize_with(level + 1, Since::default);
-        }
+        self.since.resize_with(self.since.len().max(level + 1), Since::default);
         if self.since[level].is_due(now_ms) {
             let oldest = self.lanes.get(level).and_then(Lane::oldest).unwrap_or(place.seq);
             self.since[level].note(place.seq, now_ms, oldest);
@@ -211,9 +220,10 @@ impl State {
     ) -> Enqueued {
         let place = Place { level: 0, seq: self.lane(0).number() };
         let entry = Entry::new(place, message, stored);
+        let schedule = &mut self.delayed_mut().schedule;
         match stored {
-            true => self.schedule.insert_coming(due_ms, entry),
-            false => self.schedule.insert(due_ms, entry),
+            true => schedule.insert_coming(due_ms, entry),
+            false => schedule.insert(due_ms, entry),
         }
         Enqueued { place, waits: stored }
     }
@@ -234,8 +244,10 @@ impl State {
     /// memory, when all before them have.
     pub fn on_disk(&mut self, level: u8, first: Seq, last: Seq, now_ms: u64) {
         self.lane(level).on_disk(first, last);
-        if level == 0 {
-            self.schedule.on_disk(first, last, now_ms);
+        if let Some(delayed) = &mut self.delayed
+            && level == 0
+        {
+            delayed.schedule.on_disk(first, last, now_ms);
         }
     }
 
@@ -255,21 +267,23 @@ impl State {
         now_ms: u64,
         due_ms: impl Fn(&Entry) -> Option<u64>,
     ) -> u64 {
-        let Self { lanes, notes, schedule, ready, ready_bytes, .. } = self;
+        let Self { lanes, delayed, ready, ready_bytes, .. } = self;
         let Some(lane) = lanes.get_mut(usize::from(wanted.level)) else { return 0 };
         let read = lane.read(wanted.round, page, |mut entry| {
             let place = entry.place();
-            let note = notes.get(&place).copied().unwrap_or_default();
+            let note = delayed.as_ref().and_then(|delayed| delayed.notes.get(&place));
+            let note = note.copied().unwrap_or_default();
             entry.set_note(note);
             let noted = (note.due_ms > 0).then_some(note.due_ms);
             let Some(due_ms) = due_ms(&entry).or(noted) else {
-                notes.remove(&place);
+                delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place));
                 return Some(entry);
             };
             *ready -= 1;
             *ready_bytes -= entry.message.body_len();
-            if schedule.insert_read(due_ms, entry, now_ms) {
-                notes.remove(&place);
+            let delayed = delayed.get_or_insert_default();
+            if delayed.schedule.insert_read(due_ms, entry, now_ms) {
+                delayed.notes.remove(&place);
             }
             None
         });
@@ -286,7 +300,7 @@ impl State {
 
     /// Whether a message can be taken.
     #[inline]
-    pub fn peek(&self) -> Next {
+    pub fn peek(&self) -> Next<'_> {
         self.highest().map_or(Next::Empty, Lane::peek)
     }
 
@@ -303,6 +317,7 @@ impl State {
     }
 
     /// Takes the next message out to `consumer`; without one it is gone at once.
+    #[inline]
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
@@ -348,6 +363,7 @@ impl State {
     }
 
     /// Takes the oldest message of a level for good, if it is in memory.
+    #[inline]
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
         let lane = self.lanes.get_mut(usize::from(level))?;
         let entry = lane.take()?;
@@ -382,15 +398,16 @@ impl State {
 
     /// A message that was taken before waits until `due_ms`.
     pub fn delay(&mut self, entry: Entry, due_ms: u64) {
-        self.schedule.insert(due_ms, entry);
+        self.delayed_mut().schedule.insert(due_ms, entry);
     }
 
     /// Takes out the next delayed message that is due at `now_ms`. One that is on disk only has to
     /// be read, and come back by [`State::due_was_read`].
     pub fn take_due(&mut self, now_ms: u64) -> Option<Due> {
-        let due = self.schedule.take_due(now_ms)?;
+        let delayed = self.delayed.as_mut()?;
+        let due = delayed.schedule.take_due(now_ms)?;
         if matches!(due, Due::OnDisk(_)) {
-            self.due_reading += 1;
+            delayed.reading += 1;
         }
         Some(due)
     }
@@ -402,24 +419,27 @@ impl State {
 
     /// A message that was due and on disk has been read.
     pub fn due_was_read(&mut self, place: Place, message: Arc<Message>) -> Entry {
-        self.due_reading -= 1;
-        self.schedule.was_read(place.level, message.body_len());
+        let delayed = self.delayed_mut();
+        delayed.reading -= 1;
+        delayed.schedule.was_read(place.level, message.body_len());
+        let note = delayed.notes.remove(&place).unwrap_or_default();
         let mut entry = self.lane(place.level).entry_of(place.seq, message);
-        entry.set_note(self.notes.remove(&place).unwrap_or_default());
+        entry.set_note(note);
         entry
     }
 
     /// Messages that were due can't be read.
     pub fn due_were_lost(&mut self, count: usize) {
-        self.due_reading -= count;
+        self.delayed_mut().reading -= count;
     }
 
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
         let count = self.ready + self.delayed_count();
-        let delayed_bytes = self.schedule.clear();
-        (self.due_reading, self.due_round) = (0, self.due_round + 1);
+        let delayed = self.delayed.take().unwrap_or_default();
+        let delayed_bytes = delayed.schedule.into_stored_bytes();
+        self.due_round += 1;
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
             let level = lane.level();
@@ -428,14 +448,13 @@ impl State {
         };
         let purged = self.lanes.iter_mut().map(purge).collect();
         (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());
-        self.notes.clear();
         (count, purged)
     }
 
     /// Up to here every message of a level is gone for good.
     pub fn settled_through(&self, level: u8) -> Seq {
         // Those are not looked for by their place.
-        let none_elsewhere = self.schedule.is_empty() && self.due_reading == 0 && self.aside == 0;
+        let none_elsewhere = self.delayed_count() == 0 && self.aside == 0;
         let lane = self.lanes.get(usize::from(level)).filter(|_| none_elsewhere);
         lane.map_or(Seq(0), Lane::settled_through)
     }

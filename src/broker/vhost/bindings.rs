@@ -35,7 +35,7 @@ impl Vhost {
     /// Binds a destination to an exchange; once more is as good as once.
     pub fn bind(&self, request: BindRequest, actor: &Actor) -> Result<Durable, Error> {
         let request = self.check_bind_request(request, actor)?;
-        let mut topology = self.topology(Some(actor));
+        let mut topology = self.growing_topology(Some(actor))?;
         let source = self.existing_exchange(&request.source)?;
         let destination = self.existing_destination(&request, actor)?;
         let binding = Binding {
@@ -73,7 +73,7 @@ impl Vhost {
                 }
             };
             // What a full queue refuses, nobody hears of.
-            batch.bring(message, &message.properties(), &route);
+            batch.bring(Arc::clone(message), &message.properties(), &route);
         }
         let batch = batch.take();
         (!batch.is_empty()).then(|| Durable::append(&*self.store, batch))
@@ -143,6 +143,11 @@ impl Vhost {
         };
         actor.check(Access::Write, &self.name, destination)?;
         actor.check(Access::Read, &self.name, Resource::Exchange(&request.source))?;
+        let source = self.exchange(&request.source);
+        let topics = source.and_then(|source| actor.topic_permission(&self.name, &source));
+        if let Some(topics) = topics {
+            topics.check(Access::Read, [request.key.as_str()])?;
+        }
         Ok(request)
     }
 

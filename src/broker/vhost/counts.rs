@@ -1,6 +1,7 @@
 //! What has happened in a vhost so far, and what is in its queues.
 
 use super::Vhost;
+use crate::broker::Broker;
 use crate::broker::counters::{Count, Counts, one_more};
 use crate::broker::queue::Queue;
 use crate::broker::timings::Timings;
@@ -32,6 +33,20 @@ impl VhostTotals {
     }
 }
 
+impl Broker {
+    /// Sums over all that is there and was there.
+    pub fn totals(&self) -> VhostTotals {
+        let mut totals = self.gone();
+        self.vhosts().iter().for_each(|vhost| totals.add(&vhost.totals()));
+        totals
+    }
+
+    /// What was counted in vhosts that are gone.
+    pub fn gone(&self) -> VhostTotals {
+        VhostTotals { counts: self.factory.around.gone.read(), ..VhostTotals::default() }
+    }
+}
+
 impl Vhost {
     /// Asks each of its queues.
     pub fn totals(&self) -> VhostTotals {
@@ -55,6 +70,10 @@ impl Vhost {
             });
         }
         totals
+    }
+
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
     }
 
     /// How long things take, in all vhosts.

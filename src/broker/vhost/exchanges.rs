@@ -52,7 +52,7 @@ impl Vhost {
         refuse_default(&name)?;
         actor.check(Access::Configure, &self.name, Resource::Exchange(&name))?;
         let kind = ExchangeKind::parse(&request.kind)?;
-        let mut topology = self.topology(Some(actor));
+        let mut topology = self.growing_topology(Some(actor))?;
         if let Some(current) = self.exchange(&name) {
             return self.check_same_exchange(&current, kind, &request).map(|()| Durable::already());
         }
@@ -139,7 +139,7 @@ impl Vhost {
             exclusive_to: None,
             arguments: FieldTable::default(),
             levels: 0,
-            own_of: Some(name.clone()),
+            own_of: Some(Box::new(name.clone())),
         };
         Some(self.factory.make(properties, options, &self.me))
     }

@@ -17,12 +17,13 @@ pub struct VhostMetadata {
     pub tags: Vec<String>,
     /// The type of queues whose declaration names none, where it can be that type.
     pub default_queue_type: Option<QueueType>,
+    pub protected_from_deletion: bool,
 }
 
 impl VhostMetadata {
     /// Checks what an operator sets.
     pub fn parse(definition: &VhostDefinition) -> Result<Self, Error> {
-        let VhostDefinition { name, description, tags, default_queue_type } = definition;
+        let VhostDefinition { name, description, tags, default_queue_type, .. } = definition;
         let refuse = |why: String| Error::precondition_failed(format!("vhost '{name}': {why}"));
         let is_long = |text: &String| text.len() > TEXT_LEN_MAX;
         if is_long(description) || tags.iter().any(is_long) {
@@ -44,7 +45,12 @@ impl VhostMetadata {
                 }
             },
         };
-        Ok(Self { description: description.clone(), tags: tags.clone(), default_queue_type })
+        Ok(Self {
+            description: description.clone(),
+            tags: tags.clone(),
+            default_queue_type,
+            protected_from_deletion: definition.protected_from_deletion,
+        })
     }
 }
 
@@ -58,8 +64,14 @@ impl Vhost {
     }
 
     pub fn definition(&self) -> VhostDefinition {
-        let VhostMetadata { description, tags, default_queue_type } = self.metadata();
-        let default_queue_type = default_queue_type.map(|found| found.name().to_owned());
-        VhostDefinition { name: self.name.to_string(), description, tags, default_queue_type }
+        let VhostMetadata { description, tags, default_queue_type, protected_from_deletion } =
+            self.metadata();
+        VhostDefinition {
+            name: self.name.to_string(),
+            description,
+            tags,
+            default_queue_type: default_queue_type.map(|found| found.name().to_owned()),
+            protected_from_deletion,
+        }
     }
 }

@@ -10,6 +10,7 @@ mod metadata;
 mod own;
 mod policies;
 mod queues;
+mod removal;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +31,7 @@ use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
 use super::counters::SharedCounts;
+use super::error::Error;
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
@@ -95,6 +97,8 @@ pub struct Vhost {
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
     tracing: AtomicBool,
+    /// It was deleted; set under the locks of policies and topology.
+    gone: AtomicBool,
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
@@ -184,6 +188,7 @@ impl Vhost {
             factory,
             events,
             tracing: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
@@ -199,6 +204,15 @@ impl Vhost {
 
     fn topology<'a>(&'a self, actor: Option<&'a Actor>) -> TopologyGuard<'a> {
         TopologyGuard { topology: self.topology.lock(), vhost: self, actor }
+    }
+
+    /// The same to put something in. Refuses with 320 where the vhost was deleted.
+    fn growing_topology<'a>(
+        &'a self,
+        actor: Option<&'a Actor>,
+    ) -> Result<TopologyGuard<'a>, Error> {
+        let topology = self.topology(actor);
+        self.check_not_gone().map(|()| topology)
     }
 
     /// Has copies of all messages go to the trace exchange, until it is called again or the broker

@@ -28,7 +28,7 @@ impl Vhost {
             return;
         }
         let mut batch = PublishBatch::default();
-        batch.bring(&message, properties, &route);
+        batch.bring(message, properties, &route);
         batch.take().append(&*self.store, None);
     }
 }

@@ -37,6 +37,7 @@ impl Vhost {
         let policy = Arc::new(Policy::parse(stored.clone(), kind)?);
         let change = CatalogChange::Put(kind.definition(stored.clone()));
         let put = |policies: &mut Policies| -> Result<_, Error> {
+            self.check_not_gone()?;
             let old = policies.put(kind, &policy)?;
             Ok(old.into_iter().chain([policy]).collect())
         };

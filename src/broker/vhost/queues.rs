@@ -69,8 +69,30 @@ impl Vhost {
     /// Declares a queue, or checks that the one that is there is what the client means.
     pub fn declare_queue(
         &self,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Durable), Error> {
+        self.declare(request, actor, |name| {
+            Err(Error::access_refused(format!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )))
+        })
+    }
+
+    /// The same for a queue that was declared elsewhere: its name may be one that a broker made.
+    pub(in crate::broker) fn import_queue(
+        &self,
+        request: QueueDeclare,
+        actor: &Actor,
+    ) -> Result<(Arc<Queue>, Durable), Error> {
+        self.declare(request, actor, |_| Ok(()))
+    }
+
+    fn declare(
+        &self,
         mut request: QueueDeclare,
         actor: &Actor,
+        check_reserved: fn(&str) -> Result<(), Error>,
     ) -> Result<(Arc<Queue>, Durable), Error> {
         let described = describe(&request.name, &self.name);
         let prefix = arguments::take_name_prefix(&mut request.arguments, &described)?;
@@ -79,7 +101,7 @@ impl Vhost {
             name => name,
         };
         actor.check(Access::Configure, &self.name, Resource::Queue(&name))?;
-        let mut topology = self.topology(Some(actor));
+        let mut topology = self.growing_topology(Some(actor))?;
         let churn = &self.factory.around.churn;
         if let Some(current) = self.queue(&name) {
             self.check_same_queue(&current, &request, actor)?;
@@ -88,9 +110,7 @@ impl Vhost {
             return Ok((current, Durable::already()));
         }
         if name.starts_with("amq.") && (!request.name.is_empty() || prefix.is_some()) {
-            return Err(Error::access_refused(format!(
-                "queue name '{name}' contains reserved prefix 'amq.*'"
-            )));
+            check_reserved(&name)?;
         }
         self.check_room_for(&name)?;
         let (properties, options) = self.check_new_queue(name, request, actor)?;
@@ -317,17 +337,33 @@ impl Vhost {
         if queue.is_deleted() {
             return Ok(Deleted::already());
         }
+        let mut batch = Changes::default();
+        let taken = self.take_out_queue(&mut topology, queue, if_unused, if_empty, &mut batch);
+        let (message_count, consumers) = taken?;
+        let durable = Durable::append(&*self.store, batch);
+        Ok(Deleted { message_count, durable, consumers })
+    }
+
+    /// Takes a queue out with the bindings to it. Answers how many messages were ready, and the
+    /// consumers that have to be told.
+    pub(super) fn take_out_queue(
+        &self,
+        topology: &mut Topology,
+        queue: &Arc<Queue>,
+        if_unused: bool,
+        if_empty: bool,
+        batch: &mut Changes,
+    ) -> Result<(usize, Vec<Arc<Consumer>>), Error> {
         let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
         self.queues.remove(queue.name());
         self.keep_counts_of(queue);
         topology.forget_exclusive(queue);
-        let mut batch = Changes::default();
         let key = (DestinationKind::Queue, queue.name().clone());
-        self.remove_bindings_to(&mut topology, &key, &mut batch);
+        self.remove_bindings_to(topology, &key, batch);
         for consumer in &consumers {
-            self.note_event(&mut topology, || Event::consumer("consumer.deleted", consumer));
+            self.note_event(topology, || Event::consumer("consumer.deleted", consumer));
         }
-        self.note_event(&mut topology, || Event::queue("queue.deleted", queue));
+        self.note_event(topology, || Event::queue("queue.deleted", queue));
         if queue.properties.durable {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };
@@ -336,8 +372,7 @@ impl Vhost {
                 batch.push(Record::DeleteQueue { queue: queue.id_of(level) });
             }
         }
-        let durable = Durable::append(&*self.store, batch);
-        Ok(Deleted { message_count, durable, consumers })
+        Ok((message_count, consumers))
     }
 }
 

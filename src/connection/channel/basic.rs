@@ -12,7 +12,7 @@ use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::publish::{Route, check_expiration};
-use crate::broker::queue::{Consumer, Lane, Queue, Return};
+use crate::broker::queue::{Consumer, Lane, Queue, Return, Sight};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
@@ -36,6 +36,10 @@ impl Channel {
     pub(super) fn published(&mut self, message: Message, peer: &mut Peer) -> Result<(), Failure> {
         let by = MethodId { class: BasicPublish::CLASS_ID, method: BasicPublish::METHOD_ID };
         peer.has_published = true;
+        if peer.publishes.is_wanted() {
+            // Others have repeated what came before, and wait until it is in the log.
+            peer.flush();
+        }
         let ContentAssembler { target, came, .. } = &mut self.content;
         let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
@@ -49,6 +53,8 @@ impl Channel {
         peer.actor.check_user_id(properties).map_err(|error| Failure::from(error).by(by))?;
         let extra =
             came.extra_keys.as_ref().map_err(|error| Failure::from(error.clone()).by(by))?;
+        let keys = RoutingKeys::new(routing_key, extra);
+        found.check_topics(keys).map_err(|error| Failure::from(error).by(by))?;
         let message = Arc::new(message);
         if let Mode::Transaction(transaction) = &mut self.mode {
             let (exchange, extra_keys, mandatory) = (&found.exchange, extra.clone(), *mandatory);
@@ -56,22 +62,25 @@ impl Channel {
             self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        let keys = RoutingKeys::new(routing_key, extra);
         peer.count_publish(&self.shared);
-        let when = match found.exchange.is_duplicate(properties, &mut peer.publishes) {
+        let when = match found.exchange.sight_of(properties, &mut peer.publishes) {
             // What it repeats is on disk then, too.
-            true => {
+            Sight::Known => {
                 peer.publishes.count(&found.exchange, &Route::new());
                 When::Stored
             }
-            false => {
+            Sight::Undecided => When::Refused,
+            Sight::New(claim) => {
                 let routable = Routable { keys, properties, message: &message };
                 let (exchange, route) = found.route(&routable, &peer.vhost);
                 peer.publishes.count(exchange, route);
                 let is_lost = route.is_empty();
-                let when = enter(&self.shared, &message, properties, route, *mandatory, peer);
-                if is_lost || when == When::Refused {
-                    found.exchange.forget(properties, &mut peer.publishes);
+                let when = enter(&self.shared, message, properties, route, *mandatory, peer);
+                if let Some(claim) = claim
+                    && !is_lost
+                    && when != When::Refused
+                {
+                    claim.keep(peer.publishes.records());
                 }
                 when
             }
@@ -281,23 +290,23 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
 /// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
 fn enter(
     channel: &ChannelShared,
-    message: &Arc<Message>,
+    message: Arc<Message>,
     properties: &Properties,
     route: &Route,
     mandatory: bool,
     peer: &mut Peer,
 ) -> When {
     if peer.is_tracing {
-        peer.tracer.published(channel.number, message, route);
+        peer.tracer.published(channel.number, &message, route);
     }
     if route.is_empty() {
-        peer.publish_without_queue(channel, Arc::clone(message), mandatory);
+        peer.publish_without_queue(channel, message, mandatory);
+        return When::Queued;
     }
+    let is_stored = message.is_persistent() && route.iter().any(|queue| queue.stores(&message));
     match peer.publishes.bring(message, properties, route) {
         false => When::Refused,
-        true if message.is_persistent() && route.iter().any(|queue| queue.stores(message)) => {
-            When::Stored
-        }
+        true if is_stored => When::Stored,
         true => When::Queued,
     }
 }

@@ -190,6 +190,10 @@ impl ChannelShared {
         }
     }
 
+    pub(crate) fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.consumers.lock().values().cloned().collect()
+    }
+
     fn with_sent(&self, counts: Counts) -> Counts {
         let Sent { published, returned, dropped, acked, got_nothing } = &self.sent;
         counts

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use crate::broker::auth::{Access, TopicPermission};
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::Route;
-use crate::broker::routing_keys::Routable;
+use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::broker::vhost::Vhost;
 use crate::connection::peer::Peer;
 use crate::protocol::error::DecodeError;
@@ -32,6 +33,8 @@ pub(super) struct Found {
     route: Route,
     /// The route follows from the routing key alone: it holds as long as the versions do.
     is_kept: bool,
+    /// Which routing keys the user may use, where not every one.
+    pub(super) topics: Option<Arc<TopicPermission>>,
     /// Of topology and permissions, from before they were asked.
     versions: (u64, u64),
 }
@@ -67,7 +70,8 @@ impl Target {
             Some(found) if found.versions == versions => found,
             _ => {
                 let exchange = peer.vhost.publish_target(&self.publish.exchange, &peer.actor)?;
-                Found { exchange, route: Route::new(), is_kept: false, versions }
+                let topics = peer.actor.topic_permission(&peer.vhost.name, &exchange);
+                Found { exchange, route: Route::new(), is_kept: false, topics, versions }
             }
         };
         Ok((&self.publish, self.found.insert(found)))
@@ -75,6 +79,14 @@ impl Target {
 }
 
 impl Found {
+    /// Refuses a routing key that the user may not use at this exchange.
+    pub(super) fn check_topics(&self, keys: RoutingKeys<'_>) -> Result<(), Error> {
+        match &self.topics {
+            Some(topics) => topics.check(Access::Write, keys.iter()),
+            None => Ok(()),
+        }
+    }
+
     /// The exchange, and the queues that a message goes to. All that are asked for have the same
     /// routing key.
     pub(super) fn route(

@@ -14,6 +14,7 @@ use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
 use crate::broker::publish::{PublishBatch, Route};
+use crate::broker::queue::Sight;
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -134,10 +135,14 @@ impl Channel {
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
             let (properties, key) = (message.properties(), message.routing_key());
             peer.count_publish(&self.shared);
-            if exchange.is_duplicate(&properties, &mut publishes) {
-                publishes.count(&exchange, &Route::new());
-                continue;
-            }
+            let claim = match exchange.sight_of(&properties, &mut publishes) {
+                Sight::New(claim) => claim,
+                sight => {
+                    publishes.count(&exchange, &Route::new());
+                    is_whole &= matches!(sight, Sight::Known);
+                    continue;
+                }
+            };
             let keys = RoutingKeys::new(key, &extra_keys);
             let routable = Routable { keys, properties: &properties, message: &message };
             let route = peer.vhost.route(&exchange, &routable).queues;
@@ -148,9 +153,12 @@ impl Channel {
             if route.is_empty() {
                 peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
             }
-            let is_taken = publishes.bring(&message, &properties, &route);
-            if route.is_empty() || !is_taken {
-                exchange.forget(&properties, &mut publishes);
+            let is_taken = publishes.bring(message, &properties, &route);
+            if let Some(claim) = claim
+                && !route.is_empty()
+                && is_taken
+            {
+                claim.keep(publishes.records());
             }
             is_whole &= is_taken;
         }

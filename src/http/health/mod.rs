@@ -15,6 +15,7 @@ mod for_users;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Json;
@@ -72,10 +73,9 @@ pub struct Checked {
     pub listening: watch::Receiver<Vec<Listening>>,
     /// Most AMQP connections at a time.
     pub connections_max: usize,
-    /// Publishers are held back while the disk has less room.
+    pub data_dir: PathBuf,
+    /// Publishers rest while there is less; 0 is no limit.
     pub disk_free_limit_bytes: u64,
-    /// Milliseconds since 1970.
-    pub started_ms: u64,
 }
 
 /// The routes of all checks.

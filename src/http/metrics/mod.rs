@@ -136,7 +136,7 @@ fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: boo
         }
     }
     node::put_churn(out, RABBITMQ, broker);
-    node::put_process(out, RABBITMQ, broker, api.checked());
+    node::put_process(out, RABBITMQ, broker, api);
     node::put_io(out, RABBITMQ, broker);
     node::put_global(out, broker, &all.counts, publishers, all.consumers);
     node::put_alarms(out, broker);

@@ -8,7 +8,8 @@ use crate::broker::dead_letter::Reason;
 use crate::broker::timers::now_ms;
 use crate::broker::{Broker, NODE_NAME};
 use crate::host;
-use crate::http::health::Checked;
+use crate::http::api::Api;
+use crate::store;
 
 /// The global parameter that names the cluster.
 const CLUSTER_NAME: &str = "cluster_name";
@@ -75,7 +76,7 @@ pub(super) fn put_totals(out: &mut Exposition, totals: &Totals) {
 
 /// RabbitMQ's `node_coarse_metrics` and `node_metrics`: the process and what it may use. What can't
 /// be found out is left out.
-pub(super) fn put_process(out: &mut Exposition, prefix: &str, broker: &Broker, checked: &Checked) {
+pub(super) fn put_process(out: &mut Exposition, prefix: &str, broker: &Broker, api: &Api) {
     let mut gauge = |name: &str, help: &str, value: Option<f64>| {
         if let Some(value) = value {
             out.one(&format!("{prefix}{name}"), Kind::Gauge, help, &Labels::default(), value);
@@ -95,13 +96,13 @@ pub(super) fn put_process(out: &mut Exposition, prefix: &str, broker: &Broker, c
     };
     let help = "Memory in use at which publishers are held back, in bytes.";
     gauge("resident_memory_limit_bytes", help, limit.map(|n| n as f64));
-    let free = broker.store().usage().ok().and_then(|usage| usage.free_bytes);
+    let free = store::free_bytes(&api.checked().data_dir).ok();
     let help = "Room on the data directory's disk, in bytes.";
     gauge("disk_space_available_bytes", help, free.map(|n| n as f64));
     let help = "Room at which publishers are held back, in bytes.";
-    let limit = checked.disk_free_limit_bytes as f64;
+    let limit = api.checked().disk_free_limit_bytes as f64;
     gauge("disk_space_available_limit_bytes", help, Some(limit));
-    let up = now_ms().saturating_sub(checked.started_ms) as f64 / 1000.0;
+    let up = now_ms().saturating_sub(api.started_ms()) as f64 / 1000.0;
     gauge("erlang_uptime_seconds", "Seconds since the start.", Some(up));
 }
 

@@ -62,7 +62,7 @@ impl Selection {
             node::put_churn(out, RABBITMQ, broker);
         }
         if self.has_any(&["node_coarse_metrics", "node_metrics"]) {
-            node::put_process(out, RABBITMQ, broker, api.checked());
+            node::put_process(out, RABBITMQ, broker, api);
         }
         if self.has("node_persister_metrics") {
             node::put_io(out, RABBITMQ, broker);

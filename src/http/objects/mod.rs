@@ -3,14 +3,54 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod channels;
+mod connections;
+mod consumers;
+mod definitions;
+mod features;
+mod limits;
+mod logins;
+mod nodes;
+mod overview;
+mod parameters;
+mod permissions;
+mod policies;
+mod topic_permissions;
 mod users;
 mod vhosts;
 
 use utoipa_axum::router::OpenApiRouter;
 
 use super::api::Api;
+use super::refusal::Refusal;
+use crate::broker::NODE_NAME;
 
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(users::router()).merge(vhosts::router())
+    OpenApiRouter::new()
+        .merge(channels::router())
+        .merge(connections::router())
+        .merge(consumers::router())
+        .merge(definitions::router())
+        .merge(features::router())
+        .merge(limits::router())
+        .merge(logins::router())
+        .merge(nodes::router())
+        .merge(overview::router())
+        .merge(parameters::router())
+        .merge(permissions::router())
+        .merge(policies::router())
+        .merge(topic_permissions::router())
+        .merge(users::router())
+        .merge(vhosts::router())
+}
+
+/// Refuses with 404 a node that isn't there. Rule: tools that make up the name that a RabbitMQ on
+/// this host would have mean this one.
+fn check_node(name: &str) -> Result<(), Refusal> {
+    let host = |name: &'static str| name.split_once('@').map(|(_, host)| host);
+    match name == NODE_NAME || name.strip_prefix("rabbit@") == host(NODE_NAME) {
+        true => Ok(()),
+        false => Err(Refusal::not_found(format!("there is no node '{name}', only {NODE_NAME}"))),
+    }
 }

@@ -10,19 +10,19 @@ const SAMPLES_MAX: u64 = 1000;
 
 /// How samples are asked for: for how many seconds back, and how many seconds apart. Without both
 /// there are none.
-#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub struct AgesQuery {
     /// Of the numbers of messages in queues.
-    pub lengths_age: Option<u64>,
-    pub lengths_incr: Option<u64>,
+    pub lengths_age: Option<String>,
+    pub lengths_incr: Option<String>,
     /// Of what happens to messages.
-    pub msg_rates_age: Option<u64>,
-    pub msg_rates_incr: Option<u64>,
+    pub msg_rates_age: Option<String>,
+    pub msg_rates_incr: Option<String>,
     /// Of bytes from and to clients.
-    pub data_rates_age: Option<u64>,
-    pub data_rates_incr: Option<u64>,
+    pub data_rates_age: Option<String>,
+    pub data_rates_incr: Option<String>,
 }
 
 /// A time back and a distance, in seconds.
@@ -43,9 +43,17 @@ pub(super) struct Wanted {
 impl AgesQuery {
     pub(super) fn wanted(&self) -> Result<Wanted, Refusal> {
         Ok(Wanted {
-            lengths: Ages::of("lengths", self.lengths_age, self.lengths_incr)?,
-            messages: Ages::of("msg_rates", self.msg_rates_age, self.msg_rates_incr)?,
-            data: Ages::of("data_rates", self.data_rates_age, self.data_rates_incr)?,
+            lengths: Ages::of("lengths", self.lengths_age.as_ref(), self.lengths_incr.as_ref())?,
+            messages: Ages::of(
+                "msg_rates",
+                self.msg_rates_age.as_ref(),
+                self.msg_rates_incr.as_ref(),
+            )?,
+            data: Ages::of(
+                "data_rates",
+                self.data_rates_age.as_ref(),
+                self.data_rates_incr.as_ref(),
+            )?,
         })
     }
 }
@@ -60,10 +68,18 @@ impl Ages {
     /// Of two numbers of a request, named by what both begin with.
     pub(super) fn of(
         what: &str,
-        age: Option<u64>,
-        incr: Option<u64>,
+        age: Option<&String>,
+        incr: Option<&String>,
     ) -> Result<Option<Self>, Refusal> {
         let (Some(age), Some(incr)) = (age, incr) else { return Ok(None) };
+        let seconds = |name, text: &str| {
+            text.parse::<u64>().map_err(|_| {
+                Refusal::bad_request(format!(
+                    "{what}_{name}={text} can't be: a number of seconds is needed"
+                ))
+            })
+        };
+        let (age, incr) = (seconds("age", age)?, seconds("incr", incr)?);
         if incr == 0 || age / incr > SAMPLES_MAX {
             return Err(Refusal::bad_request(format!(
                 "{what}_incr={incr} can't be: with {what}_age={age} it would be more than \

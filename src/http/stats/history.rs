@@ -84,7 +84,7 @@ impl Track {
 
     /// By how much the number in a place changes in a second. Numbers that only grow, and have
     /// begun again, don't change.
-    fn rate(&self, place: usize) -> f64 {
+    pub(super) fn rate(&self, place: usize) -> f64 {
         let (Some(last), Some(previous)) = (&self.last, &self.previous) else { return 0.0 };
         rate_between(previous, last, place)
     }
@@ -150,7 +150,8 @@ mod tests {
     }
 
     fn ages(age: u64, incr: u64) -> Option<Ages> {
-        Ages::of("lengths", Some(age), Some(incr)).expect("they can be")
+        let (age, incr) = (age.to_string(), incr.to_string());
+        Ages::of("lengths", Some(&age), Some(&incr)).expect("they can be")
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod ages;
 mod history;
+mod process;
 mod reading;
 mod sampler;
 
@@ -19,17 +20,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use ages::AgesQuery;
+pub use process::Use;
 pub use sampler::run;
 
 use self::ages::{Ages, Wanted};
 use self::history::Track;
 use self::reading::{Group, Number, Reading};
 use super::refusal::Refusal;
+use crate::broker::ConnectionId;
 use crate::broker::counters::Churn;
 use crate::broker::exchange::Exchange;
+use crate::broker::link::{ChannelStatus, LinkStatus};
 use crate::broker::queue::Queue;
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::{Vhost, VhostTotals};
@@ -49,6 +53,9 @@ enum Of {
     Vhost(ShortStr),
     Queue(QueueId),
     Exchange(ShortStr, ShortStr),
+    Connection(ConnectionId),
+    Channel(ConnectionId, u16),
+    Node,
 }
 
 #[derive(Default)]
@@ -107,51 +114,82 @@ impl Rates<'_> {
         self.show(of, &Reading::of_exchange(exchange))
     }
 
+    /// `recv_oct`, `send_oct` and their `_details`, and how often it was read and written.
+    pub fn connection(&self, id: ConnectionId, status: &LinkStatus) -> Map<String, Value> {
+        self.show(Of::Connection(id), &Reading::of_connection(status))
+    }
+
+    /// `message_stats`, if anything has happened on it.
+    pub fn channel(&self, id: ConnectionId, status: &ChannelStatus) -> Map<String, Value> {
+        self.show(Of::Channel(id, status.number), &Reading::of_counts(&status.counts))
+    }
+
+    /// What the process uses and what came and went in it, with `_details`.
+    pub fn node(&self, use_of: &Use, churn: &Churn) -> Map<String, Value> {
+        self.show(Of::Node, &Reading::of_node(use_of, churn))
+    }
+
     /// As [`Rates::queue`], of all queues of a vhost together, with what publishers are told.
     pub fn vhost(&self, vhost: &Vhost) -> Map<String, Value> {
         self.show(Of::Vhost(vhost.name.clone()), &Reading::of_totals(&vhost.totals()))
     }
 
+    /// The same of several vhosts.
+    pub fn vhosts(&self, vhosts: &[Arc<Vhost>], totals: &VhostTotals) -> Map<String, Value> {
+        let of = |vhost: &Arc<Vhost>| self.tracks.all.get(&Of::Vhost(vhost.name.clone()));
+        let tracks: Vec<&Track> = vhosts.iter().filter_map(of).collect();
+        let rate = |place, _| {
+            let rates = tracks.iter().map(|track| track.rate(place));
+            json!({ "rate": rates.sum::<f64>() })
+        };
+        put(&Reading::of_totals(totals), rate)
+    }
+
     /// The same of the whole broker, and `churn_rates`.
     pub fn broker(&self, totals: &VhostTotals, churn: &Churn) -> Map<String, Value> {
-        self.show(Of::Broker, &Reading::of_totals(totals).with_churn(churn))
+        self.show(Of::Broker, &Reading::of_totals(totals).with_churn(Group::Churn, churn))
     }
 
     fn show(&self, of: Of, reading: &Reading) -> Map<String, Value> {
         let track = self.tracks.all.get(&of);
-        let (mut shown, mut messages, mut churn) = (Map::new(), Map::new(), Map::new());
-        for (place, number) in reading.numbers().iter().enumerate() {
-            let Number { group, name, value } = *number;
-            let into = match group {
-                Group::Lengths | Group::Data => &mut shown,
-                Group::Messages => &mut messages,
-                Group::Churn => &mut churn,
-            };
-            let details = match track {
-                Some(track) => track.details(place, self.wanted_of(group)),
-                None => Track::default().details(place, None),
-            };
-            into.insert(name.to_owned(), value.into());
-            into.insert(format!("{name}_details"), details);
-        }
-        if reading.has_any(Group::Messages) {
-            shown.insert("message_stats".to_owned(), messages.into());
-        }
-        if !churn.is_empty() {
-            shown.insert("churn_rates".to_owned(), churn.into());
-        }
+        let details = |place, group| match track {
+            Some(track) => track.details(place, self.wanted_of(group)),
+            None => Track::default().details(place, None),
+        };
+        let shown = put(reading, details);
         if self.wanted.is_any() {
             self.stats.want(of);
         }
         shown
     }
-
     fn wanted_of(&self, group: Group) -> Option<Ages> {
         match group {
             Group::Lengths => self.wanted.lengths,
             Group::Messages => self.wanted.messages,
             Group::Data => self.wanted.data,
-            Group::Churn => None,
+            Group::Churn | Group::Process => None,
         }
     }
+}
+
+/// The numbers under their names, each with the details of its place.
+fn put(reading: &Reading, details: impl Fn(usize, Group) -> Value) -> Map<String, Value> {
+    let (mut shown, mut messages, mut churn) = (Map::new(), Map::new(), Map::new());
+    for (place, number) in reading.numbers().iter().enumerate() {
+        let Number { group, name, value } = *number;
+        let into = match group {
+            Group::Lengths | Group::Data | Group::Process => &mut shown,
+            Group::Messages => &mut messages,
+            Group::Churn => &mut churn,
+        };
+        into.insert(name.to_owned(), value.into());
+        into.insert(format!("{name}_details"), details(place, group));
+    }
+    if reading.has_any(Group::Messages) {
+        shown.insert("message_stats".to_owned(), messages.into());
+    }
+    if !churn.is_empty() {
+        shown.insert("churn_rates".to_owned(), churn.into());
+    }
+    shown
 }

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use super::process::Use;
 use crate::broker::counters::{Churn, Count, Counts};
 use crate::broker::exchange::Exchange;
+use crate::broker::link::LinkStatus;
 use crate::broker::queue::{Queue, QueueStatus};
 use crate::broker::vhost::VhostTotals;
 
@@ -20,6 +22,8 @@ pub(super) enum Group {
     Data,
     /// What has come and gone.
     Churn,
+    /// What the process uses, and what comes and goes in it.
+    Process,
 }
 
 /// A number by its name.
@@ -79,7 +83,7 @@ impl Reading {
             .with_counts(&totals.counts, &Count::OF_CONSUMER)
     }
 
-    pub(super) fn with_churn(self, churn: &Churn) -> Self {
+    pub(super) fn with_churn(self, group: Group, churn: &Churn) -> Self {
         let numbers: [(&'static str, &AtomicU64); 7] = [
             ("connection_created", &churn.connections_created),
             ("connection_closed", &churn.connections_closed),
@@ -90,8 +94,26 @@ impl Reading {
             ("queue_deleted", &churn.queues_deleted),
         ];
         numbers.into_iter().fold(self, |reading, (name, value)| {
-            reading.with(Group::Churn, name, value.load(Ordering::Relaxed))
+            reading.with(group, name, value.load(Ordering::Relaxed))
         })
+    }
+
+    pub(super) fn of_connection(status: &LinkStatus) -> Self {
+        Self::default().with(Group::Data, "recv_oct", status.received_bytes).with(
+            Group::Data,
+            "send_oct",
+            status.sent_bytes,
+        )
+    }
+
+    pub(super) fn of_node(use_of: &Use, churn: &Churn) -> Self {
+        Self::default()
+            .with(Group::Process, "mem_used", use_of.memory_bytes)
+            .with(Group::Process, "fd_used", use_of.descriptors)
+            .with(Group::Process, "sockets_used", use_of.connections)
+            .with(Group::Process, "proc_used", use_of.tasks)
+            .with(Group::Process, "disk_free", use_of.disk_free_bytes)
+            .with_churn(Group::Process, churn)
     }
 
     pub(super) fn of_counts(counts: &Counts) -> Self {

@@ -1,15 +1,15 @@
 //! Takes a sample of everything every few seconds, as long as the broker runs.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::history::{LONG, SHORT, Sample};
-use super::reading::Reading;
-use super::{ASKED_MS, Inner, Of, Stats, Tracks};
+use super::reading::{Group, Reading};
+use super::{ASKED_MS, Inner, Of, Stats, Tracks, Use};
 use crate::broker::Broker;
 use crate::broker::timers::now_ms;
-use crate::broker::vhost::VhostTotals;
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(5);
@@ -25,11 +25,11 @@ const TRACKS_MAX: usize = 100_000;
 const WANTED_MS: u64 = 600_000;
 
 /// Samples until it is dropped.
-pub async fn run(stats: Stats, broker: Arc<Broker>) {
+pub async fn run(stats: Stats, broker: Arc<Broker>, data_dir: PathBuf) {
     loop {
-        let (sampled, broker) = (stats.clone(), Arc::clone(&broker));
+        let (sampled, broker, data_dir) = (stats.clone(), Arc::clone(&broker), data_dir.clone());
         // Many queues are asked, each under its lock.
-        let took = tokio::task::spawn_blocking(move || sampled.0.sample(&broker)).await;
+        let took = tokio::task::spawn_blocking(move || sampled.0.sample(&broker, &data_dir)).await;
         let took = Duration::from_millis(took.unwrap_or_default());
         tokio::time::sleep(EVERY.max(took * SHARE_MAX)).await;
     }
@@ -37,19 +37,22 @@ pub async fn run(stats: Stats, broker: Arc<Broker>) {
 
 impl Inner {
     /// Takes one sample of everything that is to be sampled; answers how many milliseconds it took.
-    pub(super) fn sample(&self, broker: &Broker) -> u64 {
+    fn sample(&self, broker: &Broker, data_dir: &Path) -> u64 {
         let at_ms = now_ms();
         let mut readings = Vec::new();
-        let mut all = VhostTotals::default();
+        let mut all = broker.gone();
         for vhost in broker.vhosts() {
             let totals = vhost.totals();
             all.add(&totals);
             readings.push((Of::Vhost(vhost.name.clone()), Reading::of_totals(&totals)));
         }
-        readings.push((Of::Broker, Reading::of_totals(&all).with_churn(broker.churn())));
+        readings
+            .push((Of::Broker, Reading::of_totals(&all).with_churn(Group::Churn, broker.churn())));
         let is_asked = self.asked_ms.load(Ordering::Relaxed).saturating_add(ASKED_MS) > at_ms;
         if is_asked {
             read_single_things(broker, &mut readings);
+            let used = Use::measure(broker, data_dir);
+            readings.push((Of::Node, Reading::of_node(&used, broker.churn())));
         }
         self.forget_unwanted(at_ms);
         self.take_up(at_ms, readings);
@@ -98,6 +101,14 @@ fn read_single_things(broker: &Broker, readings: &mut Vec<(Of, Reading)>) {
         for exchange in vhost.exchanges() {
             let of = Of::Exchange(vhost.name.clone(), exchange.name.clone());
             readings.push((of, Reading::of_exchange(&exchange)));
+        }
+    }
+    for info in broker.registry.connections() {
+        let reading = Reading::of_connection(&info.link.status());
+        readings.push((Of::Connection(info.id), reading));
+        for channel in info.link.channels() {
+            let of = Of::Channel(info.id, channel.number);
+            readings.push((of, Reading::of_counts(&channel.counts)));
         }
     }
 }

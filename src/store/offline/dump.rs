@@ -89,6 +89,7 @@ impl DumpFilter {
             }
             Definition::Vhost(vhost) => &vhost.name,
             Definition::Permission(permission) => &permission.vhost,
+            Definition::TopicPermission(permission) => &permission.vhost,
             Definition::Exchange(exchange) => &exchange.vhost,
             Definition::Binding(binding) => &binding.vhost,
             Definition::Policy(policy) | Definition::OperatorPolicy(policy) => &policy.vhost,
@@ -105,15 +106,16 @@ fn order(definition: &Definition) -> (u8, String) {
         Definition::Vhost(_) => 0,
         Definition::User(_) => 1,
         Definition::Permission(_) => 2,
-        Definition::Exchange(_) => 3,
-        Definition::Queue(_) => 4,
-        Definition::Binding(_) => 5,
-        Definition::Policy(_) => 6,
-        Definition::OperatorPolicy(_) => 7,
-        Definition::Parameter(_) => 8,
-        Definition::GlobalParameter(_) => 9,
-        Definition::VhostLimit(_) => 10,
-        Definition::UserLimit(_) => 11,
+        Definition::TopicPermission(_) => 3,
+        Definition::Exchange(_) => 4,
+        Definition::Queue(_) => 5,
+        Definition::Binding(_) => 6,
+        Definition::Policy(_) => 7,
+        Definition::OperatorPolicy(_) => 8,
+        Definition::Parameter(_) => 9,
+        Definition::GlobalParameter(_) => 10,
+        Definition::VhostLimit(_) => 11,
+        Definition::UserLimit(_) => 12,
     };
     (kind, serde_json::to_string(&definition.key()).unwrap_or_default())
 }

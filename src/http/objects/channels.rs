@@ -1,0 +1,169 @@
+//! Channels of open connections: what they have out and what has happened on them.
+//!
+//! Who sees a connection sees its channels.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::connections::{Named, find, visible};
+use super::consumers::show_consumers_of;
+use crate::broker::NODE_NAME;
+use crate::broker::link::{ChannelStatus, LinkState};
+use crate::broker::registry::ConnectionInfo;
+use crate::http::api::Api;
+use crate::http::listing::{ListQuery, list};
+use crate::http::refusal::Refusal;
+use crate::http::stats::{AgesQuery, Rates};
+use crate::http::visitor::Visitor;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list_channels))
+        .routes(routes!(get_channel))
+        .routes(routes!(list_channels_of_connection))
+        .routes(routes!(list_channels_in_vhost))
+}
+
+/// A channel, its connection, and its name.
+struct Open {
+    name: String,
+    info: Arc<ConnectionInfo>,
+    status: ChannelStatus,
+}
+
+/// `127.0.0.1:40000 -> 127.0.0.1:5672 (1)`
+pub(super) fn name_of(connection: &str, number: u16) -> String {
+    format!("{connection} ({number})")
+}
+
+fn channels_of(connections: Vec<Named>) -> Vec<Open> {
+    let mut open = Vec::new();
+    for (connection, info) in connections {
+        open.extend(info.link.channels().into_iter().map(|status| {
+            let name = name_of(&connection, status.number);
+            Open { name, info: Arc::clone(&info), status }
+        }));
+    }
+    open
+}
+
+fn show(open: &Open, rates: Option<&Rates<'_>>) -> Map<String, Value> {
+    let Open { name, info, status } = open;
+    let mut shown = Map::new();
+    if let Some(rates) = rates {
+        shown = rates.channel(info.id, status);
+    }
+    // A channel is held back with its connection.
+    let state = match info.link.status().state {
+        LinkState::Flow | LinkState::Blocked => "flow",
+        LinkState::Running => "running",
+        LinkState::Closing => "closing",
+    };
+    let all = json!({
+        "name": name, "node": NODE_NAME, "number": status.number, "state": state,
+        "user": info.user, "user_who_performed_action": info.user, "vhost": info.vhost,
+        "connection_details": {
+            "name": info.name(), "peer_host": info.peer.ip().to_canonical(),
+            "peer_port": info.peer.port(),
+        },
+        "confirm": status.confirm, "transactional": status.transactional,
+        "consumer_count": status.consumers, "prefetch_count": status.prefetch_count,
+        "global_prefetch_count": status.shared_prefetch_count,
+        "messages_unacknowledged": status.unacked, "messages_unconfirmed": status.unconfirmed,
+        "messages_uncommitted": status.uncommitted_publishes,
+        "acks_uncommitted": status.uncommitted_acks,
+    });
+    if let Value::Object(all) = all {
+        shown.extend(all);
+    }
+    shown
+}
+
+fn listed(
+    api: &Api,
+    query: &ListQuery,
+    ages: &AgesQuery,
+    channels: Vec<Open>,
+) -> Result<Json<Value>, Refusal> {
+    let rates = query.wants_stats().then(|| api.stats().now(ages)).transpose()?;
+    list(query, channels, |open| &open.name, |open| show(open, rates.as_ref()).into())
+}
+
+/// The open channels that the user sees.
+#[utoipa::path(get, path = "/api/channels", tag = "channels", params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list of channels, or a page of it")))]
+async fn list_channels(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    listed(&api, &query, &ages, channels_of(visible(&visitor)))
+}
+
+/// The open channels of a connection.
+#[utoipa::path(get, path = "/api/connections/{connection}/channels", tag = "channels",
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list of channels, or a page of it"),
+        (status = 404, description = "No such connection")))]
+async fn list_channels_of_connection(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(connection): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let info = find(&visitor, &connection)?;
+    listed(&api, &query, &ages, channels_of(vec![(connection, info)]))
+}
+
+/// The open channels in a vhost that the user sees.
+#[utoipa::path(get, path = "/api/vhosts/{vhost}/channels", tag = "channels",
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list of channels, or a page of it"),
+        (status = 404, description = "No such vhost")))]
+async fn list_channels_in_vhost(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(vhost): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    visitor.visible_vhost(&vhost)?;
+    let mut connections = visible(&visitor);
+    connections.retain(|(_, info)| info.vhost == vhost);
+    listed(&api, &query, &ages, channels_of(connections))
+}
+
+/// One channel, by its connection's name and its number: `CONNECTION (NUMBER)`.
+#[utoipa::path(get, path = "/api/channels/{channel}", tag = "channels",
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "The channel"), (status = 404, description = "None")))]
+async fn get_channel(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let none = || {
+        Refusal::not_found(format!(
+            "there is no open channel '{name}'; a channel's name is CONNECTION (NUMBER)"
+        ))
+    };
+    let parts = name.strip_suffix(')').and_then(|name| name.rsplit_once(" ("));
+    let (connection, number) = parts.ok_or_else(none)?;
+    let info = find(&visitor, connection)?;
+    let channels = channels_of(vec![(connection.to_owned(), info)]);
+    let is_it = |open: &Open| open.status.number.to_string() == number;
+    let open = channels.into_iter().find(is_it).ok_or_else(none)?;
+    let mut shown = show(&open, Some(&api.stats().now(&ages)?));
+    let consumers = show_consumers_of(&visitor.broker, &open.info, open.status.number);
+    shown.insert("consumer_details".to_owned(), consumers);
+    Ok(Json(query.cut(shown.into())))
+}

@@ -1,0 +1,223 @@
+//! Connections of clients: what they do, and ending them.
+//!
+//! Rule: who isn't a monitor sees its own; who isn't an administrator ends its own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::broker::NODE_NAME;
+use crate::broker::registry::ConnectionInfo;
+use crate::http::api::Api;
+use crate::http::listing::{ListQuery, list};
+use crate::http::refusal::Refusal;
+use crate::http::stats::{AgesQuery, Rates};
+use crate::http::visitor::Visitor;
+use crate::protocol::json;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list_connections))
+        .routes(routes!(get_connection, close_connection))
+        .routes(routes!(list_connections_of_user, close_connections_of_user))
+        .routes(routes!(list_connections_in_vhost))
+}
+
+/// Where a client says why its connection, or another's, is to be closed.
+const REASON: &str = "x-reason";
+
+/// What a client is told when nothing is said.
+const REASON_DEFAULT: &str = "Closed via management plugin";
+
+/// A connection and its name.
+pub(super) type Named = (String, Arc<ConnectionInfo>);
+
+/// The connections that the user sees, by name.
+pub(super) fn visible(visitor: &Visitor) -> Vec<Named> {
+    let all = visitor.broker.registry.connections();
+    let seen = all.into_iter().filter(|info| is_visible(visitor, info));
+    let mut named: Vec<Named> = seen.map(|info| (info.name(), info)).collect();
+    named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    named
+}
+
+fn is_visible(visitor: &Visitor, info: &ConnectionInfo) -> bool {
+    visitor.sees_all() || info.user == visitor.user().name
+}
+
+/// 404 where there is none, 401 where it is another's.
+pub(super) fn find(visitor: &Visitor, name: &str) -> Result<Arc<ConnectionInfo>, Refusal> {
+    let all = visitor.broker.registry.connections();
+    let found = all.into_iter().find(|info| info.name() == name);
+    let info =
+        found.ok_or_else(|| Refusal::not_found(format!("there is no open connection '{name}'")))?;
+    is_visible(visitor, &info).then_some(info).ok_or_else(|| {
+        let user = &visitor.user().name;
+        Refusal::not_authorized(format!(
+            "the connection is another user's: '{user}' needs the tag monitoring to see it"
+        ))
+    })
+}
+
+fn show(info: &ConnectionInfo, rates: Option<&Rates<'_>>) -> Value {
+    let status = info.link.status();
+    let mut shown = Map::new();
+    if let Some(rates) = rates {
+        shown = rates.connection(info.id, &status);
+    }
+    let user_provided = info.client_properties.get("connection_name").map(json::value);
+    let all = json!({
+        "name": info.name(), "node": NODE_NAME, "type": "network", "protocol": "AMQP 0-9-1",
+        "state": status.state.name(), "user": info.user, "vhost": info.vhost,
+        "user_who_performed_action": info.user, "user_provided_name": user_provided,
+        "auth_mechanism": info.mechanism, "connected_at": info.connected_at_ms,
+        "peer_host": info.peer.ip().to_canonical(), "peer_port": info.peer.port(),
+        "host": info.local.ip().to_canonical(), "port": info.local.port(),
+        "channels": status.channels, "channel_max": info.channel_max,
+        "frame_max": info.frame_max, "timeout": info.heartbeat_seconds,
+        "client_properties": json::table(&info.client_properties),
+        "recv_cnt": status.received_count, "send_cnt": status.sent_count,
+        "recv_oct": status.received_bytes, "send_oct": status.sent_bytes,
+        "send_pend": status.pending_bytes,
+        "ssl": false, "ssl_protocol": null, "ssl_key_exchange": null, "ssl_cipher": null,
+        "ssl_hash": null, "peer_cert_subject": null, "peer_cert_issuer": null,
+        "peer_cert_validity": null,
+    });
+    if let Value::Object(all) = all {
+        shown.extend(all);
+    }
+    if shown.get("user_provided_name").is_some_and(Value::is_null) {
+        shown.remove("user_provided_name");
+    }
+    Value::Object(shown)
+}
+
+/// A list of connections, with rates unless they are not wanted.
+fn listed(
+    api: &Api,
+    query: &ListQuery,
+    ages: &AgesQuery,
+    connections: Vec<Named>,
+) -> Result<Json<Value>, Refusal> {
+    let rates = query.wants_stats().then(|| api.stats().now(ages)).transpose()?;
+    list(query, connections, |(name, _)| name, |(_, info)| show(info, rates.as_ref()))
+}
+
+/// The open connections that the user sees.
+#[utoipa::path(get, path = "/api/connections", tag = "connections", params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list of connections, or a page of it")))]
+async fn list_connections(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    listed(&api, &query, &ages, visible(&visitor))
+}
+
+/// The open connections in a vhost that the user sees.
+#[utoipa::path(get, path = "/api/vhosts/{vhost}/connections", tag = "connections",
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list of connections, or a page of it"),
+        (status = 404, description = "No such vhost")))]
+async fn list_connections_in_vhost(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(vhost): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    visitor.visible_vhost(&vhost)?;
+    let mut connections = visible(&visitor);
+    connections.retain(|(_, info)| info.vhost == vhost);
+    listed(&api, &query, &ages, connections)
+}
+
+/// One connection.
+#[utoipa::path(get, path = "/api/connections/{connection}", tag = "connections",
+    params(ListQuery, AgesQuery),
+    responses((status = 200, description = "The connection"), (status = 404, description = "None")))]
+async fn get_connection(
+    visitor: Visitor,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let info = find(&visitor, &name)?;
+    let rates = api.stats().now(&ages)?;
+    Ok(Json(query.cut(show(&info, Some(&rates)))))
+}
+
+/// Tells a client 320 with the reason in the header `X-Reason`, and ends its connection.
+#[utoipa::path(delete, path = "/api/connections/{connection}", tag = "connections",
+    responses((status = 204, description = "It is told"), (status = 404, description = "None")))]
+async fn close_connection(
+    visitor: Visitor,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    let info = find(&visitor, &name)?;
+    must_end(&visitor, &info.user)?;
+    let text = reason(&headers)?;
+    visitor.broker.registry.close_all(|other| other.id == info.id, &text);
+    tracing::info!(connection = name, by = visitor.user().name, reason = text, "closed by force");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The open connections of a user, in short.
+#[utoipa::path(get, path = "/api/connections/username/{user}", tag = "connections",
+    params(ListQuery),
+    responses((status = 200, description = "A list of connections, or a page of it")))]
+async fn list_connections_of_user(
+    visitor: Visitor,
+    Path(user): Path<String>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let mut connections = visible(&visitor);
+    connections.retain(|(_, info)| info.user == user);
+    list(
+        &query,
+        connections,
+        |(name, _)| name,
+        |(name, info)| json!({ "name": name, "node": NODE_NAME, "user": info.user, "vhost": info.vhost }),
+    )
+}
+
+/// Ends all connections of a user, as one is ended.
+#[utoipa::path(delete, path = "/api/connections/username/{user}", tag = "connections",
+    responses((status = 204, description = "They are told, if there are any")))]
+async fn close_connections_of_user(
+    visitor: Visitor,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    must_end(&visitor, &user)?;
+    let text = reason(&headers)?;
+    visitor.broker.registry.close_all(|other| other.user == user, &text);
+    tracing::info!(of = user, by = visitor.user().name, reason = text, "closed by force");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn must_end(visitor: &Visitor, owner: &str) -> Result<(), Refusal> {
+    let user = &visitor.user().name;
+    if visitor.is_administrator() || user == owner {
+        return Ok(());
+    }
+    Err(Refusal::not_authorized(format!(
+        "connections of '{owner}' are ended by '{owner}' or by an administrator, not by '{user}'"
+    )))
+}
+
+fn reason(headers: &HeaderMap) -> Result<String, Refusal> {
+    let Some(given) = headers.get(REASON) else { return Ok(REASON_DEFAULT.to_owned()) };
+    let text = std::str::from_utf8(given.as_bytes()).map_err(|_| {
+        Refusal::bad_request("the reason in X-Reason is not UTF-8: a client could not be told it")
+    })?;
+    Ok(if text.is_empty() { REASON_DEFAULT } else { text }.to_owned())
+}

@@ -1,0 +1,114 @@
+//! Consumers, wherever they consume.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::channels::name_of;
+use crate::broker::queue::{Activity, Consumer};
+use crate::broker::registry::ConnectionInfo;
+use crate::broker::vhost::Vhost;
+use crate::broker::{Broker, NODE_NAME};
+use crate::http::api::Api;
+use crate::http::listing::{ListQuery, list};
+use crate::http::refusal::Refusal;
+use crate::http::visitor::Visitor;
+use crate::protocol::json;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list_consumers)).routes(routes!(list_consumers_in_vhost))
+}
+
+type Active = (Arc<Consumer>, Activity);
+
+/// A consumer as it is shown, with its queue or channel, too. Its client may be gone already: then
+/// nothing is said of its channel.
+pub(super) fn show(broker: &Broker, (consumer, activity): &Active) -> Value {
+    let details = broker.registry.get(consumer.connection).map(|info| {
+        let connection = info.name();
+        json!({
+            "name": name_of(&connection, consumer.channel), "number": consumer.channel,
+            "connection_name": connection, "node": NODE_NAME, "user": info.user,
+            "peer_host": info.peer.ip().to_canonical(), "peer_port": info.peer.port(),
+        })
+    });
+    let timeout = consumer.timeout.map_or(0, |timeout| timeout.as_millis());
+    json!({
+        "consumer_tag": consumer.tag.as_str(),
+        "queue": {
+            "name": consumer.queue.name().as_str(),
+            "vhost": consumer.queue.properties.vhost.as_str(),
+        },
+        "channel_details": details.unwrap_or_else(|| json!({})),
+        "ack_required": !consumer.no_ack, "exclusive": consumer.exclusive,
+        "prefetch_count": consumer.prefetch_count(),
+        "active": *activity != Activity::Waiting, "activity_status": activity.name(),
+        "arguments": json::table(&consumer.arguments),
+        // 0 is no limit.
+        "consumer_timeout": u64::try_from(timeout).unwrap_or(u64::MAX),
+    })
+}
+
+/// A channel's consumers, as they are shown with it.
+pub(super) fn show_consumers_of(broker: &Broker, info: &ConnectionInfo, channel: u16) -> Value {
+    let of_channel = info.link.consumers(channel);
+    let actives = of_channel.into_iter().filter_map(|consumer| {
+        // One that is gone from its queue by now consumes no more.
+        consumer.queue.consumers().into_iter().find(|(other, _)| other.id == consumer.id)
+    });
+    actives.map(|active| show(broker, &active)).collect()
+}
+
+/// The consumers in some vhosts that the user sees, by queue and tag.
+fn consumers_in(visitor: &Visitor, vhosts: &[Arc<Vhost>]) -> Vec<Active> {
+    let registry = &visitor.broker.registry;
+    let is_own = |consumer: &Consumer| {
+        registry.get(consumer.connection).is_some_and(|info| info.user == visitor.user().name)
+    };
+    let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
+    let mut found: Vec<Active> = queues.flat_map(|queue| queue.consumers()).collect();
+    if !visitor.sees_all() {
+        found.retain(|(consumer, _)| is_own(consumer));
+    }
+    found.sort_by(|(a, _), (b, _)| {
+        let key = |consumer: &'_ Consumer| (consumer.queue.name().clone(), consumer.id);
+        key(a).cmp(&key(b))
+    });
+    found
+}
+
+fn listed(
+    visitor: &Visitor,
+    query: &ListQuery,
+    vhosts: &[Arc<Vhost>],
+) -> Result<Json<Value>, Refusal> {
+    let found = consumers_in(visitor, vhosts);
+    list(query, found, |(consumer, _)| &consumer.tag, |active| show(&visitor.broker, active))
+}
+
+/// The consumers that the user sees: all, or its own.
+#[utoipa::path(get, path = "/api/consumers", tag = "consumers", params(ListQuery),
+    responses((status = 200, description = "A list of consumers, or a page of it")))]
+async fn list_consumers(
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Refusal> {
+    listed(&visitor, &query, &visitor.visible_vhosts())
+}
+
+/// The same in one vhost.
+#[utoipa::path(get, path = "/api/consumers/{vhost}", tag = "consumers", params(ListQuery),
+    responses((status = 200, description = "A list of consumers, or a page of it"),
+        (status = 404, description = "No such vhost")))]
+async fn list_consumers_in_vhost(
+    visitor: Visitor,
+    Path(vhost): Path<String>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let vhost = visitor.visible_vhost(&vhost)?;
+    listed(&visitor, &query, &[vhost])
+}

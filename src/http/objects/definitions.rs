@@ -1,0 +1,116 @@
+//! Definitions files: everything that is defined, out and in.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::broker::definitions::Document;
+use crate::http::api::Api;
+use crate::http::body::JsonBody;
+use crate::http::refusal::Refusal;
+use crate::http::visitor::{Administrator, Policymaker, Visitor};
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(export_all, import_all))
+        .routes(routes!(export_vhost, import_vhost))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Download {
+    /// A file name: a browser then saves the answer instead of showing it.
+    download: Option<String>,
+}
+
+/// Everything that is defined, passwords as hashes.
+#[utoipa::path(get, path = "/api/definitions", tag = "definitions", params(Download),
+    responses((status = 200, description = "A definitions file")))]
+async fn export_all(
+    Administrator(visitor): Administrator,
+    Query(download): Query<Download>,
+) -> Result<Response, Refusal> {
+    let broker = Arc::clone(&visitor.broker);
+    let file = blocking(move || broker.export_definitions()).await?;
+    Ok(as_file(file, &download))
+}
+
+/// Takes up a definitions file: all of it or, when something in it is wrong, nothing.
+#[utoipa::path(post, put, path = "/api/definitions", tag = "definitions",
+    responses((status = 204, description = "It is in force and on disk"),
+        (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
+async fn import_all(
+    Administrator(visitor): Administrator,
+    JsonBody(file): JsonBody<Value>,
+) -> Result<StatusCode, Refusal> {
+    import(visitor, file, None).await
+}
+
+/// What is defined in a vhost.
+#[utoipa::path(get, path = "/api/definitions/{vhost}", tag = "definitions", params(Download),
+    responses((status = 200, description = "A definitions file of one vhost")))]
+async fn export_vhost(
+    Policymaker(visitor): Policymaker,
+    Path(vhost): Path<String>,
+    Query(download): Query<Download>,
+) -> Result<Response, Refusal> {
+    let vhost = visitor.visible_vhost(&vhost)?;
+    let broker = Arc::clone(&visitor.broker);
+    let file = blocking(move || broker.export_vhost_definitions(&vhost)).await?;
+    Ok(as_file(file, &download))
+}
+
+/// Takes up the definitions file of a vhost into this one: all of it or nothing.
+#[utoipa::path(post, put, path = "/api/definitions/{vhost}", tag = "definitions",
+    responses((status = 204, description = "It is in force and on disk"),
+        (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
+async fn import_vhost(
+    Administrator(visitor): Administrator,
+    Path(vhost): Path<String>,
+    JsonBody(file): JsonBody<Value>,
+) -> Result<StatusCode, Refusal> {
+    visitor.visible_vhost(&vhost)?;
+    import(visitor, file, Some(vhost)).await
+}
+
+async fn import(
+    visitor: Visitor,
+    file: Value,
+    vhost: Option<String>,
+) -> Result<StatusCode, Refusal> {
+    let imported = blocking(move || {
+        let document = Document::read(file, vhost.as_deref())?;
+        visitor.broker.import_definitions(&document, &visitor.actor)
+    });
+    imported.await?.map_err(|problems| Refusal::bad_request(problems.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Going through tens of thousands of definitions takes longer than the runtime should wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Refusal::internal(format!("the work ended without an answer: {error}")))
+}
+
+fn as_file(file: Value, download: &Download) -> Response {
+    let Some(name) = &download.download else { return Json(file).into_response() };
+    let safe: String = name.chars().filter(|c| c.is_ascii_graphic() && *c != '"').collect();
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{safe}\""));
+    match disposition {
+        Ok(disposition) => {
+            ([(header::CONTENT_DISPOSITION, disposition)], Json(file)).into_response()
+        }
+        // Printable ASCII always is a header's value.
+        Err(_) => Json(file).into_response(),
+    }
+}

@@ -1,0 +1,176 @@
+//! The node: what its process uses of the machine, and what it may use.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::check_node;
+use super::overview::{VERSION, contexts, exchange_types, listener};
+use crate::broker::alarm::Alarm;
+use crate::broker::timers::now_ms;
+use crate::broker::{Broker, NODE_NAME};
+use crate::host;
+use crate::http::answer::aside;
+use crate::http::api::Api;
+use crate::http::health::Checked;
+use crate::http::listing::{ListQuery, list};
+use crate::http::refusal::Refusal;
+use crate::http::stats::{AgesQuery, Use};
+use crate::http::visitor::Monitor;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list_nodes))
+        .routes(routes!(get_node))
+        .routes(routes!(get_memory))
+}
+
+/// Tasks that a connection has: one reads, one writes.
+const TASKS_PER_CONNECTION: u64 = 2;
+
+/// What a descriptor limit is where the system has none.
+const NO_LIMIT: u64 = u32::MAX as u64;
+
+fn show(broker: &Broker, api: &Api, ages: &AgesQuery) -> Result<Value, Refusal> {
+    let checked = api.checked();
+    let use_of = Use::measure(broker, &checked.data_dir);
+    let mut shown = api.stats().now(ages)?.node(&use_of, broker.churn());
+    for part in [what_it_is(api), limits(broker, checked)] {
+        if let Value::Object(part) = part {
+            shown.extend(part);
+        }
+    }
+    Ok(Value::Object(shown))
+}
+
+fn what_it_is(api: &Api) -> Value {
+    let listening = api.checked().listening.borrow();
+    let mechanism = |name: &str, description: &str| json!({ "name": name, "description": description, "enabled": true });
+    json!({
+        "name": NODE_NAME, "type": "disc", "running": true, "being_drained": false,
+        "os_pid": std::process::id().to_string(), "rates_mode": "basic",
+        "uptime": now_ms().saturating_sub(api.started_ms()),
+        "processors": std::thread::available_parallelism().map_or(1, usize::from),
+        "run_queue": tokio::runtime::Handle::current().metrics().global_queue_depth(),
+        "db_dir": api.checked().data_dir.display().to_string(),
+        "config_files": [], "log_files": [], "enabled_plugins": [], "partitions": [],
+        "cluster_links": [], "net_ticktime": 0, "mem_calculation_strategy": "rss",
+        "applications": [{
+            "name": "ferrymq", "description": "FerryMQ message broker", "version": VERSION,
+        }],
+        "auth_mechanisms": [
+            mechanism("AMQPLAIN", "A name and a password in a table"),
+            mechanism("PLAIN", "A name and a password"),
+        ],
+        "exchange_types": exchange_types(), "contexts": contexts(&listening),
+        "listeners": listening.iter().map(listener).collect::<Value>(),
+    })
+}
+
+fn limits(broker: &Broker, checked: &Checked) -> Value {
+    let alarms = broker.alarms().now();
+    let connections_max = checked.connections_max as u64;
+    let mem_limit = match broker.memory.limit_bytes() {
+        // Nothing holds publishers back before the machine ends.
+        0 => host::memory_bytes().unwrap_or_default(),
+        limit_bytes => limit_bytes,
+    };
+    json!({
+        "mem_limit": mem_limit,
+        "mem_alarm": alarms.iter().any(|alarm| matches!(alarm, Alarm::Memory { .. })),
+        "disk_free_limit": checked.disk_free_limit_bytes,
+        "disk_free_alarm": alarms.iter().any(|alarm| matches!(alarm, Alarm::Disk { .. })),
+        "fd_total": host::descriptors_max().unwrap_or(NO_LIMIT).min(NO_LIMIT),
+        "sockets_total": connections_max,
+        "proc_total": connections_max.saturating_mul(TASKS_PER_CONNECTION).min(NO_LIMIT),
+    })
+}
+
+/// The nodes, of which there is one.
+#[utoipa::path(get, path = "/api/nodes", tag = "nodes", params(ListQuery, AgesQuery),
+    responses((status = 200, description = "A list with one node")))]
+async fn list_nodes(
+    Monitor(visitor): Monitor,
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    // Files of the system are read.
+    aside(move || {
+        let node = show(&visitor.broker, &api, &ages)?;
+        list(&query, vec![node], |_| NODE_NAME, Value::clone)
+    })
+    .await
+}
+
+/// A node by its name.
+#[utoipa::path(get, path = "/api/nodes/{node}", tag = "nodes", params(ListQuery, AgesQuery),
+    responses((status = 200, description = "The node"), (status = 404, description = "None")))]
+async fn get_node(
+    Monitor(visitor): Monitor,
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
+) -> Result<Json<Value>, Refusal> {
+    check_node(&name)?;
+    let node = aside(move || show(&visitor.broker, &api, &ages)).await?;
+    Ok(Json(query.cut(node)))
+}
+
+/// What of RabbitMQ's breakdown has no counterpart here.
+const NOTHING_OF_IT: [&str; 22] = [
+    "connection_readers",
+    "connection_channels",
+    "connection_other",
+    "quorum_queue_procs",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "allocated_unused",
+];
+
+/// Where the process's memory is, as far as it is counted: messages in the heads of queues
+/// (`queue_procs`), deliveries that wait for their clients (`connection_writers`), and the rest.
+#[utoipa::path(get, path = "/api/nodes/{node}/memory", tag = "nodes",
+    responses((status = 200, description = "Bytes by what they are for"),
+        (status = 404, description = "No such node")))]
+async fn get_memory(
+    Monitor(visitor): Monitor,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_node(&name)?;
+    let broker = visitor.broker;
+    let resident = host::resident_bytes().map_err(|error| {
+        Refusal::internal(format!("the memory of the process can't be found out: {error}"))
+    })?;
+    let queues = broker.queue_memory_bytes();
+    let connections = broker.registry.connections();
+    let writers: u64 = connections.iter().map(|info| info.link.status().pending_bytes).sum();
+    let rest = resident.saturating_sub(queues).saturating_sub(writers);
+    let mut memory = json!({
+        "queue_procs": queues, "connection_writers": writers, "other_system": rest,
+        "reserved_unallocated": 0, "strategy": "rss",
+        "total": { "rss": resident, "allocated": resident, "erlang": resident },
+    });
+    if let Value::Object(memory) = &mut memory {
+        memory.extend(NOTHING_OF_IT.map(|name| (name.to_owned(), 0.into())));
+    }
+    Ok(Json(json!({ "memory": memory })))
+}

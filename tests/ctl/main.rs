@@ -1,0 +1,11 @@
+//! `ferrymqctl`, the built program, against a broker in this process: what each verb changes is
+//! looked up by the API, what it prints and the code it exits with are compared.
+
+#[path = "../management/support.rs"]
+#[allow(dead_code, reason = "the management API's tests use the rest of it")]
+mod support;
+
+mod output;
+mod program;
+mod usage;
+mod vhosts;

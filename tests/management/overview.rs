@@ -1,0 +1,115 @@
+//! The overview and the nodes.
+
+use serde_json::{Value, json};
+
+use crate::amqp::Peer;
+use crate::support::*;
+
+#[test]
+fn the_overview_says_what_the_broker_is_and_has() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let mut peer = Peer::connect(broker.amqp_address());
+    peer.open("guest");
+    peer.open_channel(1);
+    peer.declare_queue(1, "q");
+    peer.publish(1, "", "q", "x");
+    peer.publish(1, "", "q", "y");
+    peer.get(1, "q", false).expect("a message");
+    let shown = client.get("/api/overview").expect(200);
+    let totals =
+        json!({"connections": 1, "channels": 1, "queues": 1, "consumers": 0, "exchanges": 8});
+    assert_eq!(shown["object_totals"], totals);
+    let queues = &shown["queue_totals"];
+    assert_eq!((&queues["messages"], &queues["messages_ready"]), (&json!(2), &json!(1)));
+    assert_eq!(queues["messages_details"], json!({"rate": 0.0}));
+    assert_eq!(shown["message_stats"]["publish"], 2);
+    assert_eq!(shown["message_stats"]["get"], 1);
+    assert_eq!(shown["churn_rates"]["queue_created"], 1);
+    assert_eq!(shown["churn_rates"]["connection_created"], 1);
+    assert_eq!(
+        (&shown["product_name"], &shown["node"]),
+        (&json!("FerryMQ"), &json!("ferrymq@localhost"))
+    );
+    for text in ["rabbitmq_version", "erlang_version", "cluster_name", "rates_mode"] {
+        assert!(shown[text].is_string(), "{text}");
+    }
+    let port = |protocol: &str| {
+        let listeners = shown["listeners"].as_array().expect("a list");
+        let found = listeners.iter().find(|listener| listener["protocol"] == protocol);
+        found.expect(protocol)["port"].clone()
+    };
+    assert_eq!(port("amqp"), broker.amqp_address().port());
+    assert_eq!(port("http"), broker.http_address().port());
+    let types: Vec<&Value> = shown["exchange_types"].as_array().expect("a list").iter().collect();
+    assert!(types.iter().any(|kind| kind["name"] == "x-delayed-message"), "{types:?}");
+    let columns = client.get("/api/overview?columns=node,queue_totals.messages").expect(200);
+    let expected = json!({"node": "ferrymq@localhost", "queue_totals": {"messages": 2}});
+    assert_eq!(columns, expected);
+    assert_eq!(client.get("/api/version").expect(200), shown["rabbitmq_version"]);
+}
+
+/// The sums are those of what a user may see.
+#[test]
+fn who_is_no_monitor_sees_its_own_vhosts_in_the_overview_and_no_nodes() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let body = json!({"password": "eve", "tags": "management"});
+    client.put("/api/users/eve", &body).expect(201);
+    let mut peer = Peer::connect(broker.amqp_address());
+    peer.open("guest");
+    peer.open_channel(1);
+    peer.declare_queue(1, "q");
+    let eve = broker.client_as("eve", "eve");
+    let shown = eve.get("/api/overview").expect(200);
+    let none =
+        json!({"connections": 0, "channels": 0, "queues": 0, "consumers": 0, "exchanges": 0});
+    assert_eq!(shown["object_totals"], none);
+    assert!(shown.get("node").is_none() && shown.get("listeners").is_none(), "{shown}");
+    eve.get("/api/nodes").expect_refused(401, "monitoring");
+    eve.get("/api/nodes/ferrymq@localhost").expect_refused(401, "monitoring");
+    eve.get("/api/nodes/ferrymq@localhost/memory").expect_refused(401, "monitoring");
+}
+
+#[test]
+fn the_node_says_what_it_uses_and_may_use() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let nodes = client.get("/api/nodes").expect(200);
+    let node = client.get("/api/nodes/ferrymq@localhost").expect(200);
+    assert_eq!(nodes[0]["name"], node["name"]);
+    for number in ["uptime", "run_queue"] {
+        assert!(node[number].is_u64(), "{number}: {node}");
+    }
+    for number in [
+        "mem_used",
+        "mem_limit",
+        "disk_free",
+        "fd_used",
+        "fd_total",
+        "sockets_total",
+        "proc_used",
+        "proc_total",
+        "processors",
+    ] {
+        assert!(node[number].as_u64() > Some(0), "{number}: {node}");
+    }
+    assert!(node["mem_used"].as_u64() < node["mem_limit"].as_u64(), "{node}");
+    assert_eq!((&node["mem_alarm"], &node["disk_free_alarm"]), (&json!(false), &json!(false)));
+    assert_eq!((&node["running"], &node["being_drained"]), (&json!(true), &json!(false)));
+    assert_eq!(node["os_pid"], std::process::id().to_string());
+    assert_eq!(node["mem_used_details"], json!({"rate": 0.0}));
+    assert_eq!(node["enabled_plugins"], json!([]));
+    client.get("/api/nodes/rabbit@other").expect_refused(404, "no node 'rabbit@other'");
+}
+
+#[test]
+fn the_memory_of_the_node_is_that_of_its_process() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let memory = client.get("/api/nodes/ferrymq@localhost/memory").expect(200)["memory"].take();
+    let total = memory["total"]["rss"].as_u64().expect("a number");
+    let parts = memory.as_object().expect("parts").values().filter_map(Value::as_u64);
+    assert_eq!(parts.sum::<u64>(), total);
+    client.get("/api/nodes/x/memory").expect_refused(404, "no node 'x'");
+}
