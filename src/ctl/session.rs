@@ -41,7 +41,7 @@ pub(super) struct Place {
     pub(super) authorities: Option<Vec<u8>>,
 }
 
-/// One user at one broker. A connection is kept from request to request.
+/// One user at one broker. Each request has a connection of its own.
 pub(super) struct Session {
     agent: Agent,
     base: String,
@@ -69,6 +69,8 @@ impl Session {
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .max_redirects(0)
+            // A connection that is kept may be closed when the next request goes out.
+            .max_idle_connections(0)
             .proxy(None)
             .timeout_connect(Some(CONNECT_WAIT))
             .timeout_global(place.timeout);
@@ -241,7 +243,7 @@ impl From<Refused> for Failure {
         match (refused.failure, refused.status) {
             (Some(failure), _) => failure,
             (None, 401 | 403) => Self::not_allowed(reason),
-            (None, 404 | 400 | 405 | 409 | 413 | 503) => Self::unavailable(reason),
+            (None, 400..500 | 503) => Self::unavailable(reason),
             (None, _) => Self::software(reason),
         }
     }

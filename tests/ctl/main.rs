@@ -5,7 +5,11 @@
 #[allow(dead_code, reason = "the management API's tests use the rest of it")]
 mod support;
 
+mod definitions;
+mod node;
 mod output;
+mod policies;
 mod program;
 mod usage;
+mod users;
 mod vhosts;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use ferrymq::config::Config;
 use serde_json::Value;
 
 use crate::support::*;
@@ -59,7 +60,11 @@ pub struct Managed {
 
 impl Managed {
     pub fn start() -> Self {
-        let broker = TestBroker::start();
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let broker = TestBroker::with(change);
         let url = format!("http://{}", broker.http_address());
         Self { broker, url }
     }

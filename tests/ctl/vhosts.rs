@@ -19,6 +19,28 @@ fn a_vhost_is_added_and_described_and_listed() {
 }
 
 #[test]
+fn a_protected_vhost_is_not_deleted() {
+    let managed = Managed::start();
+    managed.ctl(&["add_vhost", "v"]).expect(0);
+    managed.ctl(&["enable_vhost_deletion_protection", "v"]).expect(0);
+    managed.ctl(&["delete_vhost", "v"]).expect_failed(69, "protected from deletion");
+    managed.ctl(&["disable_vhost_deletion_protection", "v"]).expect(0);
+    managed.ctl(&["delete_vhost", "v"]).expect(0);
+    managed.client().get("/api/vhosts/v").expect(404);
+    managed.ctl(&["delete_vhost", "v"]).expect_failed(65, "Virtual host 'v' does not exist");
+}
+
+#[test]
+fn tracing_is_switched_on_and_off() {
+    let managed = Managed::start();
+    let told = managed.ctl(&["trace_on", "-p", "/"]).expect(0);
+    assert_eq!(told, "Starting tracing for vhost \"/\" ...\nTrace enabled for vhost /\n");
+    assert_eq!(managed.json(&["list_vhosts", "tracing"]), json!([{"tracing": true}]));
+    managed.ctl(&["trace_off"]).expect(0);
+    assert_eq!(managed.json(&["list_vhosts", "tracing"]), json!([{"tracing": false}]));
+}
+
+#[test]
 fn what_describes_a_vhost_does_not_add_one() {
     let managed = Managed::start();
     for words in [

@@ -1,16 +1,17 @@
-//! Since when the messages of a level have been there: known sparsely, and so cheaply.
+//! Since when the messages of a lane have been there: known sparsely, and so cheaply.
 //!
 //! A note says that messages from a number on came at a time or later. There are few notes, however
 //! many the messages: close to one another at first, the farther apart the longer the oldest of
 //! them waits.
 //!
-//! Pure; owned by the queue's state.
+//! Pure; owned by the lane.
 
 use std::collections::VecDeque;
 
+use super::lane::Lane;
 use crate::store::record::Seq;
 
-/// Notes of a level. With more, every second one goes.
+/// Notes of a lane. With more, every second one goes.
 const NOTES_MAX: usize = 16;
 
 /// Between two notes, as long as there are few.
@@ -32,12 +33,12 @@ impl Default for Since {
 impl Since {
     /// Whether the last note is long enough ago.
     #[inline]
-    pub fn is_due(&self, now_ms: u64) -> bool {
+    fn is_due(&self, now_ms: u64) -> bool {
         self.notes.back().is_none_or(|(_, last_ms)| now_ms >= last_ms + self.every_ms)
     }
 
     /// A message with this number has come. Messages before `oldest` are gone.
-    pub fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
+    fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
         if self.notes.len() == NOTES_MAX {
             self.make_room(oldest);
         }
@@ -66,6 +67,29 @@ impl Since {
         let later = self.notes.partition_point(|(noted, _)| *noted <= seq);
         let (_, at_ms) = self.notes.get(later.saturating_sub(1))?;
         Some(*at_ms)
+    }
+}
+
+impl Lane {
+    /// Messages came now, the first with this number.
+    #[inline]
+    pub fn came(&mut self, seq: Seq, now_ms: u64) {
+        if self.since.get_or_insert_default().is_due(now_ms) {
+            let oldest = self.oldest().unwrap_or(seq);
+            self.since.get_or_insert_default().note(seq, now_ms, oldest);
+        }
+    }
+
+    /// When the oldest ready message came: about then, or later.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.since.as_ref()?.of(self.oldest()?)
+    }
+
+    /// The lowest number that may be ready.
+    pub(super) fn oldest(&self) -> Option<Seq> {
+        let next = self.next().map(|entry| entry.seq);
+        let tail = self.tail.front().map(|newest| newest.entry.seq);
+        next.or_else(|| self.cold_first()).or(tail)
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) const SUBJECT: Subject = Subject {
             example: "import_definitions definitions.json\nimport_definitions shop.json -p shop",
             words: &[
                 optional("FILE", "Where from; - is the standard input").or("-"),
-                flag("skip-if-unchanged", "Do nothing if the same file was taken the last time"),
+                flag(
+                    "skip-if-unchanged",
+                    "Accepted for rabbitmqctl's sake: what is the same stays as it is anyway",
+                ),
             ],
             action: Action::Own(import),
         },
@@ -61,13 +64,9 @@ fn import(asked: &Asked<'_>) -> Result<Answer, Failure> {
     asked.banner("Importing definitions in JSON from a file at \"{FILE}\" ...")?;
     let wrong = |error| Failure::data(format!("{source} is not JSON: {error}"));
     let definitions: Value = serde_json::from_slice(&file::content(source)?).map_err(wrong)?;
-    let mut path = path(asked).to_owned();
-    if asked.flag("skip-if-unchanged") {
-        path.push_str("?skip_if_unchanged=true");
-    }
     let bar = progress::bar(asked.output, "importing", None);
     bar.enable_steady_tick(progress::TICK);
-    asked.send("POST", &path, &Sent { body: Some(&definitions), headers: &[] })?;
+    asked.send("POST", path(asked), &Sent { body: Some(&definitions), headers: &[] })?;
     bar.finish_and_clear();
     Ok(Answer::Done("Successfully imported definitions".to_owned()))
 }

@@ -44,7 +44,7 @@ async fn export_all(
 }
 
 /// Takes up a definitions file: all of it or, when something in it is wrong, nothing.
-#[utoipa::path(post, put, path = "/api/definitions", tag = "definitions",
+#[utoipa::path(method(post, put), path = "/api/definitions", tag = "definitions",
     responses((status = 204, description = "It is in force and on disk"),
         (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
 async fn import_all(
@@ -69,7 +69,7 @@ async fn export_vhost(
 }
 
 /// Takes up the definitions file of a vhost into this one: all of it or nothing.
-#[utoipa::path(post, put, path = "/api/definitions/{vhost}", tag = "definitions",
+#[utoipa::path(method(post, put), path = "/api/definitions/{vhost}", tag = "definitions",
     responses((status = 204, description = "It is in force and on disk"),
         (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
 async fn import_vhost(

@@ -1,0 +1,91 @@
+//! The broker as a whole: status and health checks.
+
+use crate::program::*;
+
+#[test]
+fn the_status_says_what_the_broker_is_and_where_it_listens() {
+    let managed = Managed::start();
+    let port = managed.broker.amqp_address().port();
+    let status = managed.ctl(&["status"]).expect(0);
+    for part in [
+        &format!("port: {port}, protocol: amqp, purpose: AMQP 0-9-1"),
+        &format!("OS PID: {}", std::process::id()),
+        "Alarms\n\n(none)",
+        "Virtual host count: 1",
+    ] {
+        assert!(status.contains(part), "{part:?} is not in {status}");
+    }
+    let status = managed.json(&["status"]);
+    assert_eq!(status["totals"]["virtual_host_count"], 1, "{status}");
+    let version = managed.ctl(&["-q", "server_version"]).expect(0);
+    assert_eq!(version.trim(), status["version"].as_str().expect("a version"));
+    managed.ctl(&["status", "--unit", "miles"]).expect_failed(65, "miles");
+}
+
+#[test]
+fn the_cluster_is_one_node_which_can_be_named() {
+    let managed = Managed::start();
+    let cluster = managed.json(&["cluster_status"]);
+    let node = cluster["running_nodes"][0].as_str().expect("a node").to_owned();
+    assert!(
+        managed.ctl(&["cluster_status"]).expect(0).contains(&format!("Running Nodes\n\n{node}"))
+    );
+    managed.ctl(&["-n", &node, "list_vhosts"]).expect(0);
+    let first = node.split('@').next().expect("a name");
+    managed.ctl(&["-n", first, "list_vhosts"]).expect(0);
+    managed.ctl(&["-n", "rabbit@elsewhere", "list_vhosts"]).expect_failed(69, "is the node");
+    let nodes = managed.json(&["list_nodes", "name", "running"]);
+    assert_eq!(nodes[0]["name"], node.as_str());
+}
+
+#[test]
+fn what_the_node_knows_of_itself_is_listed() {
+    let managed = Managed::start();
+    let listeners = managed.ctl(&["-q", "listeners"]).expect(0);
+    assert!(listeners.contains("protocol: http, purpose: HTTP API"), "{listeners}");
+    assert!(managed.ctl(&["alarms"]).expect(0).contains("no alarms"));
+    let memory = managed.ctl(&["-q", "memory_breakdown", "--unit", "mb"]).expect(0);
+    assert!(memory.lines().count() > 3 && memory.contains(" mb ("), "{memory}");
+    managed.ctl(&["--password", "wrong", "list_users"]).expect(77);
+    let attempts = managed.json(&["list_node_auth_attempt_stats"]);
+    let http = attempts.as_array().expect("a list").iter().find(|one| one["protocol"] == "http");
+    assert_eq!(http.expect("http")["auth_attempts_failed"], 1, "{attempts}");
+    let report = managed.ctl(&["-q", "report"]).expect(0);
+    assert!(report.contains("Permissions of vhost /"), "{report}");
+    assert!(!report.contains("password_hash"), "{report}");
+}
+
+#[test]
+fn checks_pass_or_fail_with_a_code() {
+    let managed = Managed::start();
+    let port = managed.broker.amqp_address().port().to_string();
+    for check in [
+        &["check_running"][..],
+        &["check_alarms"],
+        &["check_local_alarms"],
+        &["check_virtual_hosts"],
+        &["check_port_listener", &port],
+        &["check_protocol_listener", "amqp"],
+        &["check_port_connectivity"],
+        &["check_certificate_expiration", "--within", "3", "--unit", "weeks"],
+        &["check_if_node_is_quorum_critical"],
+        &["check_if_any_deprecated_features_are_used"],
+        &["node_health_check"],
+    ] {
+        managed.ctl(check).expect(0);
+    }
+    managed.ctl(&["check_port_listener", "1"]).expect_failed(69, "missing: 1");
+    managed.ctl(&["check_protocol_listener", "mqtt"]).expect_failed(69, "No active listener");
+    managed.ctl(&["check_certificate_expiration", "--unit", "eons"]).expect_failed(69, "eons");
+    let elsewhere = ["check_port_connectivity", "--address", "no-such-host.invalid"];
+    managed.ctl(&elsewhere).expect_failed(69, "unable to connect");
+}
+
+#[test]
+fn an_alarm_fails_the_checks_of_alarms() {
+    let managed = Managed::with(|config| config.store.disk_free_limit_bytes = u64::MAX / 2);
+    managed.ctl(&["check_local_alarms"]).expect_failed(69, "held back");
+    managed.ctl(&["check_alarms"]).expect_failed(69, "disk");
+    assert!(managed.ctl(&["alarms"]).expect(0).contains("disk space alarm"));
+    assert!(managed.ctl(&["status"]).expect(0).contains("disk space alarm"));
+}
