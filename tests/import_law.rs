@@ -13,8 +13,12 @@ const LAW: &[(&str, &[&str])] = &[
     ("http/", &["http", "broker", "store", "protocol", "host", "metrics"]),
     ("ctl/", &["ctl", "store", "protocol"]),
     ("perf/", &["perf", "protocol"]),
+    ("alert/", &["alert", "broker", "store", "protocol"]),
     ("listener.rs", &[]),
-    ("server.rs", &["broker", "config", "connection", "host", "http", "listener", "store"]),
+    (
+        "server.rs",
+        &["alert", "broker", "config", "connection", "host", "http", "listener", "store"],
+    ),
     ("config/", &["config"]),
     ("host.rs", &[]),
     ("metrics.rs", &[]),

@@ -9,6 +9,7 @@
 //! flags.rs    --...  ────────────────┘
 //! ```
 
+mod alert;
 mod file;
 mod flags;
 mod setting;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use self::setting::SETTINGS;
+pub use alert::{Alert, AlertExchange, AlertKind, AlertRule};
 pub use flags::Flags;
 pub use setting::NOWHERE;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub auth: Auth,
     pub definitions: Definitions,
     pub log: Log,
+    #[serde(default)]
+    pub alert: Alert,
 }
 
 /// AMQP clients.
@@ -169,12 +173,12 @@ impl Config {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
         let path = flags.config.clone().or_else(|| variable(CONFIG_VARIABLE).map(PathBuf::from));
-        let file = match path.filter(|path| !path.as_os_str().is_empty()) {
+        let (file, alert) = match path.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => file::read(&path)?,
-            None => Given::new(),
+            None => (Given::new(), Alert::default()),
         };
         let environment = read_environment(variable)?;
-        Ok(Self::from_sources(&[&flags.given, &environment, &file]))
+        Ok(Self { alert, ..Self::from_sources(&[&flags.given, &environment, &file]) })
     }
 
     /// All settings as a file would say them, each with what it is for.
@@ -191,6 +195,10 @@ impl Config {
             };
             let _ = writeln!(text, "# {}: {}.", setting.purpose, setting.allowed());
             let _ = writeln!(text, "{} = {value}\n", setting.name());
+        }
+        for rule in &self.alert.rule {
+            let rule = toml::to_string(rule).unwrap_or_default();
+            let _ = writeln!(text, "[[alert.rule]]\n{rule}");
         }
         text
     }
@@ -283,6 +291,11 @@ mod tests {
     fn what_is_printed_can_be_read_again() {
         let flags = ["--amqp-listen", "a:1,b:2", "--data-dir", "x"];
         let config = load(&flags, &[], "").expect("valid");
+        assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
+        let rule = "[[alert.rule]]\nname = \"r\"\nqueue = \"q\"\nkind = \"oldest_age\"\n\
+            threshold = 60\nexchange = { name = \"alerts\" }\n";
+        let config = load(&[], &[], rule).expect("valid");
+        assert_eq!(config.alert.rule.len(), 1);
         assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
     }
 

@@ -8,6 +8,7 @@ mod inside;
 mod support;
 
 mod access;
+mod alerts;
 mod bindings;
 mod connections;
 mod definitions;

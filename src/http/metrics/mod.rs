@@ -37,6 +37,7 @@ use super::api::Api;
 use super::refusal::Refusal;
 use super::visitor::Monitor;
 use crate::broker::Broker;
+use crate::broker::queue::Queue;
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::{Vhost, VhostTotals};
 
@@ -103,7 +104,6 @@ fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: boo
     let vhosts = broker.vhosts();
     let mut all = VhostTotals::default();
     vhosts.iter().for_each(|vhost| all.add(&vhost.totals()));
-    let queues = read_queues(&vhosts, |_, _| true);
     let (connections, channels) = channels::read(broker);
     let publishers = channels.iter().filter(|row| row.of.publishes()).count();
     node::put_totals(
@@ -112,19 +112,18 @@ fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: boo
             connections: connections.len(),
             channels: channels.len(),
             consumers: all.consumers,
-            queues: queues.len(),
+            queues: all.queues,
         },
     );
     match by_object {
         true => {
-            put_queues(out, &queues);
+            put_queues(out, &read_queues(&vhosts, |_, _| true));
             put_channels(out, &channels);
             put_connections(out, &connections);
             out.families(RABBITMQ, channels::EXCHANGES, &selection::read_exchanges(&vhosts));
         }
         false => {
-            let sum = queues.iter().fold(QueueFigures::default(), |sum, row| sum.and(&row.of));
-            put_queues(out, &[one(sum)]);
+            put_queues(out, &[one(sum_of_queues(&vhosts))]);
             let sum = channels.iter().fold(ChannelFigures::default(), |sum, row| sum.and(&row.of));
             // With those of channels that are closed.
             put_channels(out, &[one(sum.with_counts(all.counts))]);
@@ -164,6 +163,13 @@ fn put_connections(out: &mut Exposition, rows: &[Row<ConnectionFigures>]) {
     out.families(RABBITMQ, channels::BYTES, rows);
     out.families(RABBITMQ, channels::CONNECTIONS, rows);
     out.families(FERRYMQ, channels::PENDING, rows);
+}
+
+fn sum_of_queues(vhosts: &[Arc<Vhost>]) -> QueueFigures {
+    let now_ms = now_ms();
+    let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
+    let add = |sum: QueueFigures, queue: Arc<Queue>| sum.and(&QueueFigures::read(&queue, now_ms));
+    queues.fold(QueueFigures::default(), add)
 }
 
 /// Reads every queue that is wanted, once.

@@ -61,7 +61,7 @@ pub(super) struct Totals {
     pub(super) connections: usize,
     pub(super) channels: usize,
     pub(super) consumers: u64,
-    pub(super) queues: usize,
+    pub(super) queues: u64,
 }
 
 pub(super) fn put_totals(out: &mut Exposition, totals: &Totals) {
