@@ -11,7 +11,7 @@ COPY --from=build /source/target/release/ferrymq /source/target/release/ferrymqc
 USER ferrymq
 ENV FERRYMQ_DATA_DIR=/var/lib/ferrymq
 VOLUME /var/lib/ferrymq
-EXPOSE 5672 15672
+EXPOSE 5672 15672 15692
 # It reads the same settings as the broker if they come as variables or by FERRYMQ_CONFIG.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s CMD ["ferrymq", "--check-health"]
 ENTRYPOINT ["ferrymq"]

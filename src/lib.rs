@@ -8,10 +8,12 @@
 //! * [`broker`]     the rules of AMQP: vhosts, exchanges, bindings, queues, consumers, users.
 //! * [`connection`] one AMQP client: the only place where frames meet the broker.
 //! * [`http`]       one operator: management API and health checks.
+//! * [`alert`]      tells of queues that are not well.
 //! * [`ctl`]        the command line of ferrymqctl; [`perf`] is ferrymq-perf, a client.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
 //! * [`config`], [`host`], [`metrics`], [`telemetry`] import nothing of ours.
 
+pub mod alert;
 pub mod broker;
 pub mod config;
 pub mod connection;

@@ -15,18 +15,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use regex::Regex;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::alert;
+use crate::alert::rule::{Kind, Rule, ToExchange};
 use crate::broker::alarm::tell_events;
 use crate::broker::definitions::Document;
 use crate::broker::{self, Broker, BrokerSettings};
-use crate::config::{self, Config, ImportWhen};
+use crate::config::{self, AlertKind, AlertRule, Config, ImportWhen, NOWHERE};
 use crate::connection::{self, ConnectionSettings};
 use crate::host;
 use crate::http;
 use crate::http::api::Api;
 use crate::http::health::{Checked, Health, Listening};
+use crate::http::metrics::measure_lag;
 use crate::http::stats;
 use crate::listener::{self, BindError, Claimed, Listeners};
 use crate::store::{self, Opened, StoreSettings, StoreState};
@@ -83,6 +88,8 @@ pub struct Server {
     amqp_addresses: Vec<SocketAddr>,
     http: Listeners,
     http_address: SocketAddr,
+    /// Where Prometheus asks, if anywhere.
+    metrics: Option<(Listeners, SocketAddr)>,
     /// Ends with the server.
     _watcher: JoinSet<()>,
 }
@@ -113,7 +120,15 @@ impl Server {
             disk_free_limit_bytes: config.store.disk_free_limit_bytes,
         };
         let api = Api::new(checked);
-        let (http, http_address) = open_http(config, api.clone()).await?;
+        let (http, http_address) =
+            open_http(&config.http.listen, "http.listen", http::router(api.clone())).await?;
+        let metrics = match &*config.metrics.listen {
+            NOWHERE => None,
+            address => {
+                let router = http::metrics_router(api.clone());
+                Some(open_http(address, "metrics.listen", router).await?)
+            }
+        };
         let broker = open_broker(config, open).await?;
         import_definitions(config, &broker).await?;
         api.open(&broker);
@@ -122,9 +137,15 @@ impl Server {
         let data_dir = config.store.data_dir.clone();
         watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker), data_dir));
         watch_memory(&broker, config, &mut watcher);
+        watcher.spawn(measure_lag(Arc::clone(&broker)));
+        let rules: Vec<Rule> = config.alert.rule.iter().filter_map(alert_rule).collect();
+        if !rules.is_empty() {
+            watcher.spawn(alert::run(rules, Arc::clone(&broker)));
+        }
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
-        let all = amqp_listening.chain([("http", http_address)]);
+        let metrics_listening = metrics.iter().map(|(_, address)| ("http/prometheus", *address));
+        let all = amqp_listening.chain([("http", http_address)]).chain(metrics_listening);
         listening
             .send_replace(all.map(|(protocol, address)| Listening { protocol, address }).collect());
         health.send_if_modified(|health| {
@@ -134,7 +155,16 @@ impl Server {
             }
             is_starting
         });
-        Ok(Self { broker, health, amqp, amqp_addresses, http, http_address, _watcher: watcher })
+        Ok(Self {
+            broker,
+            health,
+            amqp,
+            amqp_addresses,
+            http,
+            http_address,
+            metrics,
+            _watcher: watcher,
+        })
     }
 
     /// The addresses that AMQP clients find, with the ports that were given for port 0.
@@ -144,6 +174,11 @@ impl Server {
 
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Where Prometheus asks, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(_, address)| *address)
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
@@ -169,13 +204,20 @@ impl Server {
             tracing::error!("closing the store failed; the next start recovers it");
         }
         self.http.close(REQUESTS_WAIT).await;
+        if let Some((metrics, _)) = self.metrics {
+            metrics.close(REQUESTS_WAIT).await;
+        }
     }
 }
 
-async fn open_http(config: &Config, api: Api) -> Result<(Listeners, SocketAddr), StartError> {
-    let claimed = listener::claim(&config.http.listen, "http.listen").await?;
+async fn open_http(
+    address: &str,
+    setting: &'static str,
+    router: Router,
+) -> Result<(Listeners, SocketAddr), StartError> {
+    let claimed = listener::claim(address, setting).await?;
     let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
-    let (router, stop) = (http::router(api), listeners.stopping());
+    let stop = listeners.stopping();
     let serve = move |socket, peer| http::serve(socket, peer, router.clone(), stop.clone());
     let address = listeners.open(claimed, serve)?;
     Ok((listeners, address))
@@ -284,6 +326,31 @@ fn watch_memory(broker: &Arc<Broker>, config: &Config, watcher: &mut JoinSet<()>
     });
 }
 
+/// A rule of the file; `None` if it could not have been read there.
+fn alert_rule(given: &AlertRule) -> Option<Rule> {
+    let to_exchange = given.exchange.as_ref().map(|to| ToExchange {
+        vhost: to.vhost.clone(),
+        exchange: to.name.clone(),
+        routing_key: to.routing_key.clone(),
+    });
+    Some(Rule {
+        name: given.name.clone(),
+        vhost: given.vhost.clone(),
+        queue: Regex::new(&given.queue).ok()?,
+        kind: match given.kind {
+            AlertKind::DeadLetters => Kind::DeadLetters,
+            AlertKind::Backlog => Kind::Backlog,
+            AlertKind::OldestAge => Kind::OldestAge,
+        },
+        threshold: given.threshold,
+        for_ms: u64::from(given.for_seconds) * 1000,
+        repeat_ms: u64::from(given.repeat_seconds) * 1000,
+        to_log: given.log,
+        to_exchange,
+        to_webhook: given.webhook.clone(),
+    })
+}
+
 /// The limit in bytes that a watermark stands for.
 fn memory_limit(watermark: f64) -> std::io::Result<u64> {
     if watermark <= 1.0 && watermark > 0.0 {
@@ -336,6 +403,7 @@ mod tests {
         config.store.data_dir = directory.path().to_owned();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()];
         config.http.listen = "127.0.0.1:0".to_owned();
+        config.metrics.listen = "127.0.0.1:0".to_owned();
         config
     }
 

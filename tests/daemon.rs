@@ -43,7 +43,7 @@ fn refused(arguments: &[&str]) -> String {
 fn quiet_flags(directory: &Path) -> Vec<String> {
     let data_dir = directory.join("data").display().to_string();
     let flags = ["--amqp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    let logs = ["--log-format", "json", "--data-dir", &data_dir];
+    let logs = ["--log-format", "json", "--data-dir", &data_dir, "--metrics-listen", "none"];
     flags.into_iter().chain(logs).map(str::to_owned).collect()
 }
 
@@ -238,6 +238,8 @@ fn a_port_in_use_is_an_error_that_says_what_to_do() {
         &address,
         "--http-listen",
         "127.0.0.1:0",
+        "--metrics-listen",
+        "none",
     ]);
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
     assert!(said.contains("another process has it; stop that one or choose another"), "{said}");
@@ -288,6 +290,7 @@ fn a_daemon_that_logs_little_serves_until_it_is_told_to_stop() {
     let mut command = ferrymq();
     command.args(["--data-dir", &directory.path().join("data").display().to_string()]);
     command.args(["--amqp-listen", "127.0.0.1:0", "--http-listen", &http, "--log-level", "off"]);
+    command.args(["--metrics-listen", "none"]);
     let mut child = command.spawn().expect("the program runs");
     let start = Instant::now();
     while TcpStream::connect(&http).is_err() {

@@ -13,8 +13,12 @@ const LAW: &[(&str, &[&str])] = &[
     ("http/", &["http", "broker", "store", "protocol", "host", "metrics"]),
     ("ctl/", &["ctl", "store", "protocol"]),
     ("perf/", &["perf", "protocol"]),
+    ("alert/", &["alert", "broker", "store", "protocol"]),
     ("listener.rs", &[]),
-    ("server.rs", &["broker", "config", "connection", "host", "http", "listener", "store"]),
+    (
+        "server.rs",
+        &["alert", "broker", "config", "connection", "host", "http", "listener", "store"],
+    ),
     ("config/", &["config"]),
     ("host.rs", &[]),
     ("metrics.rs", &[]),
@@ -32,6 +36,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     (
         "Instant::now",
         &[
+            "http/metrics/lag.rs",
             "connection/",
             "bin/ferrymq.rs",
             "store/committer.rs",

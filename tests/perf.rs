@@ -21,6 +21,7 @@ impl Broker {
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
         config.http.listen = "127.0.0.1:0".to_owned();
+        config.metrics.listen = "127.0.0.1:0".to_owned();
         config.store.data_dir = directory.path().to_owned();
         let runtime = Runtime::new().expect("a runtime");
         let server = runtime.block_on(Server::start(&config)).expect("it starts");
@@ -101,7 +102,7 @@ fn a_broker_that_it_starts_is_stopped_and_started_again_with_its_backlog() {
     let directory = tempfile::tempdir().expect("a directory");
     let address = free_address();
     let start = format!(
-        "{} --amqp-listen {address} --http-listen 127.0.0.1:0 --data-dir {} --log-level error",
+        "{} --amqp-listen {address} --http-listen 127.0.0.1:0 --metrics-listen none --data-dir {} --log-level error",
         env!("CARGO_BIN_EXE_ferrymq"),
         directory.path().display()
     );

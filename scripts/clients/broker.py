@@ -47,7 +47,7 @@ class Broker:
         command = [BINARY, "--data-dir", self.directory / "data"]
         for host in self.hosts:
             command += ["--amqp-listen", f"{host}:{self.port}"]
-        command += ["--http-listen", f"127.0.0.1:{self.http_port}", *self.options]
+        command += ["--http-listen", f"127.0.0.1:{self.http_port}", "--metrics-listen", "none", *self.options]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
 

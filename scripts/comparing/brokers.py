@@ -46,7 +46,7 @@ class FerryMQ:
     @contextlib.contextmanager
     def flags(self, directory):
         port, data = free_port(), directory / "data"
-        listen = ["--amqp-listen", f"{LOCALHOST}:{port}", "--http-listen", f"{LOCALHOST}:{free_port()}"]
+        listen = ["--amqp-listen", f"{LOCALHOST}:{port}", "--http-listen", f"{LOCALHOST}:{free_port()}", "--metrics-listen", "none"]
         start = shlex.join(map(str, [BINARY, "--data-dir", data, *listen]))
         yield ["--uri", uri(port), "--start", start, "--data-dir", data], {}
 

@@ -5,13 +5,18 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::alert::Alert;
 use super::setting::{SETTINGS, Setting};
 use super::{ConfigError, Given};
+
+/// The section of what is neither a variable nor a flag.
+const ALERT: &str = "alert";
 
 /// How alike two keys have to be for one to be suggested for the other, 0 to 1.
 const ALIKE_MIN: f64 = 0.6;
 
-pub(super) fn read(path: &Path) -> Result<Given, ConfigError> {
+/// What the file gives: settings, and rules of alerts.
+pub(super) fn read(path: &Path) -> Result<(Given, Alert), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         ConfigError(format!(
             "cannot read the configuration file {}: {error}; name another one with --config",
@@ -31,8 +36,9 @@ pub(super) fn read_definitions(path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-fn parse(text: &str) -> Result<Given, String> {
-    let table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+fn parse(text: &str) -> Result<(Given, Alert), String> {
+    let mut table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    let alert = table.remove(ALERT).map(Alert::parse).transpose()?.unwrap_or_default();
     let mut given = Given::new();
     for (key, value) in leaves("", table) {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
@@ -45,7 +51,7 @@ fn parse(text: &str) -> Result<Given, String> {
         }
         given.insert(setting.key, value);
     }
-    Ok(given)
+    Ok((given, alert))
 }
 
 /// The values of a table and of the tables in it, with their dotted keys. An empty section that
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_file_gives_what_it_names_and_nothing_else() {
-        let given = parse("[amqp]\nheartbeat_seconds = 20\n[store]\n").expect("valid");
+        let (given, _) = parse("[amqp]\nheartbeat_seconds = 20\n[store]\n").expect("valid");
         assert_eq!(given.len(), 1);
         assert_eq!(given.get("amqp.heartbeat_seconds"), Some(&Value::Integer(20)));
     }

@@ -9,6 +9,7 @@
 //! flags.rs    --...  ────────────────┘
 //! ```
 
+mod alert;
 mod file;
 mod flags;
 mod setting;
@@ -23,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use self::setting::SETTINGS;
+pub use alert::{Alert, AlertExchange, AlertKind, AlertRule};
 pub use flags::Flags;
+pub use setting::NOWHERE;
 
 /// Names the file, as `--config` does.
 const CONFIG_VARIABLE: &str = "FERRYMQ_CONFIG";
@@ -37,11 +40,14 @@ type Given = BTreeMap<&'static str, Value>;
 pub struct Config {
     pub amqp: Amqp,
     pub http: Http,
+    pub metrics: Metrics,
     pub store: Store,
     pub memory: Memory,
     pub auth: Auth,
     pub definitions: Definitions,
     pub log: Log,
+    #[serde(default)]
+    pub alert: Alert,
 }
 
 /// AMQP clients.
@@ -63,6 +69,14 @@ pub struct Amqp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
+    pub listen: String,
+}
+
+/// Prometheus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Or [`NOWHERE`].
     pub listen: String,
 }
 
@@ -160,12 +174,12 @@ impl Config {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
         let path = flags.config.clone().or_else(|| variable(CONFIG_VARIABLE).map(PathBuf::from));
-        let file = match path.filter(|path| !path.as_os_str().is_empty()) {
+        let (file, alert) = match path.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => file::read(&path)?,
-            None => Given::new(),
+            None => (Given::new(), Alert::default()),
         };
         let environment = read_environment(variable)?;
-        Ok(Self::from_sources(&[&flags.given, &environment, &file]))
+        Ok(Self { alert, ..Self::from_sources(&[&flags.given, &environment, &file]) })
     }
 
     /// All settings as a file would say them, each with what it is for.
@@ -182,6 +196,10 @@ impl Config {
             };
             let _ = writeln!(text, "# {}: {}.", setting.purpose, setting.allowed());
             let _ = writeln!(text, "{} = {value}\n", setting.name());
+        }
+        for rule in &self.alert.rule {
+            let rule = toml::to_string(rule).unwrap_or_default();
+            let _ = writeln!(text, "[[alert.rule]]\n{rule}");
         }
         text
     }
@@ -274,6 +292,11 @@ mod tests {
     fn what_is_printed_can_be_read_again() {
         let flags = ["--amqp-listen", "a:1,b:2", "--data-dir", "x"];
         let config = load(&flags, &[], "").expect("valid");
+        assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
+        let rule = "[[alert.rule]]\nname = \"r\"\nqueue = \"q\"\nkind = \"oldest_age\"\n\
+            threshold = 60\nexchange = { name = \"alerts\" }\n";
+        let config = load(&[], &[], rule).expect("valid");
+        assert_eq!(config.alert.rule.len(), 1);
         assert_eq!(load(&[], &[], &config.to_toml()).expect("own text"), config);
     }
 

@@ -38,6 +38,10 @@ pub(super) enum Kind {
     Address {
         default: &'static str,
     },
+    /// An address, or [`NOWHERE`].
+    AddressOrNone {
+        default: &'static str,
+    },
     Addresses {
         default: &'static [&'static str],
     },
@@ -59,6 +63,9 @@ const DATA_DIR: &str = "store.data_dir";
 
 /// Says in a flag or a variable what `[]` says in the file.
 const NO_NAMES: &str = "none";
+
+/// Stands for an address that is not listened on.
+pub const NOWHERE: &str = "none";
 
 const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
@@ -119,6 +126,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "http.listen",
         purpose: "Address for health checks and management",
         kind: Kind::Address { default: "0.0.0.0:15672" },
+    },
+    Setting {
+        key: "metrics.listen",
+        purpose: "Address for Prometheus, which is not asked for a name and password",
+        kind: Kind::AddressOrNone { default: "0.0.0.0:15692" },
     },
     Setting {
         key: DATA_DIR,
@@ -220,6 +232,7 @@ impl Setting {
             Kind::Word { default, .. }
             | Kind::Path { default }
             | Kind::Address { default }
+            | Kind::AddressOrNone { default }
             | Kind::LogFilter { default } => Value::from(default),
             Kind::Addresses { default } | Kind::Names { default } => Value::from(default.to_vec()),
         }
@@ -232,7 +245,9 @@ impl Setting {
             Kind::Word { .. } => "WORD".to_owned(),
             Kind::Path { .. } => "DIR".to_owned(),
             Kind::File => "FILE".to_owned(),
-            Kind::Address { .. } | Kind::Addresses { .. } => "HOST:PORT".to_owned(),
+            Kind::Address { .. } | Kind::AddressOrNone { .. } | Kind::Addresses { .. } => {
+                "HOST:PORT".to_owned()
+            }
             Kind::Names { .. } => "NAME".to_owned(),
             Kind::LogFilter { .. } => "LEVEL".to_owned(),
             Kind::Watermark { .. } => "SHARE|BYTES".to_owned(),
@@ -247,6 +262,7 @@ impl Setting {
             Kind::Path { .. } => "a path".to_owned(),
             Kind::File => "a path, or nothing".to_owned(),
             Kind::Address { .. } => "HOST:PORT".to_owned(),
+            Kind::AddressOrNone { .. } => format!("HOST:PORT, or {NOWHERE}"),
             Kind::Addresses { .. } => "one HOST:PORT or more".to_owned(),
             Kind::Names { .. } => format!("names; {NO_NAMES} for an empty list"),
             Kind::Watermark { bytes_min, .. } => format!("0 to 1, or {bytes_min} bytes or more"),
@@ -285,6 +301,9 @@ impl Setting {
             Kind::Path { .. } => text.is_some_and(|text| !text.is_empty()),
             Kind::File => text.is_some(),
             Kind::Address { .. } => text.is_some_and(is_address),
+            Kind::AddressOrNone { .. } => {
+                text.is_some_and(|text| text == NOWHERE || is_address(text))
+            }
             Kind::Addresses { .. } => texts.is_some_and(|addresses| {
                 !addresses.is_empty() && addresses.into_iter().all(is_address)
             }),
@@ -390,6 +409,8 @@ mod tests {
     fn lists_are_separated_by_commas_and_hold_no_gaps() {
         let listen = setting("amqp.listen");
         assert_eq!(listen.parse("a:1, b:2"), Ok(Value::from(vec!["a:1", "b:2"])));
+        assert!(setting("metrics.listen").parse(NOWHERE).is_ok());
+        assert!(setting("http.listen").parse(NOWHERE).is_err());
         assert!(listen.parse("a:1,").is_err());
         assert!(!listen.allows(&Value::Array(Vec::new())), "somebody has to be served");
         let users = setting("auth.loopback_users");

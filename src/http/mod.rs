@@ -1,4 +1,4 @@
-//! One operator: the management API and the health checks. Never imports `connection`.
+//! One operator: the management API, the health checks and the metrics. Never imports `connection`.
 //!
 //! ```text
 //! request ──▶ serve ──▶ router ──▶ visitor (who, may it?) ──▶ objects/ ──▶ broker
@@ -14,6 +14,7 @@ mod body;
 pub mod health;
 mod lenient;
 mod listing;
+pub mod metrics;
 mod names;
 mod objects;
 mod refusal;
@@ -57,6 +58,15 @@ pub fn router(api: Api) -> Router {
         .split_for_parts();
     router
         .route("/api/openapi.json", get(async move || Json(description)))
+        .merge(metrics::router(&api))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(api)
+}
+
+/// What is answered to Prometheus at a listener of its own.
+pub fn metrics_router(api: Api) -> Router {
+    metrics::open_router()
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(api)

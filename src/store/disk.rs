@@ -28,7 +28,7 @@ use super::reader::{LogReader, ReadRequests, Wanted};
 use super::record::{QueueId, Seq};
 use super::recovery::{Recovered, look, recover};
 use super::segment::Segment;
-use super::space::{SpaceWatch, free_bytes};
+use super::space::SpaceWatch;
 use super::state::LogState;
 use super::upkeep::Upkeep;
 use super::vitals::{size_of_directory, size_of_files};
@@ -303,11 +303,11 @@ impl Store for DiskStore {
 
     fn usage(&self) -> io::Result<Usage> {
         let in_flight_bytes = self.thread.inbox().in_flight_bytes();
-        let (size_bytes, free_bytes) = match &self.directory {
-            Some(directory) => (size_of_directory(directory)?, Some(free_bytes(directory)?)),
-            None => (size_of_files(&*self.files)?, None),
+        let size_bytes = match &self.directory {
+            Some(directory) => size_of_directory(directory)?,
+            None => size_of_files(&*self.files)?,
         };
-        Ok(Usage { size_bytes, free_bytes, in_flight_bytes })
+        Ok(Usage { size_bytes, in_flight_bytes })
     }
 
     fn close(&self) {

@@ -26,13 +26,11 @@ impl Default for Vitals {
     }
 }
 
-/// What the store takes and has on its disk, in bytes.
+/// What the store takes, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Of all files of the data directory.
     pub size_bytes: u64,
-    /// What is left on the disk, where there is one.
-    pub free_bytes: Option<u64>,
     /// What waits to be written.
     pub in_flight_bytes: u64,
 }

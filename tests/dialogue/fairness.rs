@@ -142,7 +142,8 @@ impl Daemon {
         drop(listener);
         let mut command = Command::new(env!("CARGO_BIN_EXE_ferrymq"));
         command.env_clear().stdin(Stdio::null()).arg("--data-dir").arg(directory.path());
-        command.args(["--http-listen", "127.0.0.1:0", "--log-level", "error"]);
+        command.args(["--http-listen", "127.0.0.1:0", "--metrics-listen", "none"]);
+        command.args(["--log-level", "error"]);
         // What the allocator keeps of freed memory for a moment is not the broker's.
         command.env("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0");
         command.args(["--amqp-listen", &address.to_string()]);

@@ -59,6 +59,7 @@ impl TestBroker {
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
         config.http.listen = "127.0.0.1:0".to_owned();
+        config.metrics.listen = "127.0.0.1:0".to_owned();
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");

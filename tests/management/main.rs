@@ -8,8 +8,7 @@ mod inside;
 mod support;
 
 mod access;
-mod audit;
-mod bindings;
+bamod bindings;
 mod connections;
 mod definitions;
 mod exchanges;
@@ -17,6 +16,7 @@ mod features;
 mod health;
 mod limits;
 mod messages;
+mod metrics;
 mod overview;
 mod parameters;
 mod pause;

@@ -61,6 +61,7 @@ impl TestBroker {
         let mut config = Config::default();
         config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
         config.http.listen = "127.0.0.1:0".to_owned();
+        config.metrics.listen = "127.0.0.1:0".to_owned();
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
@@ -88,6 +89,10 @@ impl TestBroker {
 
     pub fn http_address(&self) -> SocketAddr {
         self.server().http_address()
+    }
+
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.server().metrics_address().expect("it is listened on")
     }
 
     pub fn amqp_address(&self) -> SocketAddr {

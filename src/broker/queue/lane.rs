@@ -464,11 +464,8 @@ impl Lane {
 
     /// Up to here every message is gone for good.
     pub fn settled_through(&self) -> Seq {
-        let next = self.next().map(|entry| entry.seq);
-        let tail = self.tail.front().map(|newest| newest.entry.seq);
-        let ready = next.or_else(|| self.cold_first()).or(tail);
         let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
-        let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
+        let lowest = self.oldest().into_iter().chain(unacked).min().unwrap_or(self.next_seq);
         Seq(lowest.0 - 1)
     }
 

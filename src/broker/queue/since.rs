@@ -31,12 +31,14 @@ impl Default for Since {
 }
 
 impl Since {
+    /// Whether the last note is long enough ago.
+    #[inline]
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.notes.back().is_none_or(|(_, last_ms)| now_ms >= last_ms + self.every_ms)
+    }
+
     /// A message with this number has come. Messages before `oldest` are gone.
-    pub fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
-        let next_ms = self.notes.back().map_or(0, |(_, last_ms)| last_ms + self.every_ms);
-        if now_ms < next_ms {
-            return;
-        }
+    fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
         if self.notes.len() == NOTES_MAX {
             self.make_room(oldest);
         }
@@ -72,8 +74,10 @@ impl Lane {
     /// Messages came now, the first with this number.
     #[inline]
     pub fn came(&mut self, seq: Seq, now_ms: u64) {
-        let oldest = self.oldest().unwrap_or(seq);
-        self.since.get_or_insert_default().note(seq, now_ms, oldest);
+        if self.since.get_or_insert_default().is_due(now_ms) {
+            let oldest = self.oldest().unwrap_or(seq);
+            self.since.get_or_insert_default().note(seq, now_ms, oldest);
+        }
     }
 
     /// When the oldest ready message came: about then, or later.
@@ -82,11 +86,10 @@ impl Lane {
     }
 
     /// The lowest number that may be ready.
-    fn oldest(&self) -> Option<Seq> {
-        let head = self.head.front().map(|entry| entry.seq);
-        let behind = || self.cold_first().or(self.tail.front().map(|one| one.entry.seq));
-        let returned = self.returned.keys().next().copied();
-        returned.into_iter().chain(head.or_else(behind)).min()
+    pub(super) fn oldest(&self) -> Option<Seq> {
+        let next = self.next().map(|entry| entry.seq);
+        let tail = self.tail.front().map(|newest| newest.entry.seq);
+        next.or_else(|| self.cold_first()).or(tail)
     }
 }
 
@@ -101,7 +104,9 @@ mod tests {
         // A message every 7 ms, for a day and none of them goes.
         for number in 0..86_400_000 / 7 {
             let now_ms = start_ms + number * 7;
-            since.note(Seq(number), now_ms, Seq(0));
+            if since.is_due(now_ms) {
+                since.note(Seq(number), now_ms, Seq(0));
+            }
             if number % 99_991 == 0 {
                 for seq in [0, number / 3, number / 2] {
                     let (came_ms, said_ms) =
@@ -120,7 +125,9 @@ mod tests {
     fn what_flows_through_leaves_close_notes() {
         let mut since = Since::default();
         for number in 0..100_000 {
-            since.note(Seq(number), number * 10, Seq(number));
+            if since.is_due(number * 10) {
+                since.note(Seq(number), number * 10, Seq(number));
+            }
         }
         assert_eq!(since.every_ms, EVERY_MS);
         let said_ms = since.of(Seq(99_999)).expect("noted");

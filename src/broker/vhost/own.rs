@@ -13,7 +13,7 @@ use crate::protocol::wire::ShortStr;
 impl Vhost {
     /// Publishes a message, if it finds a queue. Nobody waits for it to be on disk. Not to be
     /// called under a lock of a queue or of the topology.
-    pub(in crate::broker) fn publish_own(
+    pub fn publish_own(
         &self,
         exchange: &Arc<Exchange>,
         routing_key: &ShortStr,

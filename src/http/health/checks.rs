@@ -1,6 +1,7 @@
 //! The checks that anybody may ask for. 200 when all is well, 503 with a reason otherwise.
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -53,10 +54,11 @@ async fn local_alarms(State(api): State<Api>) -> Answer {
 #[utoipa::path(get, path = "/api/health/checks/ready-to-serve-clients", tag = "health",
     responses((status = 200, description = "Ready"), (status = 503, description = "Not ready")))]
 async fn ready_to_serve_clients(State(api): State<Api>) -> Answer {
-    match trouble(&api) {
-        Some(reason) => failed(reason, json!({})),
-        None => below_node_connection_limit(State(api)).await,
+    if let Some(reason) = trouble(&api) {
+        return failed(reason, json!({}));
     }
+    let (status, told) = below_node_connection_limit(State(api)).await;
+    if status == StatusCode::OK { passed() } else { (status, told) }
 }
 
 /// That the broker serves.

@@ -1,0 +1,237 @@
+//! Metrics of the whole broker: what it is, what it uses, what has happened, how long it took.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::exposition::{Exposition, Kind, Labels};
+use crate::broker::counters::{Count, Counts};
+use crate::broker::dead_letter::Reason;
+use crate::broker::timers::now_ms;
+use crate::broker::{Broker, NODE_NAME};
+use crate::host;
+use crate::http::api::Api;
+use crate::store;
+
+/// The global parameter that names the cluster.
+const CLUSTER_NAME: &str = "cluster_name";
+
+/// And the one that never changes.
+const CLUSTER_ID: &str = "internal_cluster_id";
+
+/// What dashboards join everything else with.
+pub(super) fn put_identity(out: &mut Exposition, broker: &Broker, endpoint: &str) {
+    let version = env!("CARGO_PKG_VERSION");
+    let build = Labels::default()
+        .with("rabbitmq_version", version)
+        .with("product_name", "FerryMQ")
+        .with("product_version", version)
+        .with("prometheus_plugin_version", version)
+        .with("erlang_version", "");
+    out.one("rabbitmq_build_info", Kind::Gauge, "The version of the broker.", &build, 1.0);
+    let parameters = broker.global_parameters();
+    let named = |name: &str| {
+        let found = parameters.iter().find(|parameter| parameter.name == name)?;
+        found.value.as_str().map(str::to_owned)
+    };
+    let identity = Labels::default()
+        .with("rabbitmq_node", NODE_NAME)
+        .with("rabbitmq_cluster", named(CLUSTER_NAME).as_deref().unwrap_or(NODE_NAME))
+        .with("rabbitmq_cluster_permanent_id", named(CLUSTER_ID).as_deref().unwrap_or(""))
+        .with("rabbitmq_endpoint", endpoint);
+    out.one("rabbitmq_identity_info", Kind::Gauge, "The broker's name.", &identity, 1.0);
+}
+
+/// RabbitMQ's `connection_churn_metrics`.
+pub(super) fn put_churn(out: &mut Exposition, prefix: &str, broker: &Broker) {
+    let churn = broker.churn();
+    let mut counter = |name: &str, help: &str, count: &AtomicU64| {
+        let count = count.load(Ordering::Relaxed) as f64;
+        out.one(&format!("{prefix}{name}"), Kind::Counter, help, &Labels::default(), count);
+    };
+    counter("connections_opened_total", "Connections opened.", &churn.connections_created);
+    counter("connections_closed_total", "Connections closed.", &churn.connections_closed);
+    counter("channels_opened_total", "Channels opened.", &churn.channels_created);
+    counter("channels_closed_total", "Channels closed.", &churn.channels_closed);
+    counter("queues_declared_total", "Queues declared, again too.", &churn.queues_declared);
+    counter("queues_created_total", "Queues created.", &churn.queues_created);
+    counter("queues_deleted_total", "Queues deleted.", &churn.queues_deleted);
+}
+
+/// How many of each there are.
+pub(super) struct Totals {
+    pub(super) connections: usize,
+    pub(super) channels: usize,
+    pub(super) consumers: u64,
+    pub(super) queues: u64,
+}
+
+pub(super) fn put_totals(out: &mut Exposition, totals: &Totals) {
+    let mut gauge = |name: &str, help: &str, count: f64| {
+        out.one(&format!("rabbitmq_{name}"), Kind::Gauge, help, &Labels::default(), count);
+    };
+    gauge("connections", "Connections open now.", totals.connections as f64);
+    gauge("channels", "Channels open now.", totals.channels as f64);
+    gauge("consumers", "Consumers now.", totals.consumers as f64);
+    gauge("queues", "Queues there are.", totals.queues as f64);
+}
+
+/// RabbitMQ's `node_coarse_metrics` and `node_metrics`: the process and what it may use. What can't
+/// be found out is left out.
+pub(super) fn put_process(out: &mut Exposition, prefix: &str, broker: &Broker, api: &Api) {
+    let mut gauge = |name: &str, help: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            out.one(&format!("{prefix}{name}"), Kind::Gauge, help, &Labels::default(), value);
+        }
+    };
+    let open = host::open_descriptors().ok();
+    gauge("process_open_fds", "Descriptors open.", open.map(|n| n as f64));
+    let most = host::descriptors_max();
+    gauge("process_max_fds", "Descriptors that may be open.", most.map(|n| n as f64));
+    let used = host::resident_bytes().ok();
+    let help = "Memory in use, in bytes.";
+    gauge("process_resident_memory_bytes", help, used.map(|n| n as f64));
+    let limit = match broker.memory.limit_bytes() {
+        // No limit of ours: all there is.
+        0 => host::memory_bytes().ok(),
+        limit => Some(limit),
+    };
+    let help = "Memory in use at which publishers are held back, in bytes.";
+    gauge("resident_memory_limit_bytes", help, limit.map(|n| n as f64));
+    let free = store::free_bytes(&api.checked().data_dir).ok();
+    let help = "Room on the data directory's disk, in bytes.";
+    gauge("disk_space_available_bytes", help, free.map(|n| n as f64));
+    let help = "Room at which publishers are held back, in bytes.";
+    let limit = api.checked().disk_free_limit_bytes as f64;
+    gauge("disk_space_available_limit_bytes", help, Some(limit));
+    let up = now_ms().saturating_sub(api.started_ms()) as f64 / 1000.0;
+    gauge("erlang_uptime_seconds", "Seconds since the start.", Some(up));
+}
+
+/// RabbitMQ's `node_persister_metrics`: the log.
+pub(super) fn put_io(out: &mut Exposition, prefix: &str, broker: &Broker) {
+    let vitals = broker.store().vitals();
+    let sync = vitals.sync.read();
+    let mut counter = |name: &str, help: &str, value: f64| {
+        out.one(&format!("{prefix}{name}"), Kind::Counter, help, &Labels::default(), value);
+    };
+    let writes = vitals.writes.load(Ordering::Relaxed) as f64;
+    counter("io_write_ops_total", "Writes to the log.", writes);
+    let bytes = vitals.written_bytes.load(Ordering::Relaxed) as f64;
+    counter("io_write_bytes_total", "Bytes written to the log.", bytes);
+    counter("io_sync_ops_total", "Fsyncs of the log.", sync.count as f64);
+    counter("io_sync_time_seconds_total", "Time that those took.", sync.sum_seconds);
+}
+
+/// RabbitMQ's global counters. Its types of queues are not told apart here.
+pub(super) fn put_global(
+    out: &mut Exposition,
+    broker: &Broker,
+    counts: &Counts,
+    publishers: usize,
+    consumers: u64,
+) {
+    let protocol = Labels::default().with("protocol", "amqp091");
+    let queues = protocol.clone().with("queue_type", "rabbit_classic_queue");
+    let count = |count| counts.get(count);
+    let (published, returned, dropped) =
+        (count(Count::Publish), count(Count::ReturnUnroutable), count(Count::DropUnroutable));
+    let delivered = count(Count::Deliver) + count(Count::DeliverNoAck);
+    let wanted = broker.timings().confirms_wanted.load(Ordering::Relaxed);
+    let all: [(&str, &str, &Labels, u64); 14] = [
+        ("received_total", "Messages published.", &protocol, published),
+        ("received_confirm_total", "Of them, those to be confirmed.", &protocol, wanted),
+        ("confirmed_total", "Messages confirmed.", &protocol, count(Count::Confirm)),
+        ("routed_total", "Found a queue.", &protocol, published.saturating_sub(returned + dropped)),
+        ("unroutable_returned_total", "Found none, and went back.", &protocol, returned),
+        ("unroutable_dropped_total", "Found none, and were dropped.", &protocol, dropped),
+        ("delivered_total", "Messages delivered to consumers.", &queues, delivered),
+        ("delivered_consume_manual_ack_total", "To be acked.", &queues, count(Count::Deliver)),
+        ("delivered_consume_auto_ack_total", "No acks.", &queues, count(Count::DeliverNoAck)),
+        (
+            "delivered_get_manual_ack_total",
+            "By basic.get, to be acked.",
+            &queues,
+            count(Count::Get),
+        ),
+        ("delivered_get_auto_ack_total", "By basic.get.", &queues, count(Count::GetNoAck)),
+        ("get_empty_total", "By basic.get: nothing.", &queues, count(Count::GetEmpty)),
+        ("redelivered_total", "Delivered again.", &queues, count(Count::Redeliver)),
+        ("acknowledged_total", "Acked by consumers.", &queues, count(Count::Ack)),
+    ];
+    for (name, help, labels, value) in all {
+        let name = format!("rabbitmq_global_messages_{name}");
+        out.one(&name, Kind::Counter, help, labels, value as f64);
+    }
+    put_deaths(out, broker);
+    let help = "Channels that have published.";
+    out.one("rabbitmq_global_publishers", Kind::Gauge, help, &protocol, publishers as f64);
+    out.one("rabbitmq_global_consumers", Kind::Gauge, "Consumers.", &protocol, consumers as f64);
+}
+
+fn put_deaths(out: &mut Exposition, broker: &Broker) {
+    let labels = Labels::default()
+        .with("queue_type", "rabbit_classic_queue")
+        .with("dead_letter_strategy", "at_least_once");
+    for reason in Reason::ALL {
+        let name = format!("rabbitmq_global_messages_dead_lettered_{}_total", reason.name());
+        let help = "Messages that died in a queue with a dead-letter exchange.";
+        let count = broker.deaths().get(reason) as f64;
+        out.one(&name, Kind::Counter, help, &labels, count);
+    }
+}
+
+/// Alarms: 1 while there is one.
+pub(super) fn put_alarms(out: &mut Exposition, broker: &Broker) {
+    let alarms = broker.alarms().now();
+    let is_on = |resource: &str| f64::from(alarms.iter().any(|one| one.resource() == resource));
+    let (memory, disk) = (is_on("memory"), is_on("disk"));
+    let mut gauge = |name: &str, help: &str, value| {
+        out.one(&format!("rabbitmq_alarms_{name}"), Kind::Gauge, help, &Labels::default(), value);
+    };
+    gauge("memory_used_watermark", "Too much memory is used: publishers wait.", memory);
+    gauge("free_disk_space_watermark", "The disk is nearly full: publishers wait.", disk);
+}
+
+/// What RabbitMQ doesn't have: how long things take, and what the store takes.
+pub(super) fn put_own(out: &mut Exposition, broker: &Broker) {
+    let timings = broker.timings();
+    let help = "From the read of a publish until its confirm is on its way to the client.";
+    out.histogram("ferrymq_confirm_latency_seconds", help, &timings.confirm.read());
+    let help = "Fsyncs of the log.";
+    out.histogram("ferrymq_fsync_seconds", help, &broker.store().vitals().sync.read());
+    let help = "How long messages were in a queue before they went out; one in 64 of each queue.";
+    out.histogram("ferrymq_time_in_queue_seconds", help, &timings.in_queue.read());
+    let help = "By how much tasks come later than they should; measured four times a second.";
+    out.histogram("ferrymq_event_loop_lag_seconds", help, &timings.event_loop.read());
+    if let Ok(usage) = broker.store().usage() {
+        let mut gauge = |name: &str, help: &str, bytes: u64| {
+            out.one(name, Kind::Gauge, help, &Labels::default(), bytes as f64);
+        };
+        let help = "What the data directory takes, in bytes.";
+        gauge("ferrymq_store_size_bytes", help, usage.size_bytes);
+        let help = "What waits to be written to the log, in bytes.";
+        gauge("ferrymq_store_in_flight_bytes", help, usage.in_flight_bytes);
+    }
+}
+
+/// What the memory is used for, as far as it is known.
+pub(super) fn put_memory(out: &mut Exposition, broker: &Broker) {
+    let resident = host::resident_bytes().unwrap_or(0);
+    let queues = broker.queue_memory_bytes();
+    let in_flight = broker.store().usage().map_or(0, |usage| usage.in_flight_bytes);
+    let other = resident.saturating_sub(queues.saturating_add(in_flight));
+    let mut gauge = |name: &str, help: &str, bytes: u64| {
+        out.one(
+            &format!("ferrymq_memory_{name}"),
+            Kind::Gauge,
+            help,
+            &Labels::default(),
+            bytes as f64,
+        );
+    };
+    gauge("resident_bytes", "All memory in use.", resident);
+    let help = "Stored messages at the heads of queues, which are kept in memory, too.";
+    gauge("queue_heads_bytes", help, queues);
+    gauge("store_in_flight_bytes", "What waits to be written to the log.", in_flight);
+    let help = "All else: connections, definitions, messages that aren't stored.";
+    gauge("other_bytes", help, other);
+}
