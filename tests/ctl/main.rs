@@ -1,10 +1,16 @@
 //! `ferrymqctl`, the built program, against a broker in this process: what each verb changes is
 //! looked up by the API, what it prints and the code it exits with are compared.
 
+/// A client that speaks AMQP.
+#[path = "../dialogue/support.rs"]
+#[allow(dead_code, reason = "the dialogues use the rest of it")]
+mod amqp;
+
 #[path = "../management/support.rs"]
 #[allow(dead_code, reason = "the management API's tests use the rest of it")]
 mod support;
 
+mod connections;
 mod definitions;
 mod node;
 mod output;

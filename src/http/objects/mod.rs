@@ -15,6 +15,7 @@ mod overview;
 mod parameters;
 mod permissions;
 mod policies;
+mod settings;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -40,6 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(parameters::router())
         .merge(permissions::router())
         .merge(policies::router())
+        .merge(settings::router())
         .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())
