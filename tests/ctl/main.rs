@@ -16,6 +16,7 @@ mod node;
 mod output;
 mod policies;
 mod program;
+mod queues;
 mod usage;
 mod users;
 mod vhosts;
