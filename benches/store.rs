@@ -119,6 +119,7 @@ fn open(directory: &Path) -> Opened {
             auto_delete: false,
             arguments: FieldTable::default(),
             levels: 0,
+            paused: false,
         });
         let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
         let window = Window::new(1);

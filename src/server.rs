@@ -195,6 +195,7 @@ async fn open_broker(
     let broker_settings = BrokerSettings {
         loopback_users: config.auth.loopback_users.clone(),
         queue_memory_bytes_max: config.store.queue_memory_bytes_max,
+        message_size_max_bytes: config.amqp.message_size_max_bytes,
     };
     let opened = tokio::task::spawn_blocking(move || {
         let opened = open().map_err(StartError::Store)?;

@@ -73,6 +73,26 @@ pub(super) fn has_died_in(message: &Message, queue: &str) -> bool {
     Deaths::of(message).0.iter().any(|death| text_of(death, "queue") == Some(queue))
 }
 
+/// Where a message came to the queue that it died in last.
+pub(super) struct Origin {
+    pub(super) exchange: ShortStr,
+    /// The routing key, and those of CC.
+    pub(super) keys: Vec<ShortStr>,
+}
+
+impl Origin {
+    /// Nothing for a message that doesn't come from a queue that gave it up.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let deaths = Deaths::of(message);
+        let last = deaths.0.first()?;
+        let short = |text: &str| ShortStr::try_from(text).ok();
+        let exchange = short(text_of(last, "exchange")?)?;
+        let keys = last.get("routing-keys")?.as_array()?;
+        let keys = keys.iter().filter_map(|key| short(key.as_str()?)).collect();
+        Some(Self { exchange, keys })
+    }
+}
+
 /// A message's account of its deaths, most recent first.
 #[derive(Clone)]
 struct Deaths(Vec<FieldTable>);

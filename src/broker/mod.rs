@@ -16,6 +16,7 @@ mod equivalence;
 pub mod error;
 pub mod event;
 pub mod exchange;
+pub mod header_filter;
 pub mod limit;
 pub mod link;
 pub mod outstanding;
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod publish;
 pub mod queue;
 pub mod registry;
+pub mod replay;
 pub mod reply;
 pub mod routing_keys;
 pub mod timers;
@@ -97,6 +99,8 @@ pub struct BrokerSettings {
     pub loopback_users: Vec<String>,
     /// Ready messages that the log holds are kept in memory, too, up to so many bytes.
     pub queue_memory_bytes_max: u64,
+    /// Longest body of a message that doesn't come by a connection.
+    pub message_size_max_bytes: u64,
 }
 
 impl Default for BrokerSettings {
@@ -104,6 +108,7 @@ impl Default for BrokerSettings {
         Self {
             loopback_users: vec![DEFAULT_USER.to_owned()],
             queue_memory_bytes_max: 128 * 1024 * 1024,
+            message_size_max_bytes: 128 * 1024 * 1024,
         }
     }
 }
@@ -308,6 +313,17 @@ impl Broker {
 
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_id())
+    }
+
+    /// Refuses with 406 a body that is longer than messages may be.
+    pub fn check_message_size(&self, len: usize) -> Result<(), Error> {
+        let max = self.settings.message_size_max_bytes;
+        if len as u64 <= max {
+            return Ok(());
+        }
+        Err(Error::precondition_failed(format!(
+            "message size {len} is larger than configured max size {max}"
+        )))
     }
 
     /// What has come and gone.

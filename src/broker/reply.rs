@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dashmap::DashMap;
 
+use super::error::Error;
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
@@ -71,6 +72,11 @@ impl Replies {
         }
         true
     }
+}
+
+/// What somebody is told who asks for a direct reply and doesn't wait for any.
+pub fn no_requester() -> Error {
+    Error::precondition_failed("fast reply consumer does not exist")
 }
 
 /// Whether a queue's name is the pseudo-queue's or an address of replies.

@@ -3,7 +3,6 @@
 //! It never waits: the targets take the message in memory, and one record of the log moves it, so
 //! that a crash leaves it in the source or in the targets.
 
-use std::slice;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -40,32 +39,27 @@ pub(super) fn transfer(leaving: Leaving, now_ms: u64, batch: &mut Changes) {
         }
         Why::Due => delayed::arriving(&vhost, &queue, &entry),
     });
-    match arriving {
-        Some(Arriving { message, route }) => enter(&queue, &entry, message, &route, batch),
-        None => note_gone(&queue, &entry, batch),
+    if !arriving.is_some_and(|arriving| enter(&queue, &entry, arriving, batch)) {
+        note_gone(&queue, &entry, batch);
     }
 }
 
-fn enter(
+/// Has a message enter other queues, and the log hear that it left its own. Answers whether any has
+/// taken it; otherwise nothing has happened.
+pub(super) fn enter(
     source: &Arc<Queue>,
     entry: &Entry,
-    message: Arc<Message>,
-    route: &Route,
+    Arriving { message, route }: Arriving,
     batch: &mut Changes,
-) {
+) -> bool {
     let properties = message.properties();
-    let message = timed(message, &properties, route);
-    let mut to = Places::new();
-    for target in route {
-        match entry.stored {
-            true => target.enqueue_moved(&message, &mut to, batch),
-            false => {
-                let (messages, places) = (slice::from_ref(&message), slice::from_mut(&mut to));
-                target.enqueue(messages, places, batch);
-            }
-        }
+    let message = timed(message, &properties, &route);
+    let (mut to, mut is_in) = (Places::new(), false);
+    for target in &route {
+        is_in |= target.enqueue_moved(&message, &mut to, entry.stored, batch);
     }
     match (entry.stored, to.is_empty()) {
+        (_, true) if !is_in => {}
         (_, true) => note_gone(source, entry, batch),
         (true, false) => {
             let from = (source.id_of(entry.level), entry.seq);
@@ -73,6 +67,7 @@ fn enter(
         }
         (false, false) => batch.push(Record::Enqueue { message, queues: to }),
     }
+    is_in
 }
 
 /// Tells the log that a message has left its queue for good.

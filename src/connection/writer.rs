@@ -33,11 +33,7 @@ use crate::protocol::frame::{
 use crate::protocol::gather::{Gather, SLICES_MAX};
 use crate::protocol::generated::{BasicGetOk, BasicReturn, Method};
 use crate::protocol::message::{BodyRef, Message};
-use crate::protocol::table::FieldValue;
 use crate::protocol::wire::ShortStr;
-
-/// The header that says how often the delivery of a message has failed.
-const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// A buffer larger than this is given back when there is nothing to write.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
@@ -255,14 +251,10 @@ impl Pen {
     /// The content of a delivery. One that has failed before says how often.
     fn encode_entry(&mut self, channel: u16, entry: &Entry) {
         let message = &entry.message;
-        if entry.failed == 0 {
-            return self.encode_content(channel, message, message.properties_bytes());
+        match entry.counted_properties() {
+            None => self.encode_content(channel, message, message.properties_bytes()),
+            Some(counted) => self.encode_content(channel, message, counted.as_bytes()),
         }
-        let properties = message.properties();
-        let mut headers = properties.headers().unwrap_or_default();
-        let count = FieldValue::I64(i64::from(entry.failed));
-        headers.insert(ShortStr::from_static(DELIVERY_COUNT), count);
-        self.encode_content(channel, message, properties.with_headers(&headers).as_bytes());
     }
 
     /// Header and as many body frames as the client's frame_max asks for.

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -12,6 +15,9 @@ use super::refusal::Refusal;
 /// Longest body, in bytes: a definitions file with tens of thousands of queues.
 pub const BODY_LEN_MAX: usize = 32 * 1024 * 1024;
 
+/// So much of a longer one is read, and thrown away.
+const READ_LEN_MAX: usize = 4 * BODY_LEN_MAX;
+
 /// A JSON body. One that is empty is `{}`, since clients send none where nothing is to be said.
 pub struct JsonBody<T>(pub T);
 
@@ -19,16 +25,39 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let bytes = to_bytes(request.into_body(), BODY_LEN_MAX).await.map_err(|_| {
-            Refusal::too_large(format!(
-                "the body could not be read: it may have {BODY_LEN_MAX} bytes, and has to be whole"
-            ))
-        })?;
+        let bytes = read(request).await?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &*bytes };
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Refusal::bad_request(format!("the body is not the JSON that is expected: {error}"))
         })
     }
+}
+
+/// Reads a body. One that is too long is read on for a while, or its sender, still writing, would
+/// not hear why it was refused; one who asks before sending it is told at once.
+async fn read(request: Request) -> Result<BytesMut, Refusal> {
+    let too_large = || Refusal::too_large(format!("the body is longer than {BODY_LEN_MAX} bytes"));
+    let asks_before = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    if asks_before && body.size_hint().lower() > BODY_LEN_MAX as u64 {
+        return Err(too_large());
+    }
+    let (mut whole, mut len) = (BytesMut::new(), 0_usize);
+    while len <= READ_LEN_MAX
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| {
+            Refusal::bad_request(format!("the body ended before it was whole: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        len = len.saturating_add(data.len());
+        if len <= BODY_LEN_MAX {
+            whole.extend_from_slice(&data);
+        } else {
+            whole = BytesMut::new();
+        }
+    }
+    if len > BODY_LEN_MAX { Err(too_large()) } else { Ok(whole) }
 }
 
 /// Words such as tags, which clients write as a list, or as one text with commas between them.

@@ -12,10 +12,13 @@ mod answer;
 pub mod api;
 mod body;
 pub mod health;
+mod lenient;
 mod listing;
+mod names;
 mod objects;
 mod refusal;
 pub mod stats;
+mod time;
 mod visitor;
 
 use std::net::SocketAddr;
@@ -70,8 +73,10 @@ pub async fn serve(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        if let Some(uri) = without_last_slash(request.uri()) {
-            *request.uri_mut() = uri;
+        for meant in [without_last_slash, names::with_default_exchange] {
+            if let Some(uri) = meant(request.uri()) {
+                *request.uri_mut() = uri;
+            }
         }
         router.call(request)
     });

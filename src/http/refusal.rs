@@ -44,6 +44,11 @@ impl Refusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", reason)
     }
 
+    /// 409: not while something else goes on.
+    pub fn conflict(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", reason)
+    }
+
     /// 412: not as long as something else is so.
     pub fn precondition_failed(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason)

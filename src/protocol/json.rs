@@ -93,6 +93,53 @@ fn base64(bytes: &Bytes) -> Value {
     json!({"base64": STANDARD.encode(bytes)})
 }
 
+/// Properties with the fields of a JSON object. The error names the property and what it has to be.
+pub fn to_properties(object: &Map<String, Value>) -> Result<BasicProperties, String> {
+    let mut out = BasicProperties::default();
+    for (name, value) in object {
+        let text = || short_text(name, value).map(Some);
+        let octet = || {
+            let octet = value.as_u64().and_then(|number| u8::try_from(number).ok());
+            octet.map(Some).ok_or_else(|| wrong(name, "a number from 0 to 255", value))
+        };
+        match name.as_str() {
+            "content_type" => out.content_type = text()?,
+            "content_encoding" => out.content_encoding = text()?,
+            "headers" => {
+                let headers = value.as_object().ok_or_else(|| wrong(name, "an object", value))?;
+                let table = to_table(headers).map_err(|why| format!("the headers: {why}"))?;
+                out.headers = Some(table);
+            }
+            "delivery_mode" => out.delivery_mode = octet()?,
+            "priority" => out.priority = octet()?,
+            "correlation_id" => out.correlation_id = text()?,
+            "reply_to" => out.reply_to = text()?,
+            "expiration" => out.expiration = text()?,
+            "message_id" => out.message_id = text()?,
+            "timestamp" => {
+                let seconds = value.as_u64();
+                let seconds = seconds.ok_or_else(|| wrong(name, "a number of seconds", value))?;
+                out.timestamp = Some(seconds);
+            }
+            "type" => out.kind = text()?,
+            "user_id" => out.user_id = text()?,
+            "app_id" => out.app_id = text()?,
+            "cluster_id" => out.reserved = text()?,
+            _ => return Err(format!("there is no property '{name}'")),
+        }
+    }
+    Ok(out)
+}
+
+fn short_text(name: &str, value: &Value) -> Result<ShortStr, String> {
+    let text = value.as_str().ok_or_else(|| wrong(name, "a text", value))?;
+    ShortStr::try_from(text).map_err(|_| wrong(name, "a text of at most 255 bytes", value))
+}
+
+fn wrong(name: &str, needed: &str, value: &Value) -> String {
+    format!("the property '{name}' has to be {needed}, not {value}")
+}
+
 /// How deep objects and lists may stand in one another, as in tables on the wire.
 const DEPTH_MAX: u32 = 32;
 
@@ -187,5 +234,28 @@ mod tests {
         assert!(refused.expect_err("too deep").contains("32"));
         let long = json!({"n".repeat(256): 1});
         assert!(to_table(long.as_object().expect("an object")).expect_err("long").contains("255"));
+    }
+
+    #[test]
+    fn properties_from_json_are_said_in_json_as_they_were() {
+        let object = json!({
+            "content_type": "text/plain", "content_encoding": "utf-8", "headers": {"a": [1, "b"]},
+            "delivery_mode": 2, "priority": 255, "correlation_id": "c", "reply_to": "r",
+            "expiration": "60000", "message_id": "m", "timestamp": 123, "type": "t",
+            "user_id": "guest", "app_id": "a", "cluster_id": "x",
+        });
+        let made = to_properties(object.as_object().expect("an object")).expect("all can be");
+        assert_eq!(properties(&Properties::from(&made)), object);
+        for (wrong, why) in [
+            (json!({"priority": 256}), "'priority' has to be a number from 0 to 255, not 256"),
+            (json!({"expiration": 5}), "'expiration' has to be a text, not 5"),
+            (json!({"app_id": "a".repeat(256)}), "of at most 255 bytes"),
+            (json!({"headers": []}), "'headers' has to be an object"),
+            (json!({"delivery-mode": 2}), "no property 'delivery-mode'"),
+        ] {
+            let refused = to_properties(wrong.as_object().expect("an object"));
+            let refused = refused.expect_err("it can't be");
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 }

@@ -83,6 +83,9 @@ pub struct QueueDefinition {
     /// from `id` on.
     #[serde(default)]
     pub levels: u8,
+    /// An operator has stopped its deliveries.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 impl QueueDefinition {

@@ -12,6 +12,7 @@ mod support;
 
 mod connections;
 mod definitions;
+mod messages;
 mod node;
 mod output;
 mod policies;

@@ -4,17 +4,26 @@
 #[allow(dead_code)]
 #[path = "../dialogue/support.rs"]
 mod amqp;
+mod inside;
 mod support;
 
 mod access;
+mod bindings;
 mod connections;
 mod definitions;
+mod exchanges;
 mod features;
 mod health;
 mod limits;
+mod messages;
 mod overview;
 mod parameters;
+mod pause;
 mod permissions;
 mod policies;
+mod publish;
+mod queue_messages;
+mod queues;
+mod replay;
 mod users;
 mod vhosts;

@@ -9,9 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use ferrymq::broker::Broker;
 use ferrymq::config::Config;
 use ferrymq::server::Server;
+use ferrymq::store::StoreSettings;
+use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use ureq::http::Request;
+
+pub use crate::amqp::Peer;
 
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -21,6 +25,8 @@ pub struct TestBroker {
     runtime: Runtime,
     server: Option<Server>,
     _directory: tempfile::TempDir,
+    /// Instead of the directory.
+    disk: Option<SimulatedDisk>,
     config: Config,
 }
 
@@ -31,6 +37,14 @@ impl TestBroker {
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut broker = Self::before_start(change);
+        broker.start_again();
+        broker
+    }
+
+    /// A broker on a simulated disk.
+    pub fn on(disk: &SimulatedDisk) -> Self {
+        let mut broker = Self::before_start(|_| {});
+        broker.disk = Some(disk.clone());
         broker.start_again();
         broker
     }
@@ -50,11 +64,17 @@ impl TestBroker {
         config.store.data_dir = directory.path().to_owned();
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        Self { runtime, server: None, _directory: directory, config }
+        Self { runtime, server: None, _directory: directory, disk: None, config }
     }
 
     fn start_again(&mut self) {
-        let server = self.runtime.block_on(Server::start(&self.config));
+        let server = match self.disk.clone() {
+            None => self.runtime.block_on(Server::start(&self.config)),
+            Some(disk) => {
+                let open = move || disk.open_store(&StoreSettings::default());
+                self.runtime.block_on(Server::start_on(&self.config, open))
+            }
+        };
         self.server = Some(server.expect("it starts"));
     }
 
@@ -99,6 +119,23 @@ impl TestBroker {
         }
     }
 
+    /// A client that is a new user with the tag `management` and these permissions in `/`: what may
+    /// be configured, written and read.
+    pub fn client_with(&self, user: &str, [configure, write, read]: [&str; 3]) -> Client {
+        let client = self.user_in("%2f", user, "management");
+        let permissions = json!({"configure": configure, "write": write, "read": read});
+        self.client().put(&format!("/api/permissions/%2f/{user}"), &permissions).expect(204);
+        client
+    }
+
+    /// A client that speaks AMQP, with channel 1 open.
+    pub fn channel(&self) -> Peer {
+        let mut peer = Peer::connect(self.amqp_address());
+        peer.open("guest");
+        peer.open_channel(1);
+        peer
+    }
+
     /// A client that is a new user with such tags, and everything is permitted to it in a vhost
     /// (as it stands in a path).
     pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
@@ -131,6 +168,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub location: Option<String>,
     pub body: Value,
 }
 
@@ -184,9 +222,12 @@ impl Client {
             agent.run(request.body(body).expect("a request"))
         };
         let mut answer = answer.expect("an answer");
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let location = location.map(str::to_owned);
         let text = answer.body_mut().read_to_string().expect("text");
         Answer {
             status: answer.status().as_u16(),
+            location,
             body: serde_json::from_str(&text).unwrap_or_default(),
         }
     }

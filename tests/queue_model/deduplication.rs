@@ -56,7 +56,7 @@ impl Client {
     fn publish(&mut self, id: u64, queues: &[&Arc<Queue>]) {
         let message = message(id);
         let route = queues.iter().map(|queue| Arc::clone(queue)).collect();
-        assert!(self.batch.bring(&message, &message.properties(), &route));
+        assert!(self.batch.bring(Arc::clone(&message), &message.properties(), &route));
         self.waiting.push((id, route.into_iter().collect()));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! * `state`     the random operations on a queue's state, and what is compared after each
 //! * `operation` what they are
+//! * `picking`   what operators do to it
 //! * `model`     the same rules in the plainest form
 //! * `stories`   single cases that were bugs, or would be
 //! * `queue`     random operations on a queue with options, a consumer and dead letters
@@ -15,6 +16,7 @@ mod deduplication;
 mod fixture;
 mod model;
 mod operation;
+mod picking;
 mod queue;
 mod state;
 mod store;

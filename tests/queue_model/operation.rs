@@ -34,6 +34,10 @@ pub enum Operation {
     Settle(usize),
     /// What came back is ready again at once.
     PutBack(usize),
+    /// Somebody takes a ready message out of wherever it stands.
+    Pick(usize),
+    /// Somebody looks at all ready messages, so many at a time.
+    View(usize),
     /// What came back waits.
     Delay {
         index: usize,
@@ -84,6 +88,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<usize>().prop_map(PutBackAside),
         3 => any::<usize>().prop_map(Settle),
         2 => any::<usize>().prop_map(PutBack),
+        3 => any::<usize>().prop_map(Pick),
+        1 => (1..9usize).prop_map(View),
         3 => (any::<usize>(), any::<bool>(), waits())
             .prop_map(|(index, failed, wait_ms)| Delay { index, failed, wait_ms }),
         1 => Just(Purge),

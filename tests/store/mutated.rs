@@ -62,6 +62,7 @@ fn declare(queue: u64) -> Record {
         auto_delete: false,
         arguments: FieldTable::default(),
         levels: 0,
+        paused: false,
     })))
 }
 

@@ -217,6 +217,7 @@ fn queue_definition(queue: u64, levels: u8) -> Definition {
         auto_delete: false,
         arguments: FieldTable::default(),
         levels,
+        paused: false,
     })
 }
 

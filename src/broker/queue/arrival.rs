@@ -1,5 +1,6 @@
 //! Messages come into a queue.
 
+use std::slice;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -16,6 +17,16 @@ use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
 use crate::store::record::{Places, Record, Seq};
 
+/// What became of messages that came.
+#[derive(PartialEq, Eq)]
+enum Intake {
+    /// They are in, or have been before.
+    In,
+    Refused,
+    /// The queue is gone.
+    Nowhere,
+}
+
 /// Messages of each level that can be paged out when they are on disk: from, to.
 type Waiting = SmallVec<[(u8, Seq, Seq); 1]>;
 
@@ -30,18 +41,20 @@ impl Queue {
         places: &mut [Places],
         batch: &mut Changes,
     ) -> bool {
-        self.take_in(messages, places, false, batch)
+        self.take_in(messages, places, false, batch) != Intake::Refused
     }
 
-    /// Adds a message that `batch` moves here from another queue, where it is until that is on
-    /// disk: so it is not delivered before.
+    /// Adds a message that `batch` moves here from another queue. With `is_moved` it is in the log
+    /// there until the batch is on disk: so it is not delivered before. Answers whether it is in.
     pub(in crate::broker) fn enqueue_moved(
         self: &Arc<Self>,
         message: &Arc<Message>,
         places: &mut Places,
+        is_moved: bool,
         batch: &mut Changes,
-    ) {
-        self.take_in(std::slice::from_ref(message), std::slice::from_mut(places), true, batch);
+    ) -> bool {
+        let (messages, places) = (slice::from_ref(message), slice::from_mut(places));
+        self.take_in(messages, places, is_moved, batch) == Intake::In
     }
 
     fn take_in(
@@ -50,20 +63,20 @@ impl Queue {
         places: &mut [Places],
         is_moved: bool,
         batch: &mut Changes,
-    ) -> bool {
+    ) -> Intake {
         let mut inner = self.inner.lock();
         if inner.deleted {
-            return true;
+            return Intake::Nowhere;
         }
         if self.traits().refuses()
             && let [message] = messages
         {
             let digest = self.digest_of(&inner, message);
             if digest.is_some_and(|digest| self.has_seen(&mut inner, digest, batch)) {
-                return true;
+                return Intake::In;
             }
             if self.refuses(&inner, message, batch) {
-                return false;
+                return Intake::Refused;
             }
             if let Some(digest) = digest {
                 self.note_seen(&mut inner, digest, batch);
@@ -95,7 +108,7 @@ impl Queue {
             batch.arrived(Arrival { queue: Arc::clone(self), level, first, last });
         }
         self.deliver_ready(&mut inner, batch);
-        true
+        Intake::In
     }
 
     /// Keeps a message from being delivered until `batch` is on disk, which brings the mark, too,
@@ -159,6 +172,12 @@ impl Queue {
         }
     }
 
+    /// Whether a message that came now would come back.
+    pub(in crate::broker) fn would_refuse(&self, message: &Message) -> bool {
+        let inner = self.inner.lock();
+        inner.deleted || is_full(&inner, message)
+    }
+
     /// Rule: what would make the queue longer than it may be is refused, whether or not a consumer
     /// waits for it.
     fn refuses(
@@ -167,20 +186,25 @@ impl Queue {
         message: &Arc<Message>,
         batch: &mut Changes,
     ) -> bool {
-        let options = &inner.options;
-        let (count, bytes) = (inner.state.ready_count() as u64, inner.state.ready_bytes());
-        let is_full = options.max_length.is_some_and(|max| count + 1 > max)
-            || options.max_length_bytes.is_some_and(|max| bytes + message.body_len() > max);
-        if !is_full || options.overflow == Overflow::DropHead {
+        if !is_full(inner, message) {
             return false;
         }
-        if options.overflow == Overflow::RejectPublishDlx {
+        if inner.options.overflow == Overflow::RejectPublishDlx {
             let entry = super::Entry::refused(Arc::clone(message));
             let why = Why::Died(Reason::MaxLen);
             batch.leaves(Leaving { queue: Arc::clone(self), entry, why });
         }
         true
     }
+}
+
+/// Whether the queue would refuse a message, rather than drop another one for it.
+fn is_full(inner: &Inner, message: &Message) -> bool {
+    let options = &inner.options;
+    let (count, bytes) = (inner.state.ready_count() as u64, inner.state.ready_bytes());
+    let has_no_room = options.max_length.is_some_and(|max| count + 1 > max)
+        || options.max_length_bytes.is_some_and(|max| bytes + message.body_len() > max);
+    has_no_room && options.overflow != Overflow::DropHead
 }
 
 /// What deduplication tells a message with these properties apart by, if it does.

@@ -20,8 +20,8 @@ use crate::protocol::reply::ReplyCode;
 use crate::store::Page;
 use crate::store::record::{Record, Seq};
 
-/// What stands for a consumer where there is none: for basic.get.
-const NO_CONSUMER: u64 = 0;
+/// What stands for a consumer where there is none: for basic.get and for what is picked.
+pub(super) const NO_CONSUMER: u64 = 0;
 
 /// A message that basic.get took.
 #[derive(Debug)]
@@ -191,6 +191,9 @@ impl Queue {
     /// enqueued since the last time is brought to the log by `batch` itself, so that its delivery
     /// mark goes with it.
     pub(super) fn deliver_ready(self: &Arc<Self>, inner: &mut Inner, batch: &mut Changes) {
+        if inner.paused {
+            return self.tidy(inner, STEP_MAX, batch);
+        }
         let mut out = Outgoing::default();
         self.deliver_aside(inner, &mut out, batch);
         let mut left = STEP_MAX;
@@ -251,7 +254,8 @@ impl Queue {
         }
     }
 
-    /// Takes one message for basic.get. Waits for the delivery mark where one is needed.
+    /// Takes one message for basic.get. Waits for the delivery mark where one is needed. A paused
+    /// queue has none to give.
     pub async fn get(
         self: &Arc<Self>,
         no_ack: bool,
@@ -270,6 +274,9 @@ impl Queue {
             {
                 let mut inner = self.inner.lock();
                 inner.used_ms = now_ms();
+                if inner.paused {
+                    return Ok(None);
+                }
                 let mut gone = Gone::default();
                 let dead =
                     (0..STEP_MAX).take_while(|_| self.next_dies(&mut inner, &mut gone, batch));
@@ -324,7 +331,7 @@ impl Queue {
         Some(Got { entry, remaining: inner.state.ready_count() })
     }
 
-    fn store_failed(&self) -> Error {
+    pub(in crate::broker) fn store_failed(&self) -> Error {
         Error::new(
             ReplyCode::InternalError,
             format!("{} cannot be read: its store has failed", self.described()),

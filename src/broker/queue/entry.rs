@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use crate::protocol::message::Message;
+use crate::protocol::properties::Properties;
+use crate::protocol::table::FieldValue;
+use crate::protocol::wire::ShortStr;
 use crate::store::record::{Note, Seq};
 
 /// What a ready message in memory is taken to cost beside its body: the message, its allocations,
 /// its place in the queue. Measured.
 pub const ENTRY_COST: u64 = 400;
+
+/// The header that says how often the delivery of a message has failed.
+const DELIVERY_COUNT: &str = "x-delivery-count";
 
 /// Where a message stands in its queue: its level, which is its priority, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +70,19 @@ impl Entry {
         let arrived_ms = self.message.arrived_ms()?;
         let by_queue = ttl_ms.map(|ttl_ms| arrived_ms.saturating_add(ttl_ms));
         self.message.expires_ms().into_iter().chain(by_queue).min()
+    }
+
+    /// The properties with which it is delivered where these aren't the message's own: once its
+    /// delivery has failed, they say how often.
+    pub fn counted_properties(&self) -> Option<Properties> {
+        if self.failed == 0 {
+            return None;
+        }
+        let properties = self.message.properties();
+        let mut headers = properties.headers().unwrap_or_default();
+        let count = FieldValue::I64(i64::from(self.failed));
+        headers.insert(ShortStr::from_static(DELIVERY_COUNT), count);
+        Some(properties.with_headers(&headers))
     }
 
     /// What it costs in memory that it need not have, because it is on disk, too.

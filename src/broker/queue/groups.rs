@@ -16,7 +16,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
-use super::Entry;
+use super::{Entry, Place};
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 use crate::store::record::Seq;
@@ -126,6 +126,15 @@ impl Groups {
         Some(entry)
     }
 
+    /// All that stand aside from a place on, in the order of the queue.
+    pub(super) fn aside_from(&self, from: Place) -> Vec<&Entry> {
+        let from = (Reverse(from.level), from.seq);
+        let waiting = self.waiting.values().flat_map(|waiting| waiting.range(from..));
+        let mut aside: Vec<_> = waiting.map(|(_, (_, entry))| entry).collect();
+        aside.sort_unstable_by_key(|entry| rank_of(entry));
+        aside
+    }
+
     /// Takes that message. Its group goes on to belong to the consumer if the message goes out.
     pub(super) fn take_aside(&mut self, consumer: u64) -> Option<(GroupKey, Entry)> {
         let (rank, (key, _)) = self.waiting.get(&consumer)?.first_key_value()?;
@@ -199,7 +208,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::broker::queue::Place;
     use crate::protocol::generated::BasicProperties;
     use crate::protocol::properties::Properties;
     use crate::protocol::table::{FieldTable, FieldValue};

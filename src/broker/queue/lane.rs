@@ -11,9 +11,9 @@
 //!
 //! Invariants: a sequence number is in exactly one of these and `unacked`, or its message waits in
 //! the state's schedule; every number in `head` is smaller than every number in `cold`, and so on,
-//! and what came back was in `head` once. It stands before what is there, but for what was left by
-//! the last run and waited for its time since: so the next is the smaller of the two. Only a stored
-//! message that is known to be on disk is paged out; one that isn't stored stands in `cold` itself.
+//! and what came back was in `head` once, unless it waited for its time since the last run or was
+//! picked (`pick.rs`): so the next is the smallest of them. Only a stored message that is known to
+//! be on disk is paged out; one that isn't stored stands in `cold` itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,22 +40,22 @@ struct Unacked {
 
 /// Messages that are on disk only; all that live there with numbers from `first` to `last`.
 #[derive(Debug)]
-struct Paged {
-    first: Seq,
-    last: Seq,
-    count: u64,
-    bytes: u64,
+pub(super) struct Paged {
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+    pub(super) count: u64,
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]
-enum Cold {
+pub(super) enum Cold {
     Entry(Entry),
     Paged(Box<Paged>),
 }
 
 #[derive(Debug)]
-struct Newest {
-    entry: Entry,
+pub(super) struct Newest {
+    pub(super) entry: Entry,
     on_disk: bool,
 }
 
@@ -78,19 +78,19 @@ pub enum Next<'a> {
 #[derive(Debug)]
 pub struct Lane {
     level: u8,
-    returned: BTreeMap<Seq, Entry>,
-    head: VecDeque<Entry>,
-    cold: VecDeque<Cold>,
-    tail: VecDeque<Newest>,
+    pub(super) returned: BTreeMap<Seq, Entry>,
+    pub(super) head: VecDeque<Entry>,
+    pub(super) cold: VecDeque<Cold>,
+    pub(super) tail: VecDeque<Newest>,
     unacked: Outstanding<Unacked>,
-    next_seq: Seq,
+    pub(super) next_seq: Seq,
     /// Messages from here on came just now: the batch that brings them says that they may be
     /// delivered.
     fresh_from: Seq,
     /// Messages in `cold`, in memory or not.
-    cold_count: u64,
+    pub(super) cold_count: u64,
     /// What the stored messages in `head` cost.
-    head_cost: u64,
+    pub(super) head_cost: u64,
     /// Where `head` ends when there is more, by what it costs.
     head_max: u64,
     /// Messages up to here were there when the broker started, and may have been delivered before.
@@ -98,13 +98,15 @@ pub struct Lane {
     mark: Mark,
     /// Of these messages something is on its way to the log that has to be there before they are
     /// delivered.
-    unwritten: BTreeSet<Seq>,
+    pub(super) unwritten: BTreeSet<Seq>,
     /// Up to here what is asked for will be read back.
-    reading: Option<Seq>,
-    read_round: u64,
-    unreadable: bool,
+    pub(super) reading: Option<Seq>,
+    pub(super) read_round: u64,
+    pub(super) unreadable: bool,
+    /// Of the ranges on disk, now or later, what doesn't stand there.
+    pub(super) picked: BTreeSet<Seq>,
     /// Only where messages have come.
-    since: Option<Box<Since>>,
+    pub(super) since: Option<Box<Since>>,
 }
 
 impl Lane {
@@ -128,6 +130,7 @@ impl Lane {
             reading: None,
             read_round: 0,
             unreadable: false,
+            picked: BTreeSet::new(),
             since: None,
         }
     }
@@ -176,30 +179,6 @@ impl Lane {
         seq
     }
 
-    /// Messages came now, the first with this number.
-    #[inline]
-    pub fn came(&mut self, seq: Seq, now_ms: u64) {
-        let oldest = self.oldest().unwrap_or(seq);
-        self.since.get_or_insert_default().note(seq, now_ms, oldest);
-    }
-
-    /// When the oldest ready message came: about then, or later.
-    pub fn oldest_ms(&self) -> Option<u64> {
-        self.since.as_ref()?.of(self.oldest()?)
-    }
-
-    /// The lowest number that may be ready.
-    fn oldest(&self) -> Option<Seq> {
-        let cold = |cold: &Cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        };
-        let head = self.head.front().map(|entry| entry.seq);
-        let behind = || self.cold.front().map(cold).or(self.tail.front().map(|one| one.entry.seq));
-        let returned = self.returned.keys().next().copied();
-        returned.into_iter().chain(head.or_else(behind)).min()
-    }
-
     /// What comes from now on comes with another batch.
     pub fn end_run(&mut self) {
         self.fresh_from = Seq(u64::MAX);
@@ -243,7 +222,7 @@ impl Lane {
     }
 
     /// Moves on to the head what is in memory, as long as there is room.
-    fn refill(&mut self) {
+    pub(super) fn refill(&mut self) {
         while self.has_room() {
             match self.cold.pop_front() {
                 Some(Cold::Entry(entry)) => {
@@ -328,6 +307,9 @@ impl Lane {
             if seq < from || seq > through {
                 break;
             }
+            if self.picked.contains(&seq) {
+                continue;
+            }
             paged.count = paged.count.saturating_sub(1);
             paged.bytes = paged.bytes.saturating_sub(message.body_len());
             self.cold_count -= 1;
@@ -343,6 +325,7 @@ impl Lane {
             paged.first = paged.first.max(Seq(through.0 + 1));
             self.cold.push_front(Cold::Paged(paged));
         }
+        self.forget_picked(through);
         self.refill();
         read
     }
@@ -389,8 +372,8 @@ impl Lane {
     #[inline]
     fn next_returned(&self) -> Option<&Entry> {
         let (_, first) = self.returned.first_key_value()?;
-        let is_next = self.head.front().is_none_or(|head| first.seq < head.seq);
-        is_next.then_some(first)
+        let in_line = self.head.front().map(|head| head.seq).or_else(|| self.cold_first());
+        in_line.is_none_or(|other| first.seq < other).then_some(first)
     }
 
     #[inline]
@@ -450,6 +433,7 @@ impl Lane {
         self.tail = VecDeque::new();
         (self.head_cost, self.cold_count) = (0, 0);
         (self.reading, self.unreadable) = (None, false);
+        self.picked.clear();
         self.read_round += 1;
         (self.all_but_unacked(), bytes)
     }
@@ -464,11 +448,7 @@ impl Lane {
         let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
         let stored = entries.filter(|entry| entry.stored);
         let in_memory: u64 = stored.map(|entry| entry.message.body_len()).sum();
-        let on_disk = self.cold.iter().map(|cold| match cold {
-            Cold::Entry(_) => 0,
-            Cold::Paged(paged) => paged.bytes,
-        });
-        in_memory + on_disk.sum::<u64>()
+        in_memory + self.paged().map(|paged| paged.bytes).sum::<u64>()
     }
 
     /// All numbers that were given, but for those that are out.
@@ -488,12 +468,8 @@ impl Lane {
     /// Up to here every message is gone for good.
     pub fn settled_through(&self) -> Seq {
         let next = self.next().map(|entry| entry.seq);
-        let cold = self.cold.front().map(|cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        });
         let tail = self.tail.front().map(|newest| newest.entry.seq);
-        let ready = next.or(cold).or(tail);
+        let ready = next.or_else(|| self.cold_first()).or(tail);
         let unacked = self.unacked.iter().next().map(|(seq, _)| Seq(seq));
         let lowest = ready.into_iter().chain(unacked).min().unwrap_or(self.next_seq);
         Seq(lowest.0 - 1)

@@ -11,16 +11,21 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod browsing;
 mod claim;
 pub mod consumers;
 mod delivery;
+mod details;
 pub mod entry;
 mod groups;
 mod lane;
 mod levels;
 mod mark;
 pub mod memory;
+mod pausing;
+mod pick;
 mod reading;
+mod removal;
 mod sample;
 mod schedule;
 mod seen;
@@ -38,11 +43,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arguments::QueueOptions;
+pub use browsing::Browsed;
 pub use claim::{Claim, Sight};
 pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
+pub use details::QueueDetails;
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
+pub use pick::{Found, Rest, View};
 pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
@@ -56,7 +64,7 @@ use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
 use self::sample::Followed;
 use self::seen::Seen;
-use self::state::{Purged, State};
+use self::state::State;
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
 use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts, SharedCounts};
@@ -69,7 +77,7 @@ use crate::broker::vhost::Vhost;
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
-use crate::store::record::{QueueId, Record, Seq};
+use crate::store::record::{QueueId, Seq};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
@@ -116,6 +124,8 @@ pub struct QueueStatus {
     /// When the next of them is due, in milliseconds since 1970; of those whose time is known
     /// already, a moment after a start.
     pub next_due_ms: Option<u64>,
+    /// An operator has stopped its deliveries.
+    pub paused: bool,
     /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
     /// age. What was there when the broker started counts from then.
     pub oldest_ms: Option<u64>,
@@ -160,6 +170,8 @@ struct Inner {
     /// When somebody used it last, where it expires.
     used_ms: u64,
     deleted: bool,
+    /// Nothing goes out until somebody resumes it.
+    paused: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
 }
@@ -222,6 +234,7 @@ impl Queue {
             alarm_ms: None,
             used_ms: 0,
             deleted: false,
+            paused: false,
             failed: false,
         };
         let (inner, exit, came_nearer) = (Mutex::new(inner), Mutex::new(()), Notify::new());
@@ -344,6 +357,7 @@ impl Queue {
             consumers: inner.consumers.len(),
             delayed,
             next_due_ms: inner.state.next_due_ms(),
+            paused: inner.paused,
             oldest_ms: inner.state.oldest_ms().filter(|_| ready > 0),
         };
         (status, inner.counts.read())
@@ -411,48 +425,6 @@ impl Queue {
             self.deliver_ready(&mut inner, &mut batch);
         }
         self.append(batch);
-    }
-
-    /// Drops the ready and the delayed messages. Answers how many; `batch` gets what the log has to
-    /// know.
-    pub fn purge(&self, batch: &mut Changes) -> usize {
-        let mut inner = self.inner.lock();
-        inner.put_back_aside();
-        inner.lose_track();
-        let (count, levels) = inner.state.purge();
-        self.tell_memory(&mut inner);
-        if self.properties.durable {
-            for Purged { level, ranges, bytes } in levels {
-                batch.push(Record::Purge { queue: self.id_of(level), ranges, bytes });
-            }
-        }
-        count
-    }
-
-    /// Marks the queue as gone, if the conditions hold, and answers the number of ready messages
-    /// that go with it and its consumers, who have to be told.
-    pub fn delete(
-        &self,
-        if_unused: bool,
-        if_empty: bool,
-    ) -> Result<(usize, Vec<Arc<Consumer>>), Error> {
-        let mut inner = self.inner.lock();
-        if if_unused && !inner.consumers.is_empty() {
-            return Err(Error::precondition_failed(format!("{} in use", self.described())));
-        }
-        if if_empty && inner.state.ready_count() > 0 {
-            return Err(Error::precondition_failed(format!("{} not empty", self.described())));
-        }
-        inner.deleted = true;
-        let count = inner.state.ready_count();
-        inner.state = State::new(Epoch(0));
-        inner.groups = None;
-        self.tell_memory(&mut inner);
-        Ok((count, inner.consumers.drain()))
-    }
-
-    pub fn is_deleted(&self) -> bool {
-        self.inner.lock().deleted
     }
 
     /// Tells what the head costs, and learns what it may.

@@ -225,7 +225,7 @@ fn came_back(inner: &mut Inner, entry: &Entry, consumer: u64) {
 }
 
 /// The message is ready again, before others of its group: if these stand aside, with them.
-fn put_back(inner: &mut Inner, entry: Entry) {
+pub(super) fn put_back(inner: &mut Inner, entry: Entry) {
     if let Some(groups) = &mut inner.groups
         && let Some(key) = groups.with_aside(&entry)
     {

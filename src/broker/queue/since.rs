@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::lane::Lane;
 use crate::store::record::Seq;
 
 /// Notes of a lane. With more, every second one goes.
@@ -64,6 +65,28 @@ impl Since {
         let later = self.notes.partition_point(|(noted, _)| *noted <= seq);
         let (_, at_ms) = self.notes.get(later.saturating_sub(1))?;
         Some(*at_ms)
+    }
+}
+
+impl Lane {
+    /// Messages came now, the first with this number.
+    #[inline]
+    pub fn came(&mut self, seq: Seq, now_ms: u64) {
+        let oldest = self.oldest().unwrap_or(seq);
+        self.since.get_or_insert_default().note(seq, now_ms, oldest);
+    }
+
+    /// When the oldest ready message came: about then, or later.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.since.as_ref()?.of(self.oldest()?)
+    }
+
+    /// The lowest number that may be ready.
+    fn oldest(&self) -> Option<Seq> {
+        let head = self.head.front().map(|entry| entry.seq);
+        let behind = || self.cold_first().or(self.tail.front().map(|one| one.entry.seq));
+        let returned = self.returned.keys().next().copied();
+        returned.into_iter().chain(head.or_else(behind)).min()
     }
 }
 

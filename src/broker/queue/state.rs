@@ -53,29 +53,31 @@ pub struct Purged {
 pub struct State {
     epoch: Epoch,
     /// By level; those that never had a message are not made.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// The lanes that have ready messages.
     filled: Levels,
-    ready: usize,
+    pub(super) ready: usize,
     /// Bytes of the bodies of ready messages.
-    ready_bytes: u64,
+    pub(super) ready_bytes: u64,
     unacked: usize,
+    /// Bytes of the bodies of messages that are out.
+    unacked_bytes: u64,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     /// Nothing in most queues.
-    delayed: Option<Box<Delayed>>,
+    pub(super) delayed: Option<Box<Delayed>>,
     /// Tells an answer that came too late, after a purge.
     due_round: u64,
     head_max: u64,
 }
 
 #[derive(Debug, Default)]
-struct Delayed {
+pub(super) struct Delayed {
     schedule: Schedule,
     /// Messages that were due and are being read from the disk.
     reading: usize,
     /// What the log remembers of messages that are on disk only.
-    notes: BTreeMap<Place, Note>,
+    pub(super) notes: BTreeMap<Place, Note>,
 }
 
 impl State {
@@ -88,6 +90,7 @@ impl State {
             ready: 0,
             ready_bytes: 0,
             unacked: 0,
+            unacked_bytes: 0,
             aside: 0,
             delayed: None,
             due_round: 0,
@@ -129,7 +132,7 @@ impl State {
         }
     }
 
-    fn note_filled(&mut self, level: u8) {
+    pub(super) fn note_filled(&mut self, level: u8) {
         let is_filled = self.lanes.get(usize::from(level)).is_some_and(|lane| !lane.is_empty());
         self.filled.set(level, is_filled);
     }
@@ -140,6 +143,10 @@ impl State {
 
     pub fn unacked_count(&self) -> usize {
         self.unacked
+    }
+
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
     }
 
     /// Whether there is no message, ready or not.
@@ -157,7 +164,6 @@ impl State {
         self.delayed.as_ref()?.schedule.next_due_ms()
     }
 
-    /// Body bytes of the ready messages.
     pub fn ready_bytes(&self) -> u64 {
         self.ready_bytes
     }
@@ -309,10 +315,16 @@ impl State {
     pub fn take(&mut self, consumer: Option<u64>) -> Option<Entry> {
         let entry = self.take_from(self.filled.highest()?)?;
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
         Some(entry)
+    }
+
+    #[inline]
+    pub(super) fn hand_out(&mut self, entry: Entry, consumer: u64) {
+        self.unacked += 1;
+        self.unacked_bytes += entry.message.body_len();
+        self.lane(entry.level).hand_out(entry, consumer);
     }
 
     /// Takes the next message out of its place, for the caller to keep. It is ready nevertheless.
@@ -337,8 +349,7 @@ impl State {
         self.ready -= 1;
         self.ready_bytes -= entry.message.body_len();
         if let Some(consumer) = consumer {
-            self.unacked += 1;
-            self.lane(entry.level).hand_out(entry.clone(), consumer);
+            self.hand_out(entry.clone(), consumer);
         }
     }
 
@@ -372,6 +383,7 @@ impl State {
     pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
         let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
         self.unacked -= 1;
+        self.unacked_bytes -= settled.0.message.body_len();
         Some(settled)
     }
 

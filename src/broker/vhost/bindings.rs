@@ -1,5 +1,6 @@
 //! queue.bind, exchange.bind and their reverse.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::exchanges::refuse_default;
@@ -120,6 +121,13 @@ impl Vhost {
             self.topology(None).note(&binding);
         }
         Ok(())
+    }
+
+    /// The bindings of the moment that lead to a destination, in no order.
+    pub fn bindings_to(&self, destination: &DestinationKey) -> Vec<Arc<Binding>> {
+        let topology = self.topology.lock();
+        let leading = topology.leading_to.get(destination);
+        leading.into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     fn check_bind_request(

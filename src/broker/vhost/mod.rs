@@ -9,8 +9,10 @@ mod exchanges;
 mod metadata;
 mod own;
 mod policies;
+mod publishing;
 mod queues;
 mod removal;
+mod replays;
 mod routing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +27,7 @@ pub use bindings::BindRequest;
 pub use counts::VhostTotals;
 pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
+pub use publishing::{Publish, Published};
 pub use queues::{Deleted, QueueDeclare};
 
 use super::ConnectionId;
@@ -37,6 +40,7 @@ use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
 use super::policy::matching::CurrentPolicies;
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
+use super::replay::Replays;
 use super::reply::Replies;
 use super::trace::TRACE_EXCHANGE;
 use crate::protocol::table::FieldTable;
@@ -102,6 +106,7 @@ pub struct Vhost {
     exchanges: DashMap<ShortStr, Arc<Exchange>>,
     queues: DashMap<ShortStr, Arc<Queue>>,
     pub replies: Replies,
+    replays: Replays,
     policies: CurrentPolicies,
     topology: Mutex<Topology>,
     /// Grows with every change of the topology, before whoever made it is answered.
@@ -192,6 +197,7 @@ impl Vhost {
             exchanges,
             queues: DashMap::new(),
             replies: Replies::default(),
+            replays: Replays::default(),
             policies: CurrentPolicies::default(),
             topology: Mutex::new(Topology::default()),
             version: AtomicU64::new(0),

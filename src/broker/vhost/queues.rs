@@ -116,7 +116,7 @@ impl Vhost {
         let (properties, options) = self.check_new_queue(name, request, actor)?;
         let mut batch = Changes::default();
         if properties.durable {
-            let definition = Definition::Queue(definition_of(&properties));
+            let definition = Definition::Queue(definition_of(&properties, false));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
         let queue = self.factory.make(properties, options, &self.me);
@@ -243,6 +243,7 @@ impl Vhost {
         for (level, content) in content {
             queue.restore(level, &content);
         }
+        queue.set_paused(stored.paused);
         self.queues.insert(name, queue);
         Ok(())
     }
@@ -285,6 +286,33 @@ impl Vhost {
         let purged = || Event::queue("queue.purged", &queue).number("message_count", count);
         self.events.tell(Some(actor), purged);
         Ok((count, Durable::append(&*self.store, batch)))
+    }
+
+    /// Stops a queue's deliveries, or goes on with them. A durable one stays as it is over a
+    /// restart.
+    pub fn pause_queue(
+        &self,
+        name: &ShortStr,
+        paused: bool,
+        actor: &Actor,
+    ) -> Result<Durable, Error> {
+        actor.check(Access::Configure, &self.name, Resource::Queue(name))?;
+        let mut topology = self.topology(Some(actor));
+        let queue = self.existing_queue(name)?;
+        queue.check_exclusive(actor.connection)?;
+        if queue.is_paused() == paused {
+            return Ok(Durable::already());
+        }
+        let mut batch = Changes::default();
+        if queue.properties.durable {
+            let definition = Definition::Queue(definition_of(&queue.properties, paused));
+            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+        }
+        let durable = Durable::append(&*self.store, batch);
+        queue.set_paused(paused);
+        let key = if paused { "queue.paused" } else { "queue.resumed" };
+        self.note_event(&mut topology, || Event::queue(key, &queue));
+        Ok(durable)
     }
 
     /// Deletes a queue with its messages and bindings. One that isn't there is deleted already.
@@ -356,6 +384,7 @@ impl Vhost {
     ) -> Result<(usize, Vec<Arc<Consumer>>), Error> {
         let (message_count, consumers) = queue.delete(if_unused, if_empty)?;
         self.queues.remove(queue.name());
+        self.replays.forget(queue);
         self.keep_counts_of(queue);
         topology.forget_exclusive(queue);
         let key = (DestinationKind::Queue, queue.name().clone());
@@ -389,13 +418,14 @@ impl Topology {
     }
 }
 
-fn definition_of(properties: &QueueProperties) -> QueueDefinition {
+fn definition_of(properties: &QueueProperties, paused: bool) -> QueueDefinition {
     QueueDefinition {
         vhost: properties.vhost.to_string(),
         name: properties.name.to_string(),
         id: properties.id,
         auto_delete: properties.auto_delete,
         levels: properties.levels,
+        paused,
         arguments: properties.arguments.clone(),
     }
 }

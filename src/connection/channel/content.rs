@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::target::Target;
 use crate::broker::error::Error;
-use crate::broker::reply::PSEUDO_QUEUE;
+use crate::broker::reply::{PSEUDO_QUEUE, no_requester};
 use crate::broker::routing_keys::ExtraKeys;
 use crate::connection::close::Failure;
 use crate::protocol::error::DecodeError;
@@ -90,8 +90,7 @@ fn with_reply_address(
     if properties.reply_to() != Some(PSEUDO_QUEUE.as_bytes()) {
         return Ok(properties);
     }
-    let none = || Error::precondition_failed("fast reply consumer does not exist");
-    address.map(|address| properties.with_reply_to(address)).ok_or_else(none)
+    address.map(|address| properties.with_reply_to(address)).ok_or_else(no_requester)
 }
 
 impl ContentAssembler {

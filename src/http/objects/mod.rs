@@ -3,18 +3,27 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod bindings;
 mod channels;
 mod connections;
 mod consumers;
 mod definitions;
+mod exchanges;
 mod features;
 mod limits;
 mod logins;
+mod messages;
 mod nodes;
 mod overview;
 mod parameters;
+mod pause;
 mod permissions;
 mod policies;
+mod publish;
+mod queue_fields;
+mod queue_messages;
+mod queues;
+mod replay;
 mod settings;
 mod topic_permissions;
 mod users;
@@ -29,6 +38,14 @@ use crate::broker::NODE_NAME;
 /// The routes of all of them.
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(messages::router())
+        .merge(pause::router())
+        .merge(replay::router())
+        .merge(bindings::router())
+        .merge(exchanges::router())
+        .merge(publish::router())
+        .merge(queue_messages::router())
+        .merge(queues::router())
         .merge(channels::router())
         .merge(connections::router())
         .merge(consumers::router())

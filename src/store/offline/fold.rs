@@ -96,6 +96,7 @@ fn define(state: &mut LogState, recovered: &[QueueId]) {
             auto_delete: false,
             arguments: FieldTable::new(),
             levels: 0,
+            paused: false,
         }));
     }
 }

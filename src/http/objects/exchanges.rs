@@ -1,0 +1,184 @@
+//! Exchanges.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::broker::exchange::Exchange;
+use crate::broker::policy::matching::{Matching, Policy};
+use crate::broker::vhost::{ExchangeDeclare, Vhost};
+use crate::http::api::Api;
+use crate::http::body::JsonBody;
+use crate::http::lenient;
+use crate::http::listing::{ListQuery, list_apart};
+use crate::http::names;
+use crate::http::refusal::Refusal;
+use crate::http::visitor::Visitor;
+use crate::protocol::json;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list_exchanges))
+        .routes(routes!(list_exchanges_of_vhost))
+        .routes(routes!(get_exchange, put_exchange, delete_exchange))
+}
+
+/// An exchange and the vhost that it is in.
+type Place = (Arc<Vhost>, Arc<Exchange>);
+
+fn show((vhost, exchange): &Place) -> Value {
+    let mut shown = json!({
+        "name": exchange.name.as_str(),
+        "vhost": vhost.name.as_str(),
+        "type": exchange.kind.name(),
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": json::table(&exchange.arguments),
+    });
+    let own = exchange.own.as_ref().map(|own| own.status());
+    if let (Value::Object(shown), Some(status)) = (&mut shown, own) {
+        shown.insert("messages_delayed".to_owned(), status.delayed.into());
+        shown.insert("next_delayed_due_ms".to_owned(), status.next_due_ms.into());
+    }
+    put_policies(&mut shown, &vhost.policies_of_exchange(exchange));
+    shown
+}
+
+/// Adds which policies hold, and what they say together.
+pub(super) fn put_policies(shown: &mut Value, matching: &Matching) {
+    let Value::Object(shown) = shown else { return };
+    let name = |policy: &Option<Arc<Policy>>| -> Value {
+        policy.as_ref().map(|policy| policy.stored.name.clone()).into()
+    };
+    shown.insert("policy".to_owned(), name(&matching.policy));
+    shown.insert("operator_policy".to_owned(), name(&matching.operator_policy));
+    shown.insert("effective_policy_definition".to_owned(), matching.definition().into());
+}
+
+fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
+    let mut exchanges = vhost.exchanges();
+    exchanges.sort_unstable_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    exchanges.into_iter().map(|exchange| (Arc::clone(vhost), exchange))
+}
+
+fn name_of((_, exchange): &Place) -> &str {
+    &exchange.name
+}
+
+/// The exchanges of the vhosts that the user sees.
+#[utoipa::path(get, path = "/api/exchanges", tag = "exchanges", params(ListQuery),
+    responses((status = 200, description = "A list of exchanges, or a page of it")))]
+async fn list_exchanges(
+    visitor: Visitor,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Refusal> {
+    let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
+    list_apart(query, gather, name_of, show).await
+}
+
+/// The exchanges of a vhost.
+#[utoipa::path(get, path = "/api/exchanges/{vhost}", tag = "exchanges", params(ListQuery),
+    responses((status = 200, description = "A list of exchanges, or a page of it"),
+        (status = 404, description = "No such vhost")))]
+async fn list_exchanges_of_vhost(
+    visitor: Visitor,
+    Path(vhost): Path<String>,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Refusal> {
+    let vhost = visitor.visible_vhost(&vhost)?;
+    list_apart(query, move || places_of(&vhost).collect(), name_of, show).await
+}
+
+/// The exchange of a path, or 404.
+pub(super) fn existing(vhost: &Vhost, name: &str) -> Result<Arc<Exchange>, Refusal> {
+    Ok(vhost.existing_exchange(&names::exchange(name)?)?)
+}
+
+/// One exchange. The default exchange is called amq.default in paths.
+#[utoipa::path(get, path = "/api/exchanges/{vhost}/{exchange}", tag = "exchanges",
+    responses((status = 200, description = "The exchange"), (status = 404, description = "None")))]
+async fn get_exchange(
+    visitor: Visitor,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let vhost = visitor.visible_vhost(&vhost)?;
+    let exchange = existing(&vhost, &name)?;
+    Ok(Json(query.cut(show(&(vhost, exchange)))))
+}
+
+/// What can be said of an exchange.
+#[derive(Debug, Deserialize, ToSchema)]
+struct ExchangeBody {
+    /// `direct` if nothing is said.
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "lenient::flag")]
+    durable: bool,
+    #[serde(default, deserialize_with = "lenient::flag")]
+    auto_delete: bool,
+    #[serde(default, deserialize_with = "lenient::flag")]
+    internal: bool,
+    #[serde(default, deserialize_with = "lenient::object")]
+    #[schema(value_type = Object)]
+    arguments: Map<String, Value>,
+}
+
+/// Declares an exchange. One that is there has to be the same.
+#[utoipa::path(put, path = "/api/exchanges/{vhost}/{exchange}", tag = "exchanges",
+    request_body = ExchangeBody,
+    responses((status = 201, description = "Declared"), (status = 204, description = "It is there"),
+        (status = 400, description = "It is there and is another one, or can't be")))]
+async fn put_exchange(
+    visitor: Visitor,
+    Path((vhost, name)): Path<(String, String)>,
+    JsonBody(body): JsonBody<ExchangeBody>,
+) -> Result<StatusCode, Refusal> {
+    let vhost = visitor.own_vhost(&vhost)?;
+    let name = names::exchange(&name)?;
+    let is_there = vhost.exchange(&name).is_some();
+    let declare = ExchangeDeclare {
+        name,
+        kind: body.kind.unwrap_or_else(|| "direct".to_owned()),
+        durable: body.durable,
+        auto_delete: body.auto_delete,
+        internal: body.internal,
+        arguments: json::to_table(&body.arguments).map_err(Refusal::bad_request)?,
+    };
+    vhost.declare_exchange(declare, &visitor.actor)?.wait().await?;
+    Ok(if is_there { StatusCode::NO_CONTENT } else { StatusCode::CREATED })
+}
+
+/// What has to be so for a deletion.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DeleteQuery {
+    /// `true`: only if nothing is bound to it.
+    #[serde(default, rename = "if-unused", deserialize_with = "lenient::flag")]
+    if_unused: bool,
+}
+
+/// Deletes an exchange with its bindings.
+#[utoipa::path(delete, path = "/api/exchanges/{vhost}/{exchange}", tag = "exchanges",
+    params(DeleteQuery),
+    responses((status = 204, description = "Deleted"), (status = 400, description = "In use"),
+        (status = 404, description = "None")))]
+async fn delete_exchange(
+    visitor: Visitor,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<StatusCode, Refusal> {
+    let vhost = visitor.own_vhost(&vhost)?;
+    let exchange = existing(&vhost, &name)?;
+    vhost.delete_exchange(&exchange.name, query.if_unused, &visitor.actor)?.wait().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
