@@ -1,8 +1,8 @@
 //! The daemon from start to stop, in order; owns everything that runs.
 //!
 //! ```text
-//! start: claim all ports ─▶ answer health checks ─▶ open the store ─▶ definitions ─▶ let clients in
-//! stop:  let nobody in, tell clients 320, wait ─▶ close the store ─▶ end the health checks
+//! start: claim all ports ▶ answer health checks ▶ open the store ▶ definitions ▶ let clients in
+//! stop:  let nobody in, tell clients 320, wait ▶ close the store ▶ end the health checks
 //! ```
 //!
 //! Ports come first because that they are taken shows at once; they are opened last, so that

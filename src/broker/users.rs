@@ -145,7 +145,8 @@ impl Broker {
         Ok(user)
     }
 
-    /// Takes a user away; its connections may do nothing more. Answers whether there was one.
+    /// Takes a user away and closes its connections, which may do nothing more. Answers whether
+    /// there was one.
     pub fn delete_user(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
         let _changing = self.changing.lock();
         let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
@@ -154,6 +155,8 @@ impl Broker {
         let keys = keys.chain([DefinitionKey::User(name.to_owned())]);
         let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
         let stored = Durable::append(&*self.store, records.collect::<Vec<_>>().into());
+        // By the name: no other user can have come to have it yet.
+        self.registry.close_all(|info| info.user == name, &format!("user '{name}' is deleted"));
         self.events.tell(actor, || Event::new("user.deleted").text("name", name));
         (true, stored)
     }

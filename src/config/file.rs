@@ -1,4 +1,5 @@
-//! The configuration file, and the definitions file that it names. A key that doesn't exist is an error that names its nearest neighbour.
+//! The configuration file, and the definitions file that it names. A key that doesn't exist is an
+//! error that names its nearest neighbour.
 
 use std::path::Path;
 

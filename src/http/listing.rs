@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
 use regex::RegexBuilder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -119,20 +118,6 @@ pub fn list<T>(
     };
     let items: Vec<Value> = shown.into_iter().map(|thing| query.cut(thing)).collect();
     Ok(Json(page.answer(items, total, filtered)))
-}
-
-/// The same for what may be long, apart from the threads that carry messages: `gather` finds the
-/// things.
-pub async fn list_apart<T: 'static>(
-    query: ListQuery,
-    gather: impl FnOnce() -> Vec<T> + Send + 'static,
-    name: impl Fn(&T) -> &str + Send + 'static,
-    show: impl Fn(&T) -> Value + Send + 'static,
-) -> Result<Response, Refusal> {
-    let listed = tokio::task::spawn_blocking(move || {
-        list(&query, gather(), name, show).map(IntoResponse::into_response)
-    });
-    listed.await.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())))
 }
 
 /// What is answered of a list.

@@ -112,11 +112,23 @@ fn a_change_holds_from_the_next_operation_on() {
     assert_eq!(peer.expect_channel_close(1).0, 403);
     peer.open_channel(1);
     assert_eq!(peer.ready(1, "q"), 1);
+}
+
+#[test]
+fn the_connections_of_a_deleted_user_are_closed() {
+    let broker = with_limited_user();
+    set(&broker, ".*", ".*", ".*");
+    let mut guest = broker.channel();
+    let mut peer = limited(&broker);
+    let user = broker.broker().user("limited").expect("there");
     let (found, durable) = broker.broker().delete_user("limited", None);
     durable.wait_blocking().expect("stored");
     assert!(found);
-    peer.send(1, BasicGet { queue: short("q"), no_ack: true });
-    assert_eq!(peer.expect_channel_close(1).0, 403);
+    let text = "CONNECTION_FORCED - user 'limited' is deleted";
+    assert_eq!(peer.expect_connection_close(), (320, text.to_owned()));
+    // Who was on its way in may do nothing.
+    assert!(!user.may_open("/") && !user.accepts("secret"));
+    guest.declare_queue(1, "q");
 }
 
 #[test]

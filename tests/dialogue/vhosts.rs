@@ -195,6 +195,25 @@ fn a_protected_vhost_is_not_deleted() {
     delete_shop(broker.broker());
 }
 
+#[test]
+fn the_event_exchange_comes_back_with_its_vhost() {
+    let broker = TestBroker::start();
+    let within = broker.broker();
+    let (was_there, durable) = within.delete_vhost("/", None).expect("not protected");
+    durable.wait_blocking().expect("stored");
+    assert!(was_there);
+    stored(within.put_vhost("/", None));
+    stored(
+        within.set_permissions(PermissionDefinition { vhost: "/".into(), ..permissions() }, None),
+    );
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "events");
+    peer.bind(1, "events", "amq.rabbitmq.event", "vhost.deleted");
+    open_shop(within);
+    delete_shop(within);
+    peer.wait_for_ready(1, "events", 1);
+}
+
 fn open(disk: &SimulatedDisk) -> Arc<Broker> {
     let opened = disk.open_store(&StoreSettings::default()).expect("opened");
     Broker::open(opened, BrokerSettings::default()).expect("opened")

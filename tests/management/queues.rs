@@ -109,7 +109,7 @@ fn a_queue_shows_its_consumers_and_which_of_them_is_active() {
     };
     assert_eq!(tags("consumer_tag"), ["first", "second"]);
     assert_eq!(tags("active"), [true, false]);
-    assert_eq!(tags("activity_status"), ["up", "waiting"]);
+    assert_eq!(tags("activity_status"), ["single_active", "waiting"]);
     assert_eq!(tags("prefetch_count"), [7, 7]);
     assert_eq!(tags("ack_required"), [true, true]);
     assert_eq!(found["single_active_consumer_tag"], "first");
@@ -194,6 +194,47 @@ fn lists_can_be_sorted_filtered_and_paged() {
     assert_eq!(columns, json!([{"name": "payments", "messages_ready": 3}]));
     client.get("/api/queues?name=(&use_regex=true").expect_refused(400, "not a regular expression");
     client.get("/api/queues/nowhere").expect_refused(404, "no vhost 'nowhere'");
+}
+
+#[test]
+fn what_has_happened_to_messages_is_counted() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    peer.bind(1, "q", "amq.fanout", "");
+    (0..3).for_each(|_| peer.publish(1, "amq.fanout", "", "x"));
+    peer.get(1, "q", true).expect("a message");
+    let found = client.get("/api/queues/%2f/q").expect(200);
+    assert_eq!(found["message_stats"]["publish"], 3, "{found}");
+    assert_eq!(found["message_stats"]["get_no_ack"], 1, "{found}");
+    assert!(found["messages_details"]["rate"].is_number(), "{found}");
+    let exchange = client.get("/api/exchanges/%2f/amq.fanout").expect(200);
+    assert_eq!(exchange["message_stats"]["publish_in"], 3, "{exchange}");
+    let listed = client.get("/api/queues?columns=message_stats.publish").expect(200);
+    assert_eq!(listed, json!([{"message_stats": {"publish": 3}}]));
+    let plain = client.get("/api/queues?disable_stats=true").expect(200);
+    assert_eq!(plain[0].get("message_stats"), None, "{plain}");
+}
+
+#[test]
+fn ten_thousand_queues_are_listed_whole_and_by_the_page() {
+    const COUNT: usize = 10_000;
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    for number in 0..COUNT {
+        let queue = short(&format!("q{number:05}"));
+        let declare = QueueDeclare { queue, no_wait: true, ..QueueDeclare::default() };
+        peer.send(1, declare);
+    }
+    peer.sync(1);
+    let client = broker.client();
+    let all = client.get("/api/queues").expect(200);
+    let all = all.as_array().expect("a list");
+    assert_eq!(all.len(), COUNT);
+    assert!(all.is_sorted_by_key(|queue| queue["name"].as_str()));
+    let page = client.get("/api/queues?page=100&page_size=100&sort=name").expect(200);
+    assert_eq!(page["items"][99]["name"], "q09999");
 }
 
 #[test]

@@ -43,6 +43,19 @@ fn a_vhost_is_deleted_unless_it_is_protected() {
 }
 
 #[test]
+fn a_vhost_shows_its_messages_unless_that_is_not_wanted() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let shown = client.get("/api/vhosts/%2f").expect(200);
+    assert_eq!((&shown["messages"], &shown["messages_ready"]), (&json!(0), &json!(0)));
+    for path in ["/api/vhosts?disable_stats=true", "/api/vhosts?columns=name"] {
+        let listed = client.get(path).expect(200);
+        assert_eq!((&listed[0]["name"], &listed[0]["messages"]), (&json!("/"), &json!(null)));
+    }
+    client.get("/api/vhosts/%2f?lengths_age=x&lengths_incr=5").expect(400);
+}
+
+#[test]
 fn a_vhost_is_traced_and_started_on_request() {
     let broker = TestBroker::start();
     let client = broker.client();

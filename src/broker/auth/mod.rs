@@ -52,7 +52,7 @@ struct UserState {
     permissions: HashMap<String, Permissions>,
     /// By vhost and exchange.
     topics: HashMap<String, BTreeMap<String, Arc<TopicPermission>>>,
-    /// Deleted users keep their connections but may do nothing more.
+    /// Whoever still holds a deleted user may do nothing more.
     deleted: bool,
 }
 

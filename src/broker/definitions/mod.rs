@@ -1,5 +1,5 @@
-//! Definitions files: everything an operator and the applications have defined, as one JSON document
-//! in RabbitMQ's form, both ways.
+//! Definitions files: everything an operator and the applications have defined, as one JSON
+//! document in RabbitMQ's form, both ways.
 //!
 //! ```text
 //! Broker ──▶ export ──▶ JSON ──▶ Document::read ──▶ rehearsal ──▶ import ──▶ Broker

@@ -20,8 +20,8 @@ pub struct QueueDetails {
     pub used_ms: u64,
     /// There are consumers, and one of them could take a message at once, or none is ready.
     pub keeps_up: bool,
-    /// In the order in which they came.
-    pub consumers: Vec<Arc<Consumer>>,
+    /// There are consumers.
+    pub is_used: bool,
     /// The only one that gets messages, where the queue has one at a time.
     pub single_active: Option<Arc<Consumer>>,
     /// The only one that there may be, because it asked for that.
@@ -39,7 +39,7 @@ impl Queue {
             head_timestamp: timestamp_of_head(state),
             used_ms: inner.used_ms,
             keeps_up: !consumers.is_empty() && is_free,
-            consumers: consumers.iter().cloned().collect(),
+            is_used: !consumers.is_empty(),
             single_active: consumers.active().cloned(),
             exclusive: consumers.iter().next().filter(|_| consumers.is_exclusive()).cloned(),
         }

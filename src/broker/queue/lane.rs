@@ -428,9 +428,7 @@ impl Lane {
     pub fn purge(&mut self) -> (Ranges, u64) {
         let bytes = self.stored_bytes();
         self.returned.clear();
-        self.head = VecDeque::new();
-        self.cold = VecDeque::new();
-        self.tail = VecDeque::new();
+        (self.head, self.cold, self.tail) = Default::default();
         (self.head_cost, self.cold_count) = (0, 0);
         (self.reading, self.unreadable) = (None, false);
         self.picked.clear();

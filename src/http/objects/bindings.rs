@@ -26,10 +26,11 @@ use super::{exchanges, queues};
 use crate::broker::binding::{Binding, DestinationKey};
 use crate::broker::exchange::Exchange;
 use crate::broker::vhost::{BindRequest, Vhost};
+use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list_apart};
+use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::visitor::Visitor;
@@ -166,11 +167,16 @@ fn of_vhost(vhost: &Arc<Vhost>) -> Vec<Place> {
     sorted(exchanges.iter().flat_map(|exchange| from_exchange(vhost, exchange)).collect())
 }
 
+/// Answers a list, put together apart from the threads that clients are served by.
 async fn answer(
     query: ListQuery,
     gather: impl FnOnce() -> Vec<Place> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    list_apart(query, gather, |place| place.binding.destination.as_str(), show).await
+    aside(move || {
+        let places = gather();
+        list(&query, places, |place| &place.binding.destination, show).map(Json::into_response)
+    })
+    .await
 }
 
 /// The bindings of the vhosts that the user sees. `name` filters by their destinations.

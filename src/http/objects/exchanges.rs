@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -15,12 +15,14 @@ use utoipa_axum::routes;
 use crate::broker::exchange::Exchange;
 use crate::broker::policy::matching::{Matching, Policy};
 use crate::broker::vhost::{ExchangeDeclare, Vhost};
+use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list_apart};
+use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
@@ -34,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// An exchange and the vhost that it is in.
 type Place = (Arc<Vhost>, Arc<Exchange>);
 
-fn show((vhost, exchange): &Place) -> Value {
+fn show((vhost, exchange): &Place, rates: Option<&Rates<'_>>) -> Value {
     let mut shown = json!({
         "name": exchange.name.as_str(),
         "vhost": vhost.name.as_str(),
@@ -48,6 +50,9 @@ fn show((vhost, exchange): &Place) -> Value {
     if let (Value::Object(shown), Some(status)) = (&mut shown, own) {
         shown.insert("messages_delayed".to_owned(), status.delayed.into());
         shown.insert("next_delayed_due_ms".to_owned(), status.next_due_ms.into());
+    }
+    if let (Value::Object(shown), Some(rates)) = (&mut shown, rates) {
+        shown.extend(rates.exchange(vhost, exchange));
     }
     put_policies(&mut shown, &vhost.policies_of_exchange(exchange));
     shown
@@ -70,32 +75,48 @@ fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
     exchanges.into_iter().map(|exchange| (Arc::clone(vhost), exchange))
 }
 
-fn name_of((_, exchange): &Place) -> &str {
-    &exchange.name
+/// Answers a list of exchanges, put together apart from the threads that clients are served by.
+async fn answer(
+    api: Api,
+    query: ListQuery,
+    ages: AgesQuery,
+    gather: impl FnOnce() -> Vec<Place> + Send + 'static,
+) -> Result<Response, Refusal> {
+    aside(move || {
+        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+        let show = |place: &Place| show(place, rates.as_ref());
+        list(&query, gather(), |(_, exchange)| &exchange.name, show).map(Json::into_response)
+    })
+    .await
 }
 
 /// The exchanges of the vhosts that the user sees.
-#[utoipa::path(get, path = "/api/exchanges", tag = "exchanges", params(ListQuery),
+#[utoipa::path(get, path = "/api/exchanges", tag = "exchanges", params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of exchanges, or a page of it")))]
 async fn list_exchanges(
     visitor: Visitor,
+    State(api): State<Api>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Response, Refusal> {
     let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
-    list_apart(query, gather, name_of, show).await
+    answer(api, query, ages, gather).await
 }
 
 /// The exchanges of a vhost.
-#[utoipa::path(get, path = "/api/exchanges/{vhost}", tag = "exchanges", params(ListQuery),
+#[utoipa::path(get, path = "/api/exchanges/{vhost}", tag = "exchanges",
+    params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of exchanges, or a page of it"),
         (status = 404, description = "No such vhost")))]
 async fn list_exchanges_of_vhost(
     visitor: Visitor,
+    State(api): State<Api>,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Response, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    list_apart(query, move || places_of(&vhost).collect(), name_of, show).await
+    answer(api, query, ages, move || places_of(&vhost).collect()).await
 }
 
 /// The exchange of a path, or 404.
@@ -105,15 +126,19 @@ pub(super) fn existing(vhost: &Vhost, name: &str) -> Result<Arc<Exchange>, Refus
 
 /// One exchange. The default exchange is called amq.default in paths.
 #[utoipa::path(get, path = "/api/exchanges/{vhost}/{exchange}", tag = "exchanges",
+    params(ListQuery, AgesQuery),
     responses((status = 200, description = "The exchange"), (status = 404, description = "None")))]
 async fn get_exchange(
     visitor: Visitor,
+    State(api): State<Api>,
     Path((vhost, name)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let exchange = existing(&vhost, &name)?;
-    Ok(Json(query.cut(show(&(vhost, exchange)))))
+    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    Ok(Json(query.cut(show(&(vhost, exchange), rates.as_ref()))))
 }
 
 /// What can be said of an exchange.

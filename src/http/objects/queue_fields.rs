@@ -5,11 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::consumers;
 use super::exchanges::put_policies;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::queue::{Consumer, Queue, QueueDetails, QueueProperties};
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, NODE_NAME};
+use crate::http::stats::Rates;
 use crate::http::time::utc;
 use crate::protocol::json;
 
@@ -29,7 +31,13 @@ pub enum Depth {
     All,
 }
 
-pub fn show(broker: &Broker, vhost: &Vhost, queue: &Queue, depth: Depth) -> Value {
+pub fn show(
+    broker: &Broker,
+    vhost: &Vhost,
+    queue: &Queue,
+    depth: Depth,
+    rates: Option<&Rates<'_>>,
+) -> Value {
     let mut out = Map::new();
     put_declared(&mut out, broker, queue);
     if depth != Depth::Declared {
@@ -39,10 +47,13 @@ pub fn show(broker: &Broker, vhost: &Vhost, queue: &Queue, depth: Depth) -> Valu
         let details = queue.details();
         put_details(&mut out, queue, &details);
         if depth == Depth::All {
-            let consumers = details.consumers.iter();
-            let shown = consumers.map(|consumer| show_consumer(broker, consumer, &details));
+            let consumers = queue.consumers();
+            let shown = consumers.iter().map(|consumer| consumers::show(broker, consumer));
             put(&mut out, "consumer_details", shown.collect::<Value>());
         }
+    }
+    if let Some(rates) = rates {
+        out.extend(rates.queue(queue));
     }
     let mut out = Value::Object(out);
     put_policies(&mut out, &vhost.policies_of_queue(queue));
@@ -106,35 +117,9 @@ fn put_details(out: &mut Map<String, Value>, queue: &Queue, details: &QueueDetai
     put(out, "exclusive_consumer_tag", tag(details.exclusive.as_deref()));
     let options = queue.options();
     put(out, "delivery_limit", options.delivery_limit);
-    if details.consumers.is_empty()
+    if !details.is_used
         && let Some(since) = utc(details.used_ms)
     {
         put(out, "idle_since", since);
     }
-}
-
-fn show_consumer(broker: &Broker, consumer: &Consumer, details: &QueueDetails) -> Value {
-    let connection = broker.registry.get(consumer.connection);
-    let channel = connection.map_or_else(Map::new, |connection| {
-        let mut out = Map::new();
-        put(&mut out, "connection_name", connection.name());
-        put(&mut out, "node", NODE_NAME);
-        put(&mut out, "peer_host", connection.peer.ip().to_string());
-        put(&mut out, "peer_port", connection.peer.port());
-        put(&mut out, "user", connection.user.as_str());
-        out
-    });
-    let active = details.single_active.as_ref().is_none_or(|active| active.id == consumer.id);
-    let properties = &consumer.queue.properties;
-    json!({
-        "consumer_tag": consumer.tag.as_str(),
-        "ack_required": !consumer.no_ack,
-        "exclusive": consumer.exclusive,
-        "prefetch_count": consumer.prefetch_count(),
-        "active": active,
-        "activity_status": if active { "up" } else { "waiting" },
-        "arguments": json::table(&consumer.arguments),
-        "channel_details": channel,
-        "queue": { "name": properties.name.as_str(), "vhost": properties.vhost.as_str() },
-    })
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -13,15 +13,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::queue_fields::{Depth, show};
-use crate::broker::Broker;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::{Deleted, QueueDeclare, Vhost};
+use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list_apart};
+use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::stats::AgesQuery;
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
@@ -44,14 +45,20 @@ fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
     queues.into_iter().map(|queue| (Arc::clone(vhost), queue))
 }
 
+/// Answers a list of queues, put together apart from the threads that clients are served by.
 async fn answer(
-    query: ListQuery,
-    broker: Arc<Broker>,
+    api: Api,
+    (query, ages): (ListQuery, AgesQuery),
     depth: Depth,
     gather: impl FnOnce() -> Vec<Place> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let show = move |(vhost, queue): &Place| show(&broker, vhost, queue, depth);
-    list_apart(query, gather, |(_, queue)| queue.name(), show).await
+    let broker = Arc::clone(api.broker()?);
+    aside(move || {
+        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+        let show = |(vhost, queue): &Place| show(&broker, vhost, queue, depth, rates.as_ref());
+        list(&query, gather(), |(_, queue)| queue.name(), show).map(Json::into_response)
+    })
+    .await
 }
 
 /// How much is said of each queue of a list.
@@ -64,41 +71,46 @@ fn depth_of(query: &ListQuery) -> Depth {
 }
 
 /// The queues of the vhosts that the user sees.
-#[utoipa::path(get, path = "/api/queues", tag = "queues", params(ListQuery),
+#[utoipa::path(get, path = "/api/queues", tag = "queues", params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of queues, or a page of it")))]
 async fn list_queues(
     visitor: Visitor,
+    State(api): State<Api>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Response, Refusal> {
-    let (broker, depth) = (Arc::clone(&visitor.broker), depth_of(&query));
+    let depth = depth_of(&query);
     let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
-    answer(query, broker, depth, gather).await
+    answer(api, (query, ages), depth, gather).await
 }
 
 /// The same, each as it is answered alone.
-#[utoipa::path(get, path = "/api/queues/detailed", tag = "queues", params(ListQuery),
+#[utoipa::path(get, path = "/api/queues/detailed", tag = "queues", params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of queues, or a page of it")))]
 async fn list_queues_in_detail(
     visitor: Visitor,
+    State(api): State<Api>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Response, Refusal> {
-    let broker = Arc::clone(&visitor.broker);
     let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
-    answer(query, broker, Depth::All, gather).await
+    answer(api, (query, ages), Depth::All, gather).await
 }
 
 /// The queues of a vhost.
-#[utoipa::path(get, path = "/api/queues/{vhost}", tag = "queues", params(ListQuery),
+#[utoipa::path(get, path = "/api/queues/{vhost}", tag = "queues", params(ListQuery, AgesQuery),
     responses((status = 200, description = "A list of queues, or a page of it"),
         (status = 404, description = "No such vhost")))]
 async fn list_queues_of_vhost(
     visitor: Visitor,
+    State(api): State<Api>,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Response, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let depth = depth_of(&query);
-    answer(query, visitor.broker, depth, move || places_of(&vhost).collect()).await
+    answer(api, (query, ages), depth, move || places_of(&vhost).collect()).await
 }
 
 /// The queue of a path, or 404.
@@ -107,12 +119,15 @@ pub(super) fn existing(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Refusal>
 }
 
 /// One queue, with its consumers.
-#[utoipa::path(get, path = "/api/queues/{vhost}/{queue}", tag = "queues", params(ListQuery),
+#[utoipa::path(get, path = "/api/queues/{vhost}/{queue}", tag = "queues",
+    params(ListQuery, AgesQuery),
     responses((status = 200, description = "The queue"), (status = 404, description = "None")))]
 async fn get_queue(
     visitor: Visitor,
+    State(api): State<Api>,
     Path((vhost, name)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
+    Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let queue = existing(&vhost, &name)?;
@@ -120,7 +135,8 @@ async fn get_queue(
         Depth::Stats => Depth::All,
         less => less,
     };
-    Ok(Json(query.cut(show(&visitor.broker, &vhost, &queue, depth))))
+    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    Ok(Json(query.cut(show(&visitor.broker, &vhost, &queue, depth, rates.as_ref()))))
 }
 
 /// What can be said of a queue.
@@ -183,7 +199,8 @@ struct DeleteQuery {
 /// Deletes a queue with its messages and bindings. Its consumers are told.
 #[utoipa::path(delete, path = "/api/queues/{vhost}/{queue}", tag = "queues", params(DeleteQuery),
     responses((status = 204, description = "Deleted"),
-        (status = 400, description = "In use, or not empty"), (status = 404, description = "None")))]
+        (status = 400, description = "In use, or not empty"),
+        (status = 404, description = "None")))]
 async fn delete_queue(
     visitor: Visitor,
     Path((vhost, name)): Path<(String, String)>,
