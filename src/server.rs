@@ -118,6 +118,7 @@ impl Server {
             connections_max: config.amqp.connections_max,
             data_dir: config.store.data_dir.clone(),
             disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+            settings: serde_json::to_value(config).unwrap_or_default(),
         };
         let api = Api::new(checked);
         let (http, http_address) =

@@ -35,6 +35,13 @@ impl Asked<'_> {
         Ok(Answer::Rows(rows_of(things.iter(), chosen)))
     }
 
+    /// The things on one page of a list that is answered in pages.
+    pub(super) fn items(&self, path: &str, chosen: &[Column]) -> Result<Answer, Failure> {
+        let page = self.get(path)?;
+        let items = at(&page, "items").as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(Answer::Rows(rows_of(items.iter(), chosen)))
+    }
+
     /// The names of the things at a path.
     pub(super) fn names(&self, path: &str) -> Result<Vec<String>, Failure> {
         let things = array(self.get(&format!("{path}?columns=name"))?)?;

@@ -43,7 +43,7 @@ fn what_cannot_be_imported_is_said() {
     managed.ctl_with(&["import_definitions"], "{no json").expect_failed(65, "- is not JSON");
     managed.ctl(&["import_definitions", "/no/such/file"]).expect_failed(65, "/no/such/file");
     let wrong = "{\"users\":[{\"name\":\"x\",\"tags\":7}]}";
-    managed.ctl_with(&["import_definitions"], wrong).expect_failed(69, "tags");
+    managed.ctl_with(&["import_definitions"], wrong).expect_failed(69, "'users' ('x')");
     managed.client().get("/api/users/x").expect(404);
     managed.ctl(&["export_definitions", "/no/such/directory/f"]).expect_failed(74, "cannot write");
 }

@@ -10,11 +10,14 @@ mod amqp;
 #[allow(dead_code, reason = "the management API's tests use the rest of it")]
 mod support;
 
+mod connections;
 mod definitions;
+mod messages;
 mod node;
 mod output;
 mod policies;
 mod program;
+mod queues;
 mod usage;
 mod users;
 mod vhosts;

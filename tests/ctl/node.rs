@@ -50,6 +50,8 @@ fn what_the_node_knows_of_itself_is_listed() {
     let attempts = managed.json(&["list_node_auth_attempt_stats"]);
     let http = attempts.as_array().expect("a list").iter().find(|one| one["protocol"] == "http");
     assert_eq!(http.expect("http")["auth_attempts_failed"], 1, "{attempts}");
+    let settings = managed.ctl(&["-q", "environment"]).expect(0);
+    assert!(settings.contains("http.listen = \"127.0.0.1:0\"\n"), "{settings}");
     let report = managed.ctl(&["-q", "report"]).expect(0);
     assert!(report.contains("Permissions of vhost /"), "{report}");
     assert!(!report.contains("password_hash"), "{report}");

@@ -8,7 +8,9 @@ mod inside;
 mod support;
 
 mod access;
-bamod bindings;
+mod alerts;
+mod audit;
+mod bindings;
 mod connections;
 mod definitions;
 mod exchanges;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ctl::action::{at, rows_of};
+use crate::ctl::action::at;
 use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::Answer;
@@ -19,6 +19,7 @@ use crate::ctl::wait;
 const QUEUE: Word = required("QUEUE", "The queue's name");
 const HEADER: Word =
     option("header", "Only messages with this header, as NAME=VALUE; several with commas");
+const EXCHANGE: Word = required("EXCHANGE", "The exchange's name");
 const REPLAY: &str = "/api/queues/{vhost}/{QUEUE}/replay";
 
 /// Between two looks at how far a replay is.
@@ -82,6 +83,36 @@ pub(super) const SUBJECT: Subject = Subject {
                 done: "",
             }),
         },
+        Verb {
+            name: "list_scheduled",
+            about: "List the messages that an exchange delays, the next one first",
+            example: "list_scheduled -p / reminders --count 20",
+            words: &[
+                EXCHANGE,
+                option("count", "How many, at most 500").or("10"),
+                option("from", "Begin at the message of this id"),
+                option("truncate", "Show so many bytes of each payload").or("200"),
+                option("encoding", "auto or base64").or("auto"),
+                many(
+                    COLUMN,
+                    "What to show of each [default: id due_at routing_key payload_bytes payload]",
+                ),
+            ],
+            action: Action::Own(list_scheduled),
+        },
+        Verb {
+            name: "cancel_scheduled",
+            about: "Take away a delayed message before it is due",
+            example: "cancel_scheduled -p / reminders 1764100000000:1099511627777",
+            words: &[EXCHANGE, required("ID", "The message's id, as list_scheduled shows it")],
+            action: Action::Change(Change {
+                banner: "Cancelling message {ID} of exchange '{EXCHANGE}' in vhost '{vhost}' ...",
+                method: "DELETE",
+                path: "/api/exchanges/{vhost}/{EXCHANGE}/scheduled/{ID}",
+                body: no_body,
+                done: "",
+            }),
+        },
     ],
 };
 
@@ -97,6 +128,7 @@ const MESSAGE: &[Column] = columns![
     "properties",
     "headers" = "properties.headers",
     "message_count",
+    "due_at",
 ];
 
 const MESSAGE_USUAL: &[&str] =
@@ -114,9 +146,20 @@ fn peek(asked: &Asked<'_>) -> Result<Answer, Failure> {
     for (name, value) in headers(asked)? {
         path.push_str(&format!("&header.{}={}", encode(name), encode(value)));
     }
-    let found = asked.get(&path)?;
-    let items = at(&found, "items").as_array().map(Vec::as_slice).unwrap_or_default();
-    Ok(Answer::Rows(rows_of(items.iter(), &chosen)))
+    asked.items(&path, &chosen)
+}
+
+fn list_scheduled(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let usual = &["id", "due_at", "routing_key", "payload_bytes", "payload"];
+    let chosen = asked.columns(MESSAGE, usual)?;
+    asked.banner("Listing messages that exchange '{EXCHANGE}' in vhost '{vhost}' delays ...")?;
+    let mut path = "/api/exchanges/{vhost}/{EXCHANGE}/scheduled?count={count}\
+                    &truncate={truncate}&encoding={encoding}"
+        .to_owned();
+    if asked.given("from").is_some() {
+        path.push_str("&from={from}");
+    }
+    asked.items(&path, &chosen)
 }
 
 /// The headers that a message must have, by name and value.

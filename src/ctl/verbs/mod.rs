@@ -1,6 +1,7 @@
 //! All verbs, a file for each subject.
 
 mod access;
+mod audit;
 mod checks;
 mod definitions;
 mod elsewhere;
@@ -26,6 +27,7 @@ pub(super) const SUBJECTS: &[&Subject] = &[
     &lists::SUBJECT,
     &operations::SUBJECT,
     &messages::SUBJECT,
+    &audit::SUBJECT,
     &policies::SUBJECT,
     &parameters::SUBJECT,
     &limits::SUBJECT,

@@ -136,13 +136,19 @@ pub(super) const SUBJECT: Subject = Subject {
         },
         Verb {
             name: "environment",
-            about: "Print the settings that the broker runs with, secrets left out",
+            about: "Print the settings that the broker runs with",
             example: "environment --formatter json",
             words: &[],
             action: Action::Own(|asked| {
                 asked.banner("Asking the broker for its settings ...")?;
                 let value = asked.get("/api/config/effective")?;
-                Ok(Answer::Document { text: format!("{value:#}"), value })
+                let mut text = String::new();
+                for (section, settings) in value.as_object().into_iter().flatten() {
+                    for (name, value) in settings.as_object().into_iter().flatten() {
+                        let _ = writeln!(text, "{section}.{name} = {value}");
+                    }
+                }
+                Ok(Answer::Document { value, text })
             }),
         },
         Verb {

@@ -76,6 +76,8 @@ pub struct Checked {
     pub data_dir: PathBuf,
     /// Publishers rest while there is less; 0 is no limit.
     pub disk_free_limit_bytes: u64,
+    /// All settings by section, to be shown.
+    pub settings: Value,
 }
 
 /// The routes of all checks.

@@ -26,6 +26,7 @@ mod queue_messages;
 mod queues;
 mod replay;
 mod scheduled;
+mod settings;
 mod topic_permissions;
 mod users;
 mod vhosts;
@@ -61,6 +62,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .merge(permissions::router())
         .merge(policies::router())
         .merge(scheduled::router())
+        .merge(settings::router())
         .merge(topic_permissions::router())
         .merge(users::router())
         .merge(vhosts::router())

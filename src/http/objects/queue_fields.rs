@@ -76,7 +76,7 @@ fn put_declared(out: &mut Map<String, Value>, broker: &Broker, queue: &Queue) {
     put(out, "exclusive", exclusive_to.is_some());
     put(out, "arguments", json::table(arguments));
     put(out, "node", NODE_NAME);
-    put(out, "state", "running");
+    put(out, "state", if queue.is_paused() { "paused" } else { "running" });
     match queue_type {
         QueueType::Classic => put(out, "storage_version", STORAGE_VERSION),
         QueueType::Quorum | QueueType::Stream => {

@@ -1,0 +1,21 @@
+//! The settings that the broker runs with.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::api::Api;
+use crate::http::visitor::Administrator;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(effective))
+}
+
+/// All settings by section, from whatever they came: defaults, file, environment, flags.
+#[utoipa::path(get, path = "/api/config/effective", tag = "nodes",
+    responses((status = 200, description = "An object of sections")))]
+async fn effective(_: Administrator, State(api): State<Api>) -> Json<Value> {
+    Json(api.checked().settings.clone())
+}
