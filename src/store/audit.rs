@@ -257,7 +257,7 @@ mod tests {
     fn lines_are_read_newest_first_and_survive() {
         let directory = tempfile::tempdir().expect("a directory");
         let log = open(&directory, 1024);
-        ["a", "b"].map(|line| log.note(line.to_owned()));
+        ["a", "b"].into_iter().for_each(|line| log.note(line.to_owned()));
         assert_eq!(read(&log), ["b", "a"]);
         drop(log);
         let log = open(&directory, 1024);

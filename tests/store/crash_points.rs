@@ -14,6 +14,7 @@ use ferrymq::store::{AppendError, Batch, Opened, StoreSettings, StoreState};
 use crate::support::*;
 
 const SETTINGS: StoreSettings = StoreSettings {
+    audit_bytes_max: 0,
     segment_size_bytes: 2048,
     in_flight_bytes_max: 1 << 20,
     disk_free_limit_bytes: 0,

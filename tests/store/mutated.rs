@@ -20,6 +20,7 @@ use ferrymq::store::{CatalogChange, Definition, Opened, ReadLimit, RecoveredQueu
 const WAIT: Duration = Duration::from_secs(60);
 
 const SETTINGS: StoreSettings = StoreSettings {
+    audit_bytes_max: 0,
     segment_size_bytes: 1024,
     in_flight_bytes_max: 1 << 20,
     disk_free_limit_bytes: 0,

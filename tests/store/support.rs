@@ -23,6 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Segments that are full after a few messages.
 pub const SMALL_SEGMENTS: StoreSettings = StoreSettings {
+    audit_bytes_max: 0,
     segment_size_bytes: 4096,
     in_flight_bytes_max: 1 << 20,
     disk_free_limit_bytes: 0,
