@@ -197,9 +197,10 @@ impl Config {
             let _ = writeln!(text, "# {}: {}.", setting.purpose, setting.allowed());
             let _ = writeln!(text, "{} = {value}\n", setting.name());
         }
-        for rule in &self.alert.rule {
-            let rule = toml::to_string(rule).unwrap_or_default();
-            let _ = writeln!(text, "[[alert.rule]]\n{rule}");
+        if !self.alert.rule.is_empty() {
+            // With the names of what they stand in, so that tables in a rule get theirs, too.
+            let rules = BTreeMap::from([("alert", BTreeMap::from([("rule", &self.alert.rule)]))]);
+            text += &toml::to_string(&rules).unwrap_or_default();
         }
         text
     }

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::json;
@@ -186,7 +187,9 @@ fn check(matches: &ArgMatches) -> Result<bool, Failure> {
 }
 
 fn dump(matches: &ArgMatches) -> Result<bool, Failure> {
-    let text = |name| matches.get_one::<String>(name).cloned();
+    // The vhost that other verbs take when none is said is not meant here.
+    let is_said = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let text = |name| matches.get_one::<String>(Some(name).filter(is_said)?).cloned();
     let limit = matches.get_one::<u64>("limit").copied();
     let filter = DumpFilter { vhost: text("vhost"), queue: text("queue"), limit };
     let with_body = matches.get_flag("bodies");

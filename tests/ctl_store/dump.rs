@@ -79,7 +79,7 @@ fn a_dump_shows_definitions_without_secrets_and_messages_with_all_they_have() {
     });
     let expected = vec![
         json!({"kind": "vhost", "name": "/", "description": "", "tags": [],
-               "default_queue_type": null}),
+               "default_queue_type": null, "protected_from_deletion": false}),
         json!({"kind": "user", "name": "ferris", "tags": ["administrator"]}),
         json!({"kind": "permission", "user": "ferris", "vhost": "/", "configure": ".*",
                "write": ".*", "read": ".*"}),

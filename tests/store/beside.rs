@@ -192,7 +192,11 @@ fn a_note_of_what_came_and_went_while_the_disk_was_busy_is_confirmed_and_not_wri
     let came = append(&opened, vec![enqueue(&[(1, 1)], "rejected"), mark(1, 1)]);
     let back = append(&opened, vec![came_back(1, &[(1, FAILED)])]);
     let was_seen = append(&opened, vec![enqueue(&[(1, 2)], "seen"), seen(1, 7, 8, 9)]);
-    opened.store.append(vec![settle(1, 1, 1, 8), settle(1, 2, 2, 4)], None);
+    let mut all = settle(1, 2, 2, 4);
+    if let Record::Settle { settled, .. } = &mut all {
+        settled.through = Seq(2);
+    }
+    opened.store.append(vec![settle(1, 1, 1, 8), all], None);
     disk.release();
     for answer in [busy, came, back, was_seen] {
         assert!(answer.recv_timeout(DEADLINE).expect("an answer").is_ok());

@@ -73,9 +73,15 @@ impl Broker {
         file
     }
 
+    fn users_by_name(&self) -> Vec<Arc<User>> {
+        let mut users = self.users();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
     /// What each user has, a list for each.
     fn of_users(&self, list: impl Fn(&User) -> Json) -> Vec<Json> {
-        let lists = self.users().into_iter().map(|user| list(&user));
+        let lists = self.users_by_name().into_iter().map(|user| list(&user));
         lists
             .filter_map(|list| if let Json::Array(parts) = list { Some(parts) } else { None })
             .flatten()
@@ -95,7 +101,7 @@ impl Broker {
                 "hashing_algorithm": user.hashing_algorithm, "tags": user.tags, "limits": limits,
             })
         };
-        self.users().iter().map(|user| part(&user.definition())).collect()
+        self.users_by_name().iter().map(|user| part(&user.definition())).collect()
     }
 
     fn global_parameter_parts(&self) -> Vec<Json> {
