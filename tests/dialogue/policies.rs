@@ -307,6 +307,10 @@ fn a_policy_over_20_000_queues_takes_effect_and_goes_again() {
         let declare =
             QueueDeclare { queue: short(&format!("many.{number}")), ..Default::default() };
         peer.send(1, QueueDeclare { no_wait: true, ..declare });
+        if number % 1000 == 0 {
+            // No answer takes longer than that many declarations do.
+            peer.declare_queue(1, "one");
+        }
     }
     peer.declare_queue(1, "one");
     let arguments = table([("x-max-length", FieldValue::I32(3))]);
