@@ -25,12 +25,12 @@ def free_port():
 class Broker:
     """`with Broker() as broker:` leaves nothing behind, but for the log when something failed."""
 
-    def __init__(self, port=None, hosts=("127.0.0.1",), options=()):
+    def __init__(self, port=None, http_port=None, hosts=("127.0.0.1",), options=()):
         self.options = options
         self.directory = Path(tempfile.mkdtemp(prefix="ferrymq-test-"))
         self.port = port or free_port()
         self.hosts = hosts
-        self.http_port = free_port()
+        self.http_port = http_port or free_port()
         self.process = None
         self.log = self.directory / "broker.log"
 

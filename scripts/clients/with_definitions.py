@@ -1,8 +1,8 @@
 """Definitions go from Debian's RabbitMQ to this broker and back to another RabbitMQ, and are the same."""
 
-import os
 from urllib.parse import quote
 
+from broker import Broker
 from management import Management
 from rabbitmq import rabbitmq
 from scenarios import run_all, scenario
@@ -59,12 +59,14 @@ def in_order(value):
 
 @scenario
 def a_file_of_rabbitmq_comes_back_to_rabbitmq_as_it_was():
-    here = Management(os.environ["FERRYMQ_HTTP_PORT"])
     with rabbitmq() as there:
         fill(there)
         exported = there.get("/definitions")
-    here.post("/definitions", exported)
-    passed_on = here.get("/definitions")
+    with Broker() as broker:
+        here = Management(broker.http_port)
+        here.post("/definitions", exported)
+        passed_on = here.get("/definitions")
+        broker.stop()
     with rabbitmq() as there:
         there.post("/definitions", passed_on)
         came_back = there.get("/definitions")

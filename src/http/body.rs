@@ -1,14 +1,18 @@
 //! Bodies of requests: JSON, whatever the content type says, up to a length.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::time::timeout;
 
 use super::refusal::Refusal;
 
@@ -17,6 +21,32 @@ pub const BODY_LEN_MAX: usize = 32 * 1024 * 1024;
 
 /// So much of a longer one is read, and thrown away.
 const READ_LEN_MAX: usize = 4 * BODY_LEN_MAX;
+
+/// A body up to this length, in bytes, is read before it is known who asks, in at most so long.
+const SHORT_LEN_MAX: u64 = 64 * 1024;
+const SHORT_WAIT: Duration = Duration::from_secs(30);
+
+/// A short body is there before the handler is. Of one that nobody reads the connection would end
+/// with the answer, and a client that keeps it would lose its next request.
+pub async fn read_short(request: Request, next: Next) -> Response {
+    let asks_before = request.headers().contains_key(header::EXPECT);
+    let len = request.body().size_hint().exact();
+    if asks_before || !len.is_some_and(|len| (1..=SHORT_LEN_MAX).contains(&len)) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match timeout(SHORT_WAIT, body.collect()).await {
+        Ok(Ok(whole)) => next.run(Request::from_parts(parts, whole.to_bytes().into())).await,
+        Ok(Err(error)) => not_whole(&error).into_response(),
+        Err(_) => {
+            Refusal::bad_request(format!("the body did not come in {SHORT_WAIT:?}")).into_response()
+        }
+    }
+}
+
+fn not_whole(error: &axum::Error) -> Refusal {
+    Refusal::bad_request(format!("the body ended before it was whole: {error}"))
+}
 
 /// A JSON body. One that is empty is `{}`, since clients send none where nothing is to be said.
 pub struct JsonBody<T>(pub T);
@@ -46,9 +76,7 @@ async fn read(request: Request) -> Result<BytesMut, Refusal> {
     while len <= READ_LEN_MAX
         && let Some(frame) = body.frame().await
     {
-        let frame = frame.map_err(|error| {
-            Refusal::bad_request(format!("the body ended before it was whole: {error}"))
-        })?;
+        let frame = frame.map_err(|error| not_whole(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         len = len.saturating_add(data.len());
         if len <= BODY_LEN_MAX {

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::broker::error::Error;
 use crate::protocol::reply::ReplyCode;
 
-/// Asks a browser, or a client, for a name and password.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"FerryMQ management\"");
+/// Asks a browser, or a client, for a name and password. Some clients give them to this realm only.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
 
 /// `{"error": ..., "reason": ...}`: a word for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]

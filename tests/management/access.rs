@@ -1,5 +1,8 @@
 //! Who may come in, and what is said to those who may not.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::support::*;
@@ -32,4 +35,25 @@ fn a_slash_at_the_end_of_a_path_says_nothing() {
     let broker = TestBroker::start();
     let names = broker.client().get("/api/vhosts/?columns=name").expect(200);
     assert_eq!(names, json!([{"name": "/"}]));
+}
+
+/// An answer that came before the body was read ended the connection behind it.
+#[test]
+fn a_connection_goes_on_after_a_body_that_nobody_wants() {
+    let broker = TestBroker::start();
+    let mut socket = TcpStream::connect(broker.http_address()).expect("it listens");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    for _ in 0..2 {
+        let head = "PUT /api/vhosts/v HTTP/1.1\r\nhost: x\r\ncontent-length: 20000\r\n\r\n";
+        socket.write_all(head.as_bytes()).expect("it listens");
+        socket.write_all(&[b' '; 20_000]).expect("it listens");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut chunk = [0; 4096];
+            let count = socket.read(&mut chunk).expect("an answer in time");
+            assert!(count > 0, "the connection was closed");
+            answer.extend_from_slice(&chunk[..count]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 401"), "nobody is asked who they are");
+    }
 }
