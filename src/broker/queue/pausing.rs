@@ -13,6 +13,12 @@ impl Queue {
         self.inner.lock().paused
     }
 
+    /// Takes up what the last run left. Nothing moves yet: what is dead may have to go to queues
+    /// that are not there.
+    pub(in crate::broker) fn restore_paused(&self, paused: bool) {
+        self.inner.lock().paused = paused;
+    }
+
     /// Stops deliveries, or goes on with them. What is on its way to a consumer gets there.
     pub(in crate::broker) fn set_paused(self: &Arc<Self>, paused: bool) {
         let mut batch = Changes::default();

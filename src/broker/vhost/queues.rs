@@ -243,7 +243,7 @@ impl Vhost {
         for (level, content) in content {
             queue.restore(level, &content);
         }
-        queue.set_paused(stored.paused);
+        queue.restore_paused(stored.paused);
         self.queues.insert(name, queue);
         Ok(())
     }
