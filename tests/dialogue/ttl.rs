@@ -259,6 +259,28 @@ fn what_grew_too_old_meanwhile_is_a_dead_letter_after_a_restart() {
     assert_eq!((text(&kept).as_str(), kept.properties), ("kept", lasting("3600000")));
 }
 
+/// They were dropped when their queue was taken up before the one that they were to go to.
+#[test]
+fn dead_letters_of_meanwhile_find_their_queue_whichever_is_taken_up_first() {
+    const PAIRS: usize = 12;
+    let mut broker = TestBroker::start();
+    let mut peer = confirming(&broker);
+    for pair in 0..PAIRS {
+        let (dead, q) = (format!("dead.{pair}"), format!("q.{pair}"));
+        peer.declare(1, queue(&dead).durable());
+        peer.declare(1, queue(&q).dying_into(&dead).durable());
+        peer.publish_with(1, "", &q, b"a", &lasting("1500"));
+        assert!(is_taken(&mut peer));
+    }
+    let end_ms = now_ms() + 1_500;
+    drop(peer);
+    broker.stop();
+    wait_for_clock(end_ms);
+    broker.restart();
+    let mut peer = broker.channel();
+    (0..PAIRS).for_each(|pair| peer.wait_for_ready(1, &format!("dead.{pair}"), 1));
+}
+
 #[test]
 fn the_time_of_a_message_goes_on_over_a_restart() {
     let mut broker = TestBroker::start();
