@@ -90,6 +90,13 @@ fn who_is_no_administrator_sees_its_vhosts_and_changes_none() {
 }
 
 #[test]
+fn whoever_adds_a_vhost_may_do_everything_in_it() {
+    let broker = TestBroker::start();
+    broker.client().put("/api/vhosts/v", &json!({})).expect(201);
+    broker.client().put("/api/queues/v/q", &json!({"durable": true})).expect(201);
+}
+
+#[test]
 fn a_body_that_is_no_json_or_too_long_changes_nothing() {
     let broker = TestBroker::start();
     let client = broker.client();

@@ -21,7 +21,7 @@ use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::{Administrator, Visitor};
-use crate::store::definition::VhostDefinition;
+use crate::store::definition::{PermissionDefinition, VhostDefinition};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -129,7 +129,21 @@ async fn put_vhost(
         vhost.set_tracing(tracing);
     }
     stored.wait().await?;
+    if !was_there {
+        visitor
+            .broker
+            .set_permissions(all_for(&visitor, name), Some(&visitor.actor))?
+            .wait()
+            .await?;
+    }
     Ok(put_status(was_there))
+}
+
+/// Rule (RabbitMQ): whoever adds a vhost may do everything in it.
+fn all_for(visitor: &Visitor, vhost: String) -> PermissionDefinition {
+    let all = || ".*".to_owned();
+    let user = visitor.user().name.clone();
+    PermissionDefinition { user, vhost, configure: all(), write: all(), read: all() }
 }
 
 /// Deletes a vhost with everything in it, and closes its connections.
