@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::connections::{Named, find, visible};
+use super::connections::{Named, find, visible, visible_in};
 use super::consumers::show_consumers_of;
 use crate::broker::NODE_NAME;
 use crate::broker::link::{ChannelStatus, LinkState};
@@ -134,10 +134,7 @@ async fn list_channels_in_vhost(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    visitor.visible_vhost(&vhost)?;
-    let mut connections = visible(&visitor);
-    connections.retain(|(_, info)| info.vhost == vhost);
-    listed(&api, &query, &ages, channels_of(connections))
+    listed(&api, &query, &ages, channels_of(visible_in(&visitor, &vhost)?))
 }
 
 /// One channel, by its connection's name and its number: `CONNECTION (NUMBER)`.

@@ -132,10 +132,15 @@ async fn list_connections_in_vhost(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    visitor.visible_vhost(&vhost)?;
-    let mut connections = visible(&visitor);
-    connections.retain(|(_, info)| info.vhost == vhost);
-    listed(&api, &query, &ages, connections)
+    listed(&api, &query, &ages, visible_in(&visitor, &vhost)?)
+}
+
+/// Those in a vhost, or 404.
+pub(super) fn visible_in(visitor: &Visitor, vhost: &str) -> Result<Vec<Named>, Refusal> {
+    visitor.visible_vhost(vhost)?;
+    let mut connections = visible(visitor);
+    connections.retain(|(_, info)| info.vhost == *vhost);
+    Ok(connections)
 }
 
 /// One connection.
