@@ -18,21 +18,21 @@ pub mod metrics;
 mod names;
 mod objects;
 mod refusal;
+mod routes;
 pub mod stats;
 mod time;
 mod visitor;
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::{Method, Uri, header};
+use axum::http::{Method, Uri};
 use axum::middleware;
-use axum::response::IntoResponse;
 use axum::routing::get;
-use bytes::Bytes;
+use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,10 +40,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 use self::api::Api;
 use self::refusal::Refusal;
+use self::routes::{Describe, Routes};
 
 /// How long a client may take for the head of a request, the first as well as the next.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
@@ -54,14 +54,10 @@ struct Description;
 
 /// Everything that is answered, by path.
 pub fn router(api: Api) -> Router {
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
-        .merge(objects::router())
-        .merge(health::router())
-        .split_for_parts();
-    // As text it takes a tenth of the memory.
-    let description = Bytes::from(description.to_json().unwrap_or_default());
+    let (router, describe) = Routes::new().merge(objects::router()).merge(health::router()).split();
+    let describe: Arc<[Describe]> = describe.into();
     router
-        .route("/api/openapi.json", get(async move || as_json(description)))
+        .route("/api/openapi.json", get(async move || describe_all(&describe)))
         .merge(metrics::router(&api))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
@@ -69,8 +65,12 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-fn as_json(text: Bytes) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text)
+fn describe_all(describe: &[Describe]) -> Json<utoipa::openapi::OpenApi> {
+    let mut all = Description::openapi();
+    for describe in describe {
+        all.merge(describe());
+    }
+    Json(all)
 }
 
 /// What is answered to Prometheus at a listener of its own.

@@ -3,30 +3,29 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{Answer, failed, passed, passed_with, unless};
 use crate::broker::NODE_NAME;
 use crate::broker::alarm::Alarm;
 use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(alarms))
-        .routes(routes!(local_alarms))
-        .routes(routes!(ready_to_serve_clients))
-        .routes(routes!(is_in_service))
-        .routes(routes!(below_node_connection_limit))
-        .routes(routes!(port_listener))
-        .routes(routes!(protocol_listener))
-        .routes(routes!(certificate_expiration))
-        .routes(routes!(metadata_store_initialized))
-        .routes(routes!(metadata_store_initialized_with_data))
-        .routes(routes!(node_is_quorum_critical))
-        .routes(routes!(node_is_mirror_sync_critical))
-        .routes(routes!(reached_target_cluster_size))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(alarms))
+        .add(routes!(local_alarms))
+        .add(routes!(ready_to_serve_clients))
+        .add(routes!(is_in_service))
+        .add(routes!(below_node_connection_limit))
+        .add(routes!(port_listener))
+        .add(routes!(protocol_listener))
+        .add(routes!(certificate_expiration))
+        .add(routes!(metadata_store_initialized))
+        .add(routes!(metadata_store_initialized_with_data))
+        .add(routes!(node_is_quorum_critical))
+        .add(routes!(node_is_mirror_sync_critical))
+        .add(routes!(reached_target_cluster_size))
 }
 
 /// That nothing holds publishers back, in the whole cluster, which is this node.

@@ -3,26 +3,25 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::json;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{Answer, Health, failed, passed, unless};
 use crate::broker::NODE_NAME;
 use crate::broker::alarm::Alarm;
 use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(virtual_hosts))
-        .routes(routes!(queues_without_leaders))
-        .routes(routes!(queues_without_leaders_matching))
-        .routes(routes!(queues_without_leaders_in))
-        .routes(routes!(queues_without_leaders_matching_in))
-        .routes(routes!(aliveness_test))
-        .routes(routes!(this_node))
-        .routes(routes!(node))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(virtual_hosts))
+        .add(routes!(queues_without_leaders))
+        .add(routes!(queues_without_leaders_matching))
+        .add(routes!(queues_without_leaders_in))
+        .add(routes!(queues_without_leaders_matching_in))
+        .add(routes!(aliveness_test))
+        .add(routes!(this_node))
+        .add(routes!(node))
 }
 
 /// That all vhosts work. They stand and fall with the store.

@@ -26,9 +26,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use utoipa_axum::router::OpenApiRouter;
 
-use super::api::Api;
+use crate::http::routes::Routes;
 
 const READY_PATH: &str = "/api/health/checks/ready-to-serve-clients";
 
@@ -81,7 +80,7 @@ pub struct Checked {
 }
 
 /// The routes of all checks.
-pub(super) fn router() -> OpenApiRouter<Api> {
+pub(super) fn router() -> Routes {
     checks::router().merge(for_users::router())
 }
 

@@ -19,35 +19,33 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{exchanges, queues};
 use crate::broker::binding::{Binding, DestinationKey};
 use crate::broker::exchange::Exchange;
 use crate::broker::vhost::{BindRequest, Vhost};
 use crate::http::answer::aside;
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
 use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::DestinationKind;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_bindings))
-        .routes(routes!(list_bindings_of_vhost))
-        .routes(routes!(list_bindings_between, post_binding))
-        .routes(routes!(get_binding, delete_binding))
-        .routes(routes!(list_bindings_of_queue))
-        .routes(routes!(list_bindings_from))
-        .routes(routes!(list_bindings_to))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_bindings))
+        .add(routes!(list_bindings_of_vhost))
+        .add(routes!(list_bindings_between, post_binding))
+        .add(routes!(get_binding, delete_binding))
+        .add(routes!(list_bindings_of_queue))
+        .add(routes!(list_bindings_from))
+        .add(routes!(list_bindings_to))
 }
 
 /// A binding and the vhost that it is in.

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde_json::{Map, Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::connections::{Named, find, visible, visible_in};
 use super::consumers::show_consumers_of;
@@ -18,15 +16,16 @@ use crate::broker::registry::ConnectionInfo;
 use crate::http::api::Api;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::Visitor;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_channels))
-        .routes(routes!(get_channel))
-        .routes(routes!(list_channels_of_connection))
-        .routes(routes!(list_channels_in_vhost))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_channels))
+        .add(routes!(get_channel))
+        .add(routes!(list_channels_of_connection))
+        .add(routes!(list_channels_in_vhost))
 }
 
 /// A channel, its connection, and its name.

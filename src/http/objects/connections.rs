@@ -8,24 +8,23 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::NODE_NAME;
 use crate::broker::registry::ConnectionInfo;
 use crate::http::api::Api;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_connections))
-        .routes(routes!(get_connection, close_connection))
-        .routes(routes!(list_connections_of_user, close_connections_of_user))
-        .routes(routes!(list_connections_in_vhost))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_connections))
+        .add(routes!(get_connection, close_connection))
+        .add(routes!(list_connections_of_user, close_connections_of_user))
+        .add(routes!(list_connections_in_vhost))
 }
 
 /// Where a client says why its connection, or another's, is to be closed.

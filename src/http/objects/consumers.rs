@@ -5,22 +5,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query};
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::channels::name_of;
 use crate::broker::queue::{Activity, Consumer};
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, NODE_NAME};
-use crate::http::api::Api;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list_consumers)).routes(routes!(list_consumers_in_vhost))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(list_consumers)).add(routes!(list_consumers_in_vhost))
 }
 
 type Active = (Arc<Consumer>, Activity);

@@ -9,19 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::definitions::Document;
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(export_all, import_all))
-        .routes(routes!(export_vhost, import_vhost))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(export_all, import_all)).add(routes!(export_vhost, import_vhost))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -9,8 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::exchange::Exchange;
 use crate::broker::policy::matching::{Matching, Policy};
@@ -22,15 +20,17 @@ use crate::http::lenient;
 use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_exchanges))
-        .routes(routes!(list_exchanges_of_vhost))
-        .routes(routes!(get_exchange, put_exchange, delete_exchange))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(list_exchanges)).add(routes!(list_exchanges_of_vhost)).add(routes!(
+        get_exchange,
+        put_exchange,
+        delete_exchange
+    ))
 }
 
 /// An exchange and the vhost that it is in.

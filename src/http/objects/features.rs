@@ -7,22 +7,20 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::queue::Queue;
 use crate::broker::vhost::Vhost;
-use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_feature_flags))
-        .routes(routes!(enable_feature_flag))
-        .routes(routes!(list_deprecated_features))
-        .routes(routes!(list_used_deprecated_features))
-        .routes(routes!(list_extensions))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_feature_flags))
+        .add(routes!(enable_feature_flag))
+        .add(routes!(list_deprecated_features))
+        .add(routes!(list_used_deprecated_features))
+        .add(routes!(list_extensions))
 }
 
 /// RabbitMQ's name for something that is always there, and what it is.

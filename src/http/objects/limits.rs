@@ -6,25 +6,23 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::Broker;
 use crate::broker::limit::LimitOf;
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_vhost_limits))
-        .routes(routes!(get_vhost_limits))
-        .routes(routes!(put_vhost_limit, delete_vhost_limit))
-        .routes(routes!(list_user_limits))
-        .routes(routes!(get_user_limits))
-        .routes(routes!(put_user_limit, delete_user_limit))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_vhost_limits))
+        .add(routes!(get_vhost_limits))
+        .add(routes!(put_vhost_limit, delete_vhost_limit))
+        .add(routes!(list_user_limits))
+        .add(routes!(get_user_limits))
+        .add(routes!(put_user_limit, delete_user_limit))
 }
 
 /// The limits of one that has any: its name, and they.

@@ -6,23 +6,21 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::check_node;
 use crate::broker::auth::PasswordHash;
 use crate::broker::auth::attempts::LoginProtocol;
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Monitor, Visitor};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(get_auth))
-        .routes(routes!(put_hash_password))
-        .routes(routes!(get_hash_password))
-        .routes(routes!(get_attempts, delete_attempts))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(get_auth))
+        .add(routes!(put_hash_password))
+        .add(routes!(get_hash_password))
+        .add(routes!(get_attempts, delete_attempts))
 }
 
 /// By what one logs in: a name and password. Asked by those who have not.

@@ -8,13 +8,11 @@ use axum::extract::{Path, Query};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::header_filter::HeaderFilter;
 use crate::broker::queue::{Entry, Place, Queue};
-use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 use crate::protocol::message::Message;
@@ -39,8 +37,8 @@ const STEP: ReadLimit = ReadLimit { count: 256, bytes: 1024 * 1024 };
 
 const FIRST: Place = Place { level: u8::MAX, seq: Seq(0) };
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(peek))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(peek))
 }
 
 pub(super) fn queue_name(name: &str) -> Result<ShortStr, Refusal> {

@@ -31,15 +31,13 @@ mod topic_permissions;
 mod users;
 mod vhosts;
 
-use utoipa_axum::router::OpenApiRouter;
-
-use super::api::Api;
 use super::refusal::Refusal;
 use crate::broker::NODE_NAME;
+use crate::http::routes::Routes;
 
 /// The routes of all of them.
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+pub(super) fn router() -> Routes {
+    Routes::new()
         .merge(messages::router())
         .merge(pause::router())
         .merge(replay::router())

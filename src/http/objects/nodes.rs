@@ -3,8 +3,6 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::check_node;
 use super::overview::{VERSION, contexts, exchange_types, listener};
@@ -17,14 +15,12 @@ use crate::http::api::Api;
 use crate::http::health::Checked;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Use};
 use crate::http::visitor::Monitor;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_nodes))
-        .routes(routes!(get_node))
-        .routes(routes!(get_memory))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(list_nodes)).add(routes!(get_node)).add(routes!(get_memory))
 }
 
 /// Tasks that a connection has: one reads, one writes.

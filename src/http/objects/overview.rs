@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use serde_json::{Map, Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::connections::visible;
 use crate::broker::exchange::ExchangeKind;
@@ -17,11 +15,12 @@ use crate::http::api::Api;
 use crate::http::health::Listening;
 use crate::http::listing::ListQuery;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::AgesQuery;
 use crate::http::visitor::Visitor;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(overview)).routes(routes!(version))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(overview)).add(routes!(version))
 }
 
 /// Clients ask for the version of Erlang. There is none here.

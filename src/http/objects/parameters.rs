@@ -6,27 +6,25 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::parameter::CLUSTER_NAME;
 use crate::http::answer::{deleted, put_status};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
 use crate::store::definition::{GlobalParameterDefinition, ParameterDefinition};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_parameters))
-        .routes(routes!(list_parameters_of_component))
-        .routes(routes!(list_parameters_in_vhost))
-        .routes(routes!(get_parameter, put_parameter, delete_parameter))
-        .routes(routes!(list_global_parameters))
-        .routes(routes!(get_global_parameter, put_global_parameter, delete_global_parameter))
-        .routes(routes!(get_cluster_name, put_cluster_name))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_parameters))
+        .add(routes!(list_parameters_of_component))
+        .add(routes!(list_parameters_in_vhost))
+        .add(routes!(get_parameter, put_parameter, delete_parameter))
+        .add(routes!(list_global_parameters))
+        .add(routes!(get_global_parameter, put_global_parameter, delete_global_parameter))
+        .add(routes!(get_cluster_name, put_cluster_name))
 }
 
 fn show(parameter: &ParameterDefinition) -> Value {

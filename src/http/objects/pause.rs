@@ -2,16 +2,14 @@
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::messages::queue_name;
-use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(pause)).routes(routes!(resume))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(pause)).add(routes!(resume))
 }
 
 /// Stops a queue's deliveries; what is published still comes in.

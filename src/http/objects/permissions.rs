@@ -6,23 +6,21 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::http::answer::{deleted, put_status};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
 use crate::store::definition::PermissionDefinition;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_permissions))
-        .routes(routes!(list_permissions_of_user))
-        .routes(routes!(list_permissions_in_vhost))
-        .routes(routes!(get_permissions, put_permissions, delete_permissions))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_permissions))
+        .add(routes!(list_permissions_of_user))
+        .add(routes!(list_permissions_in_vhost))
+        .add(routes!(get_permissions, put_permissions, delete_permissions))
 }
 
 fn show(found: &PermissionDefinition) -> Value {

@@ -8,28 +8,26 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::error::Error;
 use crate::broker::policy::matching::{Policy, PolicyKind};
 use crate::broker::vhost::Vhost;
 use crate::http::answer::{aside, deleted, put_status};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
 use crate::store::definition::PolicyDefinition;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_policies))
-        .routes(routes!(list_policies_in_vhost))
-        .routes(routes!(get_policy, put_policy, delete_policy))
-        .routes(routes!(list_operator_policies))
-        .routes(routes!(list_operator_policies_in_vhost))
-        .routes(routes!(get_operator_policy, put_operator_policy, delete_operator_policy))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_policies))
+        .add(routes!(list_policies_in_vhost))
+        .add(routes!(get_policy, put_policy, delete_policy))
+        .add(routes!(list_operator_policies))
+        .add(routes!(list_operator_policies_in_vhost))
+        .add(routes!(get_operator_policy, put_operator_policy, delete_operator_policy))
 }
 
 fn show(policy: &Policy) -> Value {

@@ -8,23 +8,21 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::exchanges;
 use crate::broker::vhost::{Publish, Published};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 use crate::protocol::properties::Properties;
 use crate::store::Space;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(publish))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(publish))
 }
 
 /// How a payload is written in JSON.

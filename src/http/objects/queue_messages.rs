@@ -12,18 +12,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::queue::{Got, Place, Queue, Return};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 use crate::store::Store;
@@ -37,8 +35,8 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// So many messages are taken before others have their turn.
 const STEP: usize = 64;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(get_messages))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(get_messages))
 }
 
 /// What becomes of the messages.

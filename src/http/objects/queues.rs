@@ -9,8 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::queue_fields::{Depth, show};
 use crate::broker::queue::Queue;
@@ -22,18 +20,19 @@ use crate::http::lenient;
 use crate::http::listing::{ListQuery, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::AgesQuery;
 use crate::http::visitor::Visitor;
 use crate::protocol::json;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_queues))
-        .routes(routes!(list_queues_in_detail))
-        .routes(routes!(list_queues_of_vhost))
-        .routes(routes!(get_queue, put_queue, delete_queue))
-        .routes(routes!(purge_queue))
-        .routes(routes!(post_action))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_queues))
+        .add(routes!(list_queues_in_detail))
+        .add(routes!(list_queues_of_vhost))
+        .add(routes!(get_queue, put_queue, delete_queue))
+        .add(routes!(purge_queue))
+        .add(routes!(post_action))
 }
 
 /// A queue and the vhost that it is in.

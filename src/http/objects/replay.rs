@@ -8,16 +8,14 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::messages::{parse_id, queue_name};
 use crate::broker::header_filter::HeaderFilter;
 use crate::broker::queue::Place;
 use crate::broker::replay::{Replay, ReplayRequest, ReplayState, Selection};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::wire::ShortStr;
@@ -27,8 +25,8 @@ const IDS_MAX: usize = 10_000;
 
 const RATE_MAX: u32 = 1_000_000;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(get_replay, start_replay, cancel_replay))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(get_replay, start_replay, cancel_replay))
 }
 
 /// What is replayed, and how. Without `ids` and `headers` all that is ready.

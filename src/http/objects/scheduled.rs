@@ -4,13 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::messages::{Shown, number, parse_encoding, show_message};
 use crate::broker::queue::Scheduled;
-use crate::http::api::Api;
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
 use crate::protocol::wire::ShortStr;
 use crate::store::record::Seq;
@@ -19,8 +17,8 @@ use crate::store::record::Seq;
 const COUNT_DEFAULT: usize = 10;
 const COUNT_MAX: usize = 500;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list_scheduled)).routes(routes!(cancel_scheduled))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(list_scheduled)).add(routes!(cancel_scheduled))
 }
 
 fn exchange_name(name: &str) -> Result<ShortStr, Refusal> {

@@ -3,14 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::http::api::Api;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Administrator;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(effective))
+pub(super) fn router() -> Routes {
+    Routes::new().add(routes!(effective))
 }
 
 /// All settings by section, from whatever they came: defaults, file, environment, flags.

@@ -6,24 +6,22 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::http::answer::{deleted, put_status};
-use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
 use crate::store::definition::TopicPermissionDefinition;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_topic_permissions))
-        .routes(routes!(list_topic_permissions_of_user))
-        .routes(routes!(list_topic_permissions_in_vhost))
-        .routes(routes!(get_topic_permissions, put_topic_permission, delete_topic_permissions))
-        .routes(routes!(delete_topic_permission))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_topic_permissions))
+        .add(routes!(list_topic_permissions_of_user))
+        .add(routes!(list_topic_permissions_in_vhost))
+        .add(routes!(get_topic_permissions, put_topic_permission, delete_topic_permissions))
+        .add(routes!(delete_topic_permission))
 }
 
 fn show(found: &TopicPermissionDefinition) -> Value {

@@ -8,26 +8,24 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::broker::UserChange;
 use crate::broker::auth::{HashingAlgorithm, PasswordHash, User};
 use crate::broker::limit::LimitOf;
 use crate::http::answer::{deleted, put_status};
-use crate::http::api::Api;
 use crate::http::body::{JsonBody, Words};
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(whoami))
-        .routes(routes!(list_users))
-        .routes(routes!(list_users_without_permissions))
-        .routes(routes!(bulk_delete_users))
-        .routes(routes!(get_user, put_user, delete_user))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(whoami))
+        .add(routes!(list_users))
+        .add(routes!(list_users_without_permissions))
+        .add(routes!(bulk_delete_users))
+        .add(routes!(get_user, put_user, delete_user))
 }
 
 fn show(visitor: &Visitor, user: &User) -> Value {

@@ -8,8 +8,6 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::check_node;
 use crate::broker::NODE_NAME;
@@ -19,16 +17,17 @@ use crate::http::api::Api;
 use crate::http::body::{JsonBody, Words};
 use crate::http::listing::{ListQuery, list};
 use crate::http::refusal::Refusal;
+use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::{Administrator, Visitor};
 use crate::store::definition::{PermissionDefinition, VhostDefinition};
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(list_vhosts))
-        .routes(routes!(get_vhost, put_vhost, delete_vhost))
-        .routes(routes!(protect_vhost, unprotect_vhost))
-        .routes(routes!(start_vhost))
+pub(super) fn router() -> Routes {
+    Routes::new()
+        .add(routes!(list_vhosts))
+        .add(routes!(get_vhost, put_vhost, delete_vhost))
+        .add(routes!(protect_vhost, unprotect_vhost))
+        .add(routes!(start_vhost))
 }
 
 /// With rates, what happens in it, too.
