@@ -12,7 +12,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -122,12 +122,11 @@ impl Server {
         };
         let api = Api::new(checked);
         let (http, http_address) =
-            open_http(&config.http.listen, "http.listen", http::router(api.clone())).await?;
+            open_http(&config.http.listen, "http.listen", http::router, &api).await?;
         let metrics = match &*config.metrics.listen {
             NOWHERE => None,
             address => {
-                let router = http::metrics_router(api.clone());
-                Some(open_http(address, "metrics.listen", router).await?)
+                Some(open_http(address, "metrics.listen", http::metrics_router, &api).await?)
             }
         };
         let broker = open_broker(config, open).await?;
@@ -211,15 +210,19 @@ impl Server {
     }
 }
 
+/// The router is made for the first who asks: while nobody does, it takes no memory.
 async fn open_http(
     address: &str,
     setting: &'static str,
-    router: Router,
+    router: fn(Api) -> Router,
+    api: &Api,
 ) -> Result<(Listeners, SocketAddr), StartError> {
     let claimed = listener::claim(address, setting).await?;
     let mut listeners = Listeners::new("http", HTTP_CONNECTIONS_MAX);
     let stop = listeners.stopping();
-    let serve = move |socket, peer| http::serve(socket, peer, router.clone(), stop.clone());
+    let api = api.clone();
+    let router = LazyLock::new(move || router(api));
+    let serve = move |socket, peer| http::serve(socket, peer, Router::clone(&router), stop.clone());
     let address = listeners.open(claimed, serve)?;
     Ok((listeners, address))
 }

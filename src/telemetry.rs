@@ -4,19 +4,23 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Begins logging for the process. An invalid filter is an error that says so.
 pub fn begin(level: &str, json: bool) -> Result<(), String> {
-    let filter = EnvFilter::builder()
-        .parse(level)
+    let wanted: Targets = level
+        .parse()
         .map_err(|error| format!("log.level = \"{level}\" is not a level or filter: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match json {
+        true => lines.json().boxed(),
+        false => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    };
+    tracing_subscriber::registry().with(wanted).with(lines).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect: a task has ended")));
     Ok(())
 }
