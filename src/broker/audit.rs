@@ -157,7 +157,8 @@ fn masked(value: Value) -> Value {
     static PASSWORD_IN_URI: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"://([^:/@\s]*):[^@/\s]*@").ok());
     match value {
-        Value::String(text) => match &*PASSWORD_IN_URI {
+        // The pattern is made for the first URI: hardly any broker has one.
+        Value::String(text) if text.contains("://") => match &*PASSWORD_IN_URI {
             Some(regex) => regex.replace_all(&text, format!("://$1:{MASK}@")).into(),
             None => MASK.into(),
         },

@@ -128,7 +128,8 @@ pub async fn serve(
     broker.events.mention(None, || Event::connection("connection.created", &info));
     let orders = Orders::new(stop, broker.registry.add(info), &agreed.vhost);
     let actor = Actor { user: Arc::clone(&agreed.user), connection: id, peer };
-    let served = Connection::begin(actor, agreed, reader, view, &broker, &settings, orders);
+    let mut served = Connection::begin(actor, agreed, reader, view, &broker, &settings, orders);
+    // Lent, not given: a future that is given something keeps room for it twice.
     served.run().instrument(span).await;
 }
 
@@ -225,7 +226,7 @@ impl Connection {
 }
 
 impl Connection {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         tracing::info!("connection opened");
         let ended = self.read_until_end().await;
         self.view().set_state(LinkState::Closing);
