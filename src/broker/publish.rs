@@ -3,6 +3,7 @@
 //! Consecutive messages with the same queues are a run: each queue is entered once for all of them,
 //! and everything that one read brought goes to the log as one batch.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 use super::changes::Changes;
 use super::error::Error;
 use super::exchange::Exchange;
-use super::queue::{Queue, Traits};
+use super::queue::{Queue, Sight, Traits};
 use super::timers::{TIME_MS_MAX, now_ms};
 use crate::protocol::message::Message;
 use crate::protocol::properties::Properties;
@@ -42,7 +43,52 @@ struct Counted {
     queues: u64,
 }
 
+/// What became of a message that was published.
+#[must_use = "its publisher may want to know"]
+pub enum Fate {
+    /// Its queues have it; it is theirs once it is on disk, if `is_stored`.
+    Taken { is_stored: bool },
+    /// There was no queue for it.
+    Unrouted(Arc<Message>),
+    /// It repeats one that has found its way.
+    Known,
+    /// A queue was full, or a message that it may repeat is on its way.
+    Refused,
+}
+
 impl PublishBatch {
+    /// Takes a message that was published to an exchange to the queues of its route, which is asked
+    /// for unless the exchange has seen the message before.
+    pub fn publish<R: Borrow<Route>>(
+        &mut self,
+        exchange: &Arc<Exchange>,
+        message: Arc<Message>,
+        properties: &Properties,
+        route: impl FnOnce(&Arc<Message>) -> R,
+    ) -> Fate {
+        let claim = match exchange.sight_of(properties, self) {
+            Sight::New(claim) => claim,
+            sight => {
+                self.count(exchange, &Route::new());
+                return if matches!(sight, Sight::Known) { Fate::Known } else { Fate::Refused };
+            }
+        };
+        let route = route(&message);
+        let route = route.borrow();
+        self.count(exchange, route);
+        if route.is_empty() {
+            return Fate::Unrouted(message);
+        }
+        let is_stored = message.is_persistent() && route.iter().any(|queue| queue.stores(&message));
+        if !self.bring(message, properties, route) {
+            return Fate::Refused;
+        }
+        if let Some(claim) = claim {
+            claim.keep(self.records());
+        }
+        Fate::Taken { is_stored }
+    }
+
     /// Begins another run, unless there is one with these queues that has room.
     fn turn_to(&mut self, route: &Route) {
         let is_same = same_queues(route, &self.route);
@@ -56,7 +102,7 @@ impl PublishBatch {
         self.traits = traits_of(route);
     }
 
-    /// Adds a message that was just published. It may stay in the run until
+    /// Adds a message for these queues. It may stay in the run until
     /// [`PublishBatch::enqueue_run`]. Answers whether its queues take it, which is known at once
     /// where one may refuse it ([`Traits::refuses`]).
     pub fn bring(&mut self, message: Arc<Message>, properties: &Properties, route: &Route) -> bool {
@@ -70,7 +116,7 @@ impl PublishBatch {
     }
 
     /// Counts a message that was published to an exchange, and goes to these queues.
-    pub fn count(&mut self, exchange: &Arc<Exchange>, route: &Route) {
+    fn count(&mut self, exchange: &Arc<Exchange>, route: &Route) {
         let queues = route.len() as u64;
         match &mut self.counted {
             Some(counted) if Arc::ptr_eq(&counted.exchange, exchange) => {

@@ -9,8 +9,7 @@ use crate::broker::auth::{Access, Actor};
 use crate::broker::counters::Count;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
-use crate::broker::publish::{PublishBatch, Route, check_expiration};
-use crate::broker::queue::Sight;
+use crate::broker::publish::{Fate, PublishBatch, Route, check_expiration};
 use crate::broker::reply::{PSEUDO_QUEUE, no_requester};
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::broker::trace::Tracer;
@@ -57,33 +56,22 @@ impl Vhost {
         let message = Arc::new(Message::new(&exchange.name, &routing_key, kept, body, false));
         self.counts.add(Count::Publish, 1);
         let mut batch = PublishBatch::default();
-        let claim = match exchange.sight_of(&properties, &mut batch) {
-            Sight::New(claim) => claim,
-            Sight::Known => {
-                batch.count(&exchange, &Route::new());
-                // What it repeats found its way.
-                return Ok(self.taken(true, batch));
+        let fate = batch.publish(&exchange, message, &properties, |message| {
+            let routable = Routable { keys, properties: &properties, message };
+            let route = self.route(&exchange, &routable).queues;
+            self.trace(message, &route, actor);
+            route
+        });
+        let is_routed = match fate {
+            Fate::Taken { .. } | Fate::Known => true,
+            Fate::Unrouted(message) => self.replies.deliver(&message),
+            Fate::Refused => {
+                // Others of the queues may have taken it.
+                batch.take().append(&*self.store, None);
+                return Ok(Published::Refused);
             }
-            Sight::Undecided => return Ok(Published::Refused),
         };
-        let routable = Routable { keys, properties: &properties, message: &message };
-        let route = self.route(&exchange, &routable).queues;
-        batch.count(&exchange, &route);
-        self.trace(&message, &route, actor);
-        let is_reply = route.is_empty() && self.replies.deliver(&message);
-        let is_taken = batch.bring(message, &properties, &route);
-        if let Some(claim) = claim
-            && is_taken
-            && !route.is_empty()
-        {
-            claim.keep(batch.records());
-        }
-        if !is_taken {
-            // Others of the queues may have taken it.
-            batch.take().append(&*self.store, None);
-            return Ok(Published::Refused);
-        }
-        Ok(self.taken(is_reply || !route.is_empty(), batch))
+        Ok(self.taken(is_routed, batch))
     }
 
     fn taken(&self, is_routed: bool, mut batch: PublishBatch) -> Published {

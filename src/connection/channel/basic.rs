@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::content::ContentAssembler;
 use super::settlement::{Settlement, settle};
-use super::shared::ChannelShared;
+use super::target::Found;
 use super::tx::HeldBack;
 use super::{Channel, Mode};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
-use crate::broker::publish::{Route, check_expiration};
-use crate::broker::queue::{Consumer, Lane, Queue, Return, Sight};
+use crate::broker::publish::{Fate, check_expiration};
+use crate::broker::queue::{Consumer, Lane, Queue, Return};
 use crate::broker::reply::PSEUDO_QUEUE;
 use crate::broker::routing_keys::{Routable, RoutingKeys};
 use crate::connection::close::{Failure, MethodId};
@@ -23,7 +23,6 @@ use crate::protocol::generated::{
     BasicNack, BasicPublish, BasicQos, BasicQosOk, BasicRecoverOk, BasicReject,
 };
 use crate::protocol::message::Message;
-use crate::protocol::properties::Properties;
 use crate::protocol::reply::ReplyCode;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -63,27 +62,23 @@ impl Channel {
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
         peer.count_publish(&self.shared);
-        let when = match found.exchange.sight_of(properties, &mut peer.publishes) {
+        let Found { exchange, way, .. } = found;
+        let fate = peer.publishes.publish(exchange, message, properties, |message| {
+            let route = way.of(exchange, &Routable { keys, properties, message }, &peer.vhost);
+            if peer.is_tracing {
+                peer.tracer.published(self.number, message, route);
+            }
+            route
+        });
+        let when = match fate {
             // What it repeats is on disk then, too.
-            Sight::Known => {
-                peer.publishes.count(&found.exchange, &Route::new());
-                When::Stored
+            Fate::Taken { is_stored: true } | Fate::Known => When::Stored,
+            Fate::Taken { is_stored: false } => When::Queued,
+            Fate::Unrouted(message) => {
+                peer.publish_without_queue(&self.shared, message, *mandatory);
+                When::Queued
             }
-            Sight::Undecided => When::Refused,
-            Sight::New(claim) => {
-                let routable = Routable { keys, properties, message: &message };
-                let (exchange, route) = found.route(&routable, &peer.vhost);
-                peer.publishes.count(exchange, route);
-                let is_lost = route.is_empty();
-                let when = enter(&self.shared, message, properties, route, *mandatory, peer);
-                if let Some(claim) = claim
-                    && !is_lost
-                    && when != When::Refused
-                {
-                    claim.keep(peer.publishes.records());
-                }
-                when
-            }
+            Fate::Refused => When::Refused,
         };
         if matches!(self.mode, Mode::Confirm) {
             self.published = self.published.saturating_add(1);
@@ -285,30 +280,6 @@ pub(super) fn remove_consumer(consumer: &Consumer, peer: &Peer) -> bool {
     let is_unused = consumer.queue.remove_consumer(consumer.id);
     peer.tell(|| Event::consumer("consumer.deleted", consumer));
     is_unused
-}
-
-/// Brings a message to its queues, or back where there are none. Answers when it is confirmed.
-fn enter(
-    channel: &ChannelShared,
-    message: Arc<Message>,
-    properties: &Properties,
-    route: &Route,
-    mandatory: bool,
-    peer: &mut Peer,
-) -> When {
-    if peer.is_tracing {
-        peer.tracer.published(channel.number, &message, route);
-    }
-    if route.is_empty() {
-        peer.publish_without_queue(channel, message, mandatory);
-        return When::Queued;
-    }
-    let is_stored = message.is_persistent() && route.iter().any(|queue| queue.stores(&message));
-    match peer.publishes.bring(message, properties, route) {
-        false => When::Refused,
-        true if is_stored => When::Stored,
-        true => When::Queued,
-    }
 }
 
 /// The consumer's place among others; higher ones are served first.

@@ -30,13 +30,19 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) exchange: Arc<Exchange>,
-    route: Route,
-    /// The route follows from the routing key alone: it holds as long as the versions do.
-    is_kept: bool,
+    pub(super) way: Way,
     /// Which routing keys the user may use, where not every one.
     pub(super) topics: Option<Arc<TopicPermission>>,
     /// Of topology and permissions, from before they were asked.
     versions: (u64, u64),
+}
+
+/// The queues that what is published goes to.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    route: Route,
+    /// It follows from the routing key alone: it holds as long as the versions do.
+    is_kept: bool,
 }
 
 impl Target {
@@ -71,7 +77,7 @@ impl Target {
             _ => {
                 let exchange = peer.vhost.publish_target(&self.publish.exchange, &peer.actor)?;
                 let topics = peer.actor.topic_permission(&peer.vhost.name, &exchange);
-                Found { exchange, route: Route::new(), is_kept: false, topics, versions }
+                Found { exchange, way: Way::default(), topics, versions }
             }
         };
         Ok((&self.publish, self.found.insert(found)))
@@ -86,18 +92,20 @@ impl Found {
             None => Ok(()),
         }
     }
+}
 
-    /// The exchange, and the queues that a message goes to. All that are asked for have the same
-    /// routing key.
-    pub(super) fn route(
+impl Way {
+    /// Those of a message to the exchange. All that are asked for have the same routing key.
+    pub(super) fn of(
         &mut self,
+        exchange: &Arc<Exchange>,
         message: &Routable<'_>,
         vhost: &Vhost,
-    ) -> (&Arc<Exchange>, &Route) {
+    ) -> &Route {
         if !self.is_kept || !message.keys.is_one() {
-            let routed = vhost.route(&self.exchange, message);
+            let routed = vhost.route(exchange, message);
             (self.route, self.is_kept) = (routed.queues, routed.by_key_only);
         }
-        (&self.exchange, &self.route)
+        &self.route
     }
 }

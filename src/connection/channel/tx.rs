@@ -13,8 +13,7 @@ use crate::broker::changes::Changes;
 use crate::broker::durable::Durable;
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
-use crate::broker::publish::{PublishBatch, Route};
-use crate::broker::queue::Sight;
+use crate::broker::publish::{Fate, PublishBatch};
 use crate::broker::routing_keys::{ExtraKeys, Routable, RoutingKeys};
 use crate::connection::close::Failure;
 use crate::connection::peer::Peer;
@@ -133,34 +132,24 @@ impl Channel {
         let mut publishes = PublishBatch::default();
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
-            let (properties, key) = (message.properties(), message.routing_key());
             peer.count_publish(&self.shared);
-            let claim = match exchange.sight_of(&properties, &mut publishes) {
-                Sight::New(claim) => claim,
-                sight => {
-                    publishes.count(&exchange, &Route::new());
-                    is_whole &= matches!(sight, Sight::Known);
-                    continue;
+            let properties = message.properties();
+            let fate = publishes.publish(&exchange, message, &properties, |message| {
+                let keys = RoutingKeys::new(message.routing_key(), &extra_keys);
+                let routable = Routable { keys, properties: &properties, message };
+                let route = peer.vhost.route(&exchange, &routable).queues;
+                if peer.is_tracing {
+                    peer.tracer.published(self.number, message, &route);
                 }
-            };
-            let keys = RoutingKeys::new(key, &extra_keys);
-            let routable = Routable { keys, properties: &properties, message: &message };
-            let route = peer.vhost.route(&exchange, &routable).queues;
-            publishes.count(&exchange, &route);
-            if peer.is_tracing {
-                peer.tracer.published(self.number, &message, &route);
+                route
+            });
+            match fate {
+                Fate::Taken { .. } | Fate::Known => {}
+                Fate::Unrouted(message) => {
+                    peer.publish_without_queue(&self.shared, message, mandatory);
+                }
+                Fate::Refused => is_whole = false,
             }
-            if route.is_empty() {
-                peer.publish_without_queue(&self.shared, Arc::clone(&message), mandatory);
-            }
-            let is_taken = publishes.bring(message, &properties, &route);
-            if let Some(claim) = claim
-                && !route.is_empty()
-                && is_taken
-            {
-                claim.keep(publishes.records());
-            }
-            is_whole &= is_taken;
         }
         for (settlement, held) in transaction.settled {
             settle(held, settlement, publishes.records());
