@@ -8,12 +8,14 @@
 //! * [`broker`]     the rules of AMQP: vhosts, exchanges, bindings, queues, consumers, users.
 //! * [`connection`] one AMQP client: the only place where frames meet the broker.
 //! * [`http`]       one operator: management API and health checks.
-//! * [`alert`]      tells of queues that are not well.
+//! * [`alert`]      tells of queues that are not well, by rules ([`alert_rule`]).
 //! * [`ctl`]        the command line of ferrymqctl; [`perf`] is ferrymq-perf, a client.
 //! * [`server`]     start and stop order; [`listener`] accepts connections.
-//! * [`config`], [`host`], [`metrics`], [`telemetry`] import nothing of ours.
+//! * [`alert_rule`], [`host`], [`metrics`], [`telemetry`] import nothing of ours; [`config`] only
+//!   the first.
 
 pub mod alert;
+pub mod alert_rule;
 pub mod broker;
 pub mod config;
 pub mod connection;

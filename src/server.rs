@@ -16,16 +16,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
-use regex::Regex;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::alert;
-use crate::alert::rule::{Kind, Rule, ToExchange};
+use crate::alert::{self, Alerts};
 use crate::broker::alarm::tell_events;
 use crate::broker::definitions::Document;
 use crate::broker::{self, Broker, BrokerSettings};
-use crate::config::{self, AlertKind, AlertRule, Config, ImportWhen, NOWHERE};
+use crate::config::{self, Config, ImportWhen, NOWHERE};
 use crate::connection::{self, ConnectionSettings};
 use crate::host;
 use crate::http;
@@ -120,7 +118,8 @@ impl Server {
             disk_free_limit_bytes: config.store.disk_free_limit_bytes,
             settings: serde_json::to_value(config).unwrap_or_default(),
         };
-        let api = Api::new(checked);
+        let alerts = Alerts::new(&config.alert.rule);
+        let api = Api::new(checked, alerts.clone());
         let (http, http_address) =
             open_http(&config.http.listen, "http.listen", http::router, &api).await?;
         let metrics = match &*config.metrics.listen {
@@ -138,10 +137,7 @@ impl Server {
         watcher.spawn(stats::run(api.stats().clone(), Arc::clone(&broker), data_dir));
         watch_memory(&broker, config, &mut watcher);
         watcher.spawn(measure_lag(Arc::clone(&broker)));
-        let rules: Vec<Rule> = config.alert.rule.iter().filter_map(alert_rule).collect();
-        if !rules.is_empty() {
-            watcher.spawn(alert::run(rules, Arc::clone(&broker)));
-        }
+        watcher.spawn(alert::run(alerts, Arc::clone(&broker)));
         let (amqp, amqp_addresses) = open_amqp(claimed, config, &broker)?;
         let amqp_listening = amqp_addresses.iter().map(|address| ("amqp", *address));
         let metrics_listening = metrics.iter().map(|(_, address)| ("http/prometheus", *address));
@@ -328,31 +324,6 @@ fn watch_memory(broker: &Arc<Broker>, config: &Config, watcher: &mut JoinSet<()>
             let _ = measure();
         }
     });
-}
-
-/// A rule of the file; `None` if it could not have been read there.
-fn alert_rule(given: &AlertRule) -> Option<Rule> {
-    let to_exchange = given.exchange.as_ref().map(|to| ToExchange {
-        vhost: to.vhost.clone(),
-        exchange: to.name.clone(),
-        routing_key: to.routing_key.clone(),
-    });
-    Some(Rule {
-        name: given.name.clone(),
-        vhost: given.vhost.clone(),
-        queue: Regex::new(&given.queue).ok()?,
-        kind: match given.kind {
-            AlertKind::DeadLetters => Kind::DeadLetters,
-            AlertKind::Backlog => Kind::Backlog,
-            AlertKind::OldestAge => Kind::OldestAge,
-        },
-        threshold: given.threshold,
-        for_ms: u64::from(given.for_seconds) * 1000,
-        repeat_ms: u64::from(given.repeat_seconds) * 1000,
-        to_log: given.log,
-        to_exchange,
-        to_webhook: given.webhook.clone(),
-    })
 }
 
 /// The limit in bytes that a watermark stands for.

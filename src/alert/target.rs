@@ -1,38 +1,49 @@
 //! Tells: a line of the log, a message to an exchange, a call of a webhook.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::notice::{Notice, State};
-use super::rule::{Rule, ToExchange};
+use super::watch::Told;
 use super::webhook::Webhook;
+use crate::alert_rule::{AlertExchange, AlertRule};
 use crate::broker::Broker;
 use crate::protocol::message::Body;
 use crate::protocol::properties::{BasicProperties, Properties};
 use crate::protocol::wire::ShortStr;
 
 /// Who is told. Each webhook has a thread of its own, so that a slow one keeps no other waiting.
+#[derive(Default)]
 pub(super) struct Targets {
     webhooks: HashMap<String, Webhook>,
 }
 
 impl Targets {
-    pub(super) fn new(rules: &[Rule]) -> Self {
-        let urls = rules.iter().filter_map(|rule| rule.to_webhook.clone());
-        let webhooks = urls.map(|url| (url.clone(), Webhook::start(url))).collect();
-        Self { webhooks }
+    /// Has a thread for each webhook of these rules, and for no other.
+    pub(super) fn keep_to(&mut self, rules: &[Arc<AlertRule>]) {
+        let urls: HashSet<&String> =
+            rules.iter().filter_map(|rule| rule.webhook.as_ref()).collect();
+        self.webhooks.retain(|url, _| urls.contains(url));
+        for url in urls {
+            let start = || Webhook::start(url.clone());
+            self.webhooks.entry(url.clone()).or_insert_with(start);
+        }
     }
 
-    pub(super) fn tell(&self, rule: &Rule, notice: &Notice, broker: &Arc<Broker>) {
-        if rule.to_log {
+    pub(super) fn tell_all(&self, told: &[Told], broker: &Broker) {
+        told.iter().for_each(|(rule, notice)| self.tell(rule, notice, broker));
+    }
+
+    fn tell(&self, rule: &AlertRule, notice: &Notice, broker: &Broker) {
+        if rule.log {
             log(notice);
         }
-        if let Some(to) = &rule.to_exchange {
+        if let Some(to) = &rule.exchange {
             publish(to, notice, broker);
         }
-        if let Some(webhook) = rule.to_webhook.as_ref().and_then(|url| self.webhooks.get(url)) {
+        if let Some(webhook) = rule.webhook.as_ref().and_then(|url| self.webhooks.get(url)) {
             webhook.call(notice.to_json());
         }
     }
@@ -51,8 +62,8 @@ fn log(notice: &Notice) {
 }
 
 /// As JSON, persistent, as any message from a client; nobody waits for it.
-fn publish(to: &ToExchange, notice: &Notice, broker: &Broker) {
-    let ToExchange { vhost, exchange, routing_key } = to;
+fn publish(to: &AlertExchange, notice: &Notice, broker: &Broker) {
+    let AlertExchange { vhost, name: exchange, routing_key } = to;
     let rule = &notice.rule;
     let found = broker.vhost(vhost).and_then(|vhost| {
         let exchange = vhost.exchange(exchange)?;

@@ -5,24 +5,21 @@
 //! what is kept are the same. Secrets in it are masked. The store keeps the lines.
 
 use std::io;
-use std::sync::LazyLock;
 
 use parking_lot::Mutex;
-use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::ConnectionId;
 use super::auth::Actor;
 use super::registry::Registry;
+use super::secrets::masked;
 use super::timers::now_ms;
 use crate::store::audit::AuditLog;
 
 /// Refused logins that are kept of each minute: whoever guesses passwords can't have the log forget
 /// everything else by that.
 const REFUSALS_PER_MINUTE: u32 = 10;
-
-const MASK: &str = "***";
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,49 +146,5 @@ impl Audit {
             true
         })?;
         Ok((found, total))
-    }
-}
-
-/// A value without what is said under the names of secrets, and without the passwords of URIs.
-fn masked(value: Value) -> Value {
-    static PASSWORD_IN_URI: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"://([^:/@\s]*):[^@/\s]*@").ok());
-    match value {
-        // The pattern is made for the first URI: hardly any broker has one.
-        Value::String(text) if text.contains("://") => match &*PASSWORD_IN_URI {
-            Some(regex) => regex.replace_all(&text, format!("://$1:{MASK}@")).into(),
-            None => MASK.into(),
-        },
-        Value::Array(values) => values.into_iter().map(masked).collect(),
-        Value::Object(fields) => {
-            let field = |(name, value): (String, Value)| {
-                let lower = name.to_lowercase();
-                let is_secret = ["password", "secret", "token"].iter().any(|s| lower.contains(s));
-                let value = if is_secret { MASK.into() } else { masked(value) };
-                (name, value)
-            };
-            Value::Object(fields.into_iter().map(field).collect::<Map<_, _>>())
-        }
-        other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn secrets_are_masked_wherever_they_stand() {
-        let value = json!({
-            "name": "up", "password_hash": "abc", "value": {"uri": "amqp://ann:pass@host:5672/v"},
-            "list": ["amqps://a:b@c", "no secret: a@b"], "authToken": ["x"],
-        });
-        let expected = json!({
-            "name": "up", "password_hash": "***", "value": {"uri": "amqp://ann:***@host:5672/v"},
-            "list": ["amqps://a:***@c", "no secret: a@b"], "authToken": "***",
-        });
-        assert_eq!(masked(value), expected);
     }
 }

@@ -29,6 +29,7 @@ pub mod registry;
 pub mod replay;
 pub mod reply;
 pub mod routing_keys;
+pub mod secrets;
 pub mod timers;
 pub mod timings;
 pub mod trace;

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::event::Event;
 use super::limit::LimitOf;
 use super::{Broker, NODE_NAME};
+use crate::alert_rule::read_rules;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, GlobalParameterDefinition, ParameterDefinition,
@@ -47,6 +48,9 @@ const VHOST_LIMITS: (&str, &str) = ("vhost-limits", "limits");
 
 /// The global parameter that is the broker's name.
 pub const CLUSTER_NAME: &str = "cluster_name";
+
+/// The one that has rules of alerts, a list of them.
+pub const ALERT_RULES: &str = "alert-rules";
 
 /// By vhost, component and name.
 type Key = (String, String, String);
@@ -115,17 +119,16 @@ impl Broker {
             return self.delete_limits_parameter(vhost, actor);
         }
         let key = (vhost.to_owned(), component.to_owned(), name.to_owned());
-        let (was_there, stored) = {
+        let (before, stored) = {
             let mut of_vhosts = self.parameters.of_vhosts.lock();
-            let removed = of_vhosts.remove(&key);
+            let before = of_vhosts.remove(&key);
             let (vhost, component, name) = key;
             let key = DefinitionKey::Parameter { vhost, component, name };
-            (removed.is_some(), self.store_removal(removed, key))
+            let stored = self.store_removal(before.as_ref(), key);
+            (before, stored)
         };
-        if was_there {
-            self.events.tell(actor, || event("parameter.cleared", vhost, component, name));
-        }
-        (was_there, stored)
+        let event = || event("parameter.cleared", vhost, component, name);
+        (self.tell_cleared(before, actor, event), stored)
     }
 
     fn put_limits_parameter(
@@ -182,9 +185,8 @@ impl Broker {
 
     /// What the broker is called: what somebody has called it, or its node.
     pub fn cluster_name(&self) -> String {
-        let global = self.parameters.global.lock();
-        let given = global.get(CLUSTER_NAME).and_then(Json::as_str);
-        given.unwrap_or(NODE_NAME).to_owned()
+        let given = self.global_parameter(CLUSTER_NAME);
+        given.as_ref().and_then(Json::as_str).unwrap_or(NODE_NAME).to_owned()
     }
 
     /// Sets a parameter of the whole broker.
@@ -194,7 +196,7 @@ impl Broker {
         actor: Option<&Actor>,
     ) -> Result<Durable, Error> {
         let GlobalParameterDefinition { name, value } = &parameter;
-        check_size(&format!("global parameter '{name}'"), name, value)?;
+        check_global(name, value)?;
         let before;
         let stored = {
             let mut global = self.parameters.global.lock();
@@ -211,16 +213,34 @@ impl Broker {
 
     /// Clears a parameter of the whole broker. Answers whether there was one.
     pub fn delete_global_parameter(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
-        let (was_there, stored) = {
+        let (before, stored) = {
             let mut global = self.parameters.global.lock();
-            let removed = global.remove(name);
+            let before = global.remove(name);
             let key = DefinitionKey::GlobalParameter(name.to_owned());
-            (removed.is_some(), self.store_removal(removed, key))
+            let stored = self.store_removal(before.as_ref(), key);
+            (before, stored)
         };
+        let event = || Event::new("parameter.cleared").text("name", name);
+        (self.tell_cleared(before, actor, event), stored)
+    }
+
+    /// Answers whether there was anything.
+    fn tell_cleared(
+        &self,
+        before: Option<Json>,
+        actor: Option<&Actor>,
+        event: impl FnOnce() -> Event,
+    ) -> bool {
+        let was_there = before.is_some();
         if was_there {
-            self.events.tell(actor, || Event::new("parameter.cleared").text("name", name));
+            self.events.tell(actor, || event().changed(before, None));
         }
-        (was_there, stored)
+        was_there
+    }
+
+    /// The value of a parameter of the whole broker.
+    pub fn global_parameter(&self, name: &str) -> Option<Json> {
+        self.parameters.global.lock().get(name).cloned()
     }
 
     /// All parameters of the whole broker, by name.
@@ -241,7 +261,7 @@ impl Broker {
         self.parameters.global.lock().insert(stored.name, stored.value);
     }
 
-    fn store_removal(&self, removed: Option<Json>, key: DefinitionKey) -> Durable {
+    fn store_removal(&self, removed: Option<&Json>, key: DefinitionKey) -> Durable {
         match removed {
             Some(_) => self.store_change(CatalogChange::Delete(key)),
             None => Durable::already(),
@@ -278,6 +298,18 @@ fn check(parameter: &ParameterDefinition) -> Result<(), Error> {
             "{described}: the value must be {}",
             found.value
         )));
+    }
+    Ok(())
+}
+
+/// Most of them mean something to those only who set them.
+fn check_global(name: &str, value: &Json) -> Result<(), Error> {
+    let described = format!("global parameter '{name}'");
+    check_size(&described, name, value)?;
+    if name == ALERT_RULES {
+        read_rules(value.clone()).map_err(|wrong| {
+            Error::precondition_failed(format!("{described}: {}", wrong.join("; ")))
+        })?;
     }
     Ok(())
 }

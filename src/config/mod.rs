@@ -1,6 +1,6 @@
 //! The daemon's settings: defaults, one TOML file, environment variables and flags, each stronger
-//! than the one before. Imports nothing of ours; what it hands out never changes while the daemon
-//! runs.
+//! than the one before. Of ours it knows only what rules of alerts are; what it hands out never
+//! changes while the daemon runs.
 //!
 //! ```text
 //! setting.rs  the table ──▶ defaults ┐
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use self::setting::SETTINGS;
-pub use alert::{Alert, AlertExchange, AlertKind, AlertRule};
+pub use alert::Alert;
 pub use flags::Flags;
 pub use setting::NOWHERE;
 
@@ -46,7 +46,7 @@ pub struct Config {
     pub auth: Auth,
     pub definitions: Definitions,
     pub log: Log,
-    #[serde(default)]
+    #[serde(skip_deserializing)]
     pub alert: Alert,
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::health::Checked;
 use super::refusal::Refusal;
 use super::stats::Stats;
+use crate::alert::Alerts;
 use crate::broker::Broker;
 use crate::broker::timers::now_ms;
 
@@ -16,14 +17,15 @@ struct Inner {
     checked: Checked,
     broker: OnceLock<Arc<Broker>>,
     stats: Stats,
+    alerts: Alerts,
     started_ms: u64,
 }
 
 impl Api {
     /// Answers health checks, and nothing else before [`Api::open`].
-    pub fn new(checked: Checked) -> Self {
+    pub fn new(checked: Checked, alerts: Alerts) -> Self {
         let (broker, stats, started_ms) = (OnceLock::new(), Stats::default(), now_ms());
-        Self(Arc::new(Inner { checked, broker, stats, started_ms }))
+        Self(Arc::new(Inner { checked, broker, stats, alerts, started_ms }))
     }
 
     /// From now on requests are answered. A second call changes nothing.
@@ -41,6 +43,11 @@ impl Api {
     /// What was sampled of the broker's counters.
     pub fn stats(&self) -> &Stats {
         &self.0.stats
+    }
+
+    /// The rules of alerts, and what they fire for.
+    pub fn alerts(&self) -> &Alerts {
+        &self.0.alerts
     }
 
     /// When the broker was started, in milliseconds since 1970.

@@ -10,6 +10,7 @@ mod amqp;
 #[allow(dead_code, reason = "the management API's tests use the rest of it")]
 mod support;
 
+mod alerts;
 mod connections;
 mod definitions;
 mod messages;

@@ -4,18 +4,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use ferrymq::config::{AlertExchange, AlertKind, AlertRule};
+use ferrymq::alert_rule::{AlertExchange, AlertKind, AlertRule, Pattern};
 use ferrymq::protocol::generated::{BasicAck, ExchangeDeclare};
 use serde_json::{Value, json};
 
 use crate::amqp::{Peer, short};
+use crate::metrics::scrape;
 use crate::support::*;
 
 fn rule(kind: AlertKind, threshold: u64) -> AlertRule {
     AlertRule {
         name: "the rule".to_owned(),
         vhost: Some("/".to_owned()),
-        queue: "^watched".to_owned(),
+        queue: Pattern::new("^watched").expect("a pattern"),
         kind,
         threshold,
         for_seconds: 0,
@@ -30,11 +31,22 @@ fn start(rule: AlertRule) -> TestBroker {
     TestBroker::with(|config| config.alert.rule = vec![rule])
 }
 
-fn peer(broker: &TestBroker) -> Peer {
-    let mut peer = Peer::connect(broker.amqp_address());
-    peer.open("guest");
-    peer.open_channel(1);
-    peer
+fn to_exchange() -> AlertExchange {
+    let [vhost, name, routing_key] = ["/", "alerts", "dead"].map(str::to_owned);
+    AlertExchange { vhost, name, routing_key }
+}
+
+/// Declares the exchange, and the queue where what it is told goes.
+fn declare_told(peer: &mut Peer) {
+    let (exchange, kind) = (short("alerts"), short("direct"));
+    peer.call(1, ExchangeDeclare { exchange, kind, ..ExchangeDeclare::default() });
+    peer.declare_queue(1, "told");
+    peer.bind(1, "told", "alerts", "dead");
+}
+
+fn next_told(peer: &mut Peer) -> Value {
+    let told = peer.get(1, "told", true).expect("it was told");
+    serde_json::from_slice(&told.body).expect("JSON")
 }
 
 /// What a webhook was called with. It answers with these statuses in turn, and then with 200.
@@ -71,21 +83,10 @@ fn webhook(statuses: &'static [u16]) -> (String, Receiver<Value>) {
 #[test]
 fn an_exchange_is_told_of_dead_letters_and_of_their_end() {
     let mut rule = rule(AlertKind::DeadLetters, 2);
-    rule.exchange = Some(AlertExchange {
-        vhost: "/".to_owned(),
-        name: "alerts".to_owned(),
-        routing_key: "dead".to_owned(),
-    });
+    rule.exchange = Some(to_exchange());
     let broker = start(rule);
-    let mut peer = peer(&broker);
-    let declare = ExchangeDeclare {
-        exchange: short("alerts"),
-        kind: short("direct"),
-        ..ExchangeDeclare::default()
-    };
-    peer.call(1, declare);
-    peer.declare_queue(1, "told");
-    peer.bind(1, "told", "alerts", "dead");
+    let mut peer = broker.channel();
+    declare_told(&mut peer);
     peer.declare_queue(1, "watched.dead");
     peer.declare_queue(1, "unwatched");
     for queue in ["watched.dead", "unwatched"] {
@@ -93,8 +94,7 @@ fn an_exchange_is_told_of_dead_letters_and_of_their_end() {
     }
     peer.get(1, "watched.dead", false).expect("there");
     peer.wait_for_ready(1, "told", 1);
-    let told = peer.get(1, "told", true).expect("it was told");
-    let told: Value = serde_json::from_slice(&told.body).expect("JSON");
+    let told = next_told(&mut peer);
     assert_eq!((&told["state"], &told["queue"]), (&json!("firing"), &json!("watched.dead")));
     assert_eq!((&told["rule"], &told["kind"]), (&json!("the rule"), &json!("dead_letters")));
     // Those that a consumer has are still there.
@@ -103,8 +103,7 @@ fn an_exchange_is_told_of_dead_letters_and_of_their_end() {
     peer.send(1, BasicAck { delivery_tag: 1, multiple: false });
     (0..2).for_each(|_| drop(peer.get(1, "watched.dead", true).expect("there")));
     peer.wait_for_ready(1, "told", 1);
-    let told = peer.get(1, "told", true).expect("it was told");
-    let told: Value = serde_json::from_slice(&told.body).expect("JSON");
+    let told = next_told(&mut peer);
     assert_eq!(told["state"], "resolved");
     assert_eq!(peer.ready(1, "told"), 0, "and of nothing else");
 }
@@ -115,7 +114,7 @@ fn a_webhook_that_fails_is_called_again() {
     let mut rule = rule(AlertKind::Backlog, 1);
     (rule.webhook, rule.log) = (Some(url), false);
     let broker = start(rule);
-    let mut peer = peer(&broker);
+    let mut peer = broker.channel();
     peer.declare_queue(1, "watched");
     peer.publish(1, "", "watched", "m");
     let told = called.recv_timeout(DEADLINE).expect("called");
@@ -130,7 +129,7 @@ fn an_old_message_is_told_of() {
     let mut rule = rule(AlertKind::OldestAge, 1);
     rule.webhook = Some(url);
     let broker = start(rule);
-    let mut peer = peer(&broker);
+    let mut peer = broker.channel();
     peer.declare_queue(1, "watched");
     peer.publish(1, "", "watched", "m");
     let told = called.recv_timeout(DEADLINE).expect("called");
@@ -139,4 +138,132 @@ fn an_old_message_is_told_of() {
     // A queue that is deleted is no trouble any more.
     broker.client().delete("/api/queues/%2f/watched").expect(204);
     assert_eq!(called.recv_timeout(DEADLINE).expect("called")["state"], "resolved");
+}
+
+#[test]
+fn what_goes_on_is_told_again_with_the_same_beginning() {
+    let (url, called) = webhook(&[]);
+    let mut rule = rule(AlertKind::Backlog, 1);
+    (rule.webhook, rule.repeat_seconds) = (Some(url), 1);
+    let broker = start(rule);
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "watched");
+    peer.publish(1, "", "watched", "m");
+    let [first, again] = [(); 2].map(|()| called.recv_timeout(DEADLINE).expect("called"));
+    assert_eq!((&first["state"], &again["state"]), (&json!("firing"), &json!("firing")));
+    assert_eq!(first["since_ms"], again["since_ms"]);
+    assert!(again["at_ms"].as_u64() > first["at_ms"].as_u64(), "{first} {again}");
+}
+
+#[test]
+fn an_exchange_that_is_not_there_keeps_no_other_from_being_told() {
+    let (url, called) = webhook(&[]);
+    let mut rule = rule(AlertKind::Backlog, 1);
+    (rule.webhook, rule.exchange, rule.repeat_seconds) = (Some(url), Some(to_exchange()), 1);
+    let broker = start(rule);
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "watched");
+    peer.publish(1, "", "watched", "m");
+    assert_eq!(called.recv_timeout(DEADLINE).expect("called")["state"], "firing");
+    declare_told(&mut peer);
+    wait_until("it is told where it can be now", || peer.ready(1, "told") > 0);
+    assert_eq!(next_told(&mut peer)["state"], "firing");
+}
+
+const RULES: &str = "/api/global-parameters/alert-rules";
+
+fn backlog(name: &str, threshold: u64) -> Value {
+    json!({"name": name, "queue": "^watched", "kind": "backlog", "threshold": threshold})
+}
+
+#[test]
+fn rules_come_change_and_go_while_the_broker_runs_and_survive_a_restart() {
+    let (url, called) = webhook(&[]);
+    let mut broker = TestBroker::start();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "watched");
+    (0..2).for_each(|_| peer.publish(1, "", "watched", "m"));
+    let mut with_webhook = backlog("told", 2);
+    with_webhook["webhook"] = url.as_str().into();
+    let rules = json!({"value": [with_webhook, backlog("silent", 3)]});
+    broker.client().put(RULES, &rules).expect(201);
+    let notice = called.recv_timeout(DEADLINE).expect("called");
+    assert_eq!((&notice["state"], &notice["rule"]), (&json!("firing"), &json!("told")));
+    let shown = broker.client().get("/api/alerts").expect(200);
+    assert_eq!(names(&shown), ["silent", "told"]);
+    assert_eq!((&shown[0]["firing_count"], &shown[0]["firing"]), (&json!(0), &json!([])));
+    assert_eq!((&shown[1]["firing_count"], &shown[1]["origin"]), (&json!(1), &json!("parameter")));
+    let firing = &shown[1]["firing"][0];
+    assert_eq!((&firing["queue"], &firing["value"]), (&json!("watched"), &json!(2)));
+    assert_eq!(firing["since_ms"], notice["since_ms"]);
+    let host = url.strip_suffix("/alerts").expect("its path");
+    assert_eq!(shown[1]["webhook"], format!("{host}/***"));
+    let gauge = |broker: &TestBroker, rule: &str| {
+        scrape(broker, "/metrics")
+            .get(&format!("ferrymq_alerts_firing{{rule=\"{rule}\"}}"))
+            .copied()
+    };
+    assert_eq!((gauge(&broker, "told"), gauge(&broker, "silent")), (Some(1.0), Some(0.0)));
+    // It goes: what had fired is resolved.
+    broker.client().put(RULES, &json!({"value": [backlog("silent", 3)]})).expect(204);
+    assert_eq!(called.recv_timeout(DEADLINE).expect("called")["state"], "resolved");
+    broker.restart();
+    assert_eq!(names(&broker.client().get("/api/alerts").expect(200)), ["silent"]);
+    broker.client().delete(RULES).expect(204);
+    assert_eq!(broker.client().get("/api/alerts").expect(200), json!([]));
+    wait_until("no rule is left", || gauge(&broker, "silent").is_none());
+}
+
+#[test]
+fn a_rule_of_the_parameter_stands_in_for_one_of_the_file() {
+    let broker = start(rule(AlertKind::Backlog, 5));
+    let client = broker.client();
+    let shown = || client.get("/api/alerts?columns=threshold,origin").expect(200);
+    assert_eq!(shown(), json!([{"threshold": 5, "origin": "file"}]));
+    client.put(RULES, &json!({"value": [backlog("the rule", 7)]})).expect(201);
+    assert_eq!(shown(), json!([{"threshold": 7, "origin": "parameter"}]));
+    client.delete(RULES).expect(204);
+    assert_eq!(shown(), json!([{"threshold": 5, "origin": "file"}]));
+}
+
+#[test]
+fn every_mistake_in_rules_is_named_and_none_of_them_is_taken() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let wrong = json!([backlog("right", 1), {"name": "a", "queue": "(", "kind": "lag"}]);
+    for reason in [
+        "rule 'a': queue: '(' is no regular expression",
+        "rule 'a': kind: unknown variant `lag`",
+        "rule 'a': missing field `threshold`",
+    ] {
+        client.put(RULES, &json!({"value": wrong})).expect_refused(400, reason);
+        let definitions = json!({"global_parameters": [{"name": "alert-rules", "value": wrong}]});
+        client.post("/api/definitions", &definitions).expect_refused(400, reason);
+    }
+    client.get(RULES).expect(404);
+    let right = json!([{"name": "alert-rules", "value": [backlog("right", 1)]}]);
+    client.post("/api/definitions", &json!({"global_parameters": right})).expect(204);
+    assert_eq!(client.get("/api/definitions").expect(200)["global_parameters"], right);
+    assert_eq!(names(&client.get("/api/alerts").expect(200)), ["right"]);
+    let reader = broker.user_in("%2f", "reader", "management");
+    reader.get("/api/alerts").expect_refused(401, "the tag monitoring or administrator");
+}
+
+/// Its path is often all that somebody needs who wants to write to a webhook.
+#[test]
+fn the_address_of_a_webhook_is_shown_to_nobody() {
+    let mut rule = rule(AlertKind::Backlog, 1);
+    rule.webhook = Some("http://127.0.0.1:9/T0/hidden".to_owned());
+    let broker = start(rule.clone());
+    let client = broker.client();
+    client.put(RULES, &json!({"value": [rule]})).expect(201);
+    client.put(RULES, &json!({"value": [rule, backlog("other", 1)]})).expect(204);
+    let settings = client.get("/api/config/effective").expect(200);
+    assert_eq!(settings["alert"]["rule"][0]["webhook"], "http://127.0.0.1:9/***");
+    let audit = client.get("/api/audit?kind=parameter").expect(200);
+    assert_eq!(audit["items"][0]["before"][0]["webhook"], "http://127.0.0.1:9/***");
+    let shown = [settings, audit, client.get("/api/alerts").expect(200)];
+    shown.iter().for_each(|shown| assert!(!shown.to_string().contains("hidden"), "{shown}"));
+    // Whoever sets it can read it again.
+    assert!(client.get(RULES).expect(200).to_string().contains("hidden"));
 }

@@ -11,7 +11,7 @@ use crate::support::*;
 type Samples = HashMap<String, f64>;
 
 /// Scrapes without a name and password, and checks the form of what comes.
-fn scrape(broker: &TestBroker, path: &str) -> Samples {
+pub fn scrape(broker: &TestBroker, path: &str) -> Samples {
     let url = format!("http://{}{path}", broker.metrics_address());
     let mut answer = ureq::get(&url).call().expect("an answer");
     let content_type = answer.headers()["content-type"].to_str().expect("text").to_owned();

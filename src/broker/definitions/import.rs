@@ -56,9 +56,7 @@ impl Broker {
         only_if_changed: bool,
     ) -> Result<bool, Problems> {
         let digest = Json::from(STANDARD.encode(Sha256::digest(bytes)));
-        let parameters = self.global_parameters();
-        let last = parameters.iter().find(|parameter| parameter.name == FILE_DIGEST);
-        if only_if_changed && last.is_some_and(|last| last.value == digest) {
+        if only_if_changed && self.global_parameter(FILE_DIGEST).as_ref() == Some(&digest) {
             return Ok(false);
         }
         self.import(document, None)?;

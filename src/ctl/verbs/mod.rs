@@ -1,6 +1,7 @@
 //! All verbs, a file for each subject.
 
 mod access;
+mod alerts;
 mod audit;
 mod checks;
 mod definitions;
@@ -27,6 +28,7 @@ pub(super) const SUBJECTS: &[&Subject] = &[
     &lists::SUBJECT,
     &operations::SUBJECT,
     &messages::SUBJECT,
+    &alerts::SUBJECT,
     &audit::SUBJECT,
     &policies::SUBJECT,
     &parameters::SUBJECT,

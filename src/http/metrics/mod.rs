@@ -10,6 +10,7 @@
 //! Each thing is read once, under its own lock and for a moment; what is read is put into text
 //! afterwards, on a thread that handles no messages.
 
+mod alerts;
 mod channels;
 mod exposition;
 mod lag;
@@ -140,6 +141,7 @@ fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: boo
     node::put_global(out, broker, &all.counts, publishers, all.consumers);
     node::put_alarms(out, broker);
     node::put_own(out, broker);
+    alerts::put(out, FERRYMQ, api.alerts());
     node::put_identity(out, broker, if by_object { "per-object" } else { "aggregated" });
 }
 

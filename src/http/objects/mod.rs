@@ -3,6 +3,7 @@
 //! A handler checks who asks, calls the broker, and waits until what it changed is on disk. Its
 //! `utoipa::path` gives both the route and its place in the API's description.
 
+mod alerts;
 mod audit;
 mod bindings;
 mod channels;
@@ -42,6 +43,7 @@ pub(super) fn router() -> Routes {
         .merge(pause::router())
         .merge(replay::router())
         .merge(audit::router())
+        .merge(alerts::router())
         .merge(bindings::router())
         .merge(exchanges::router())
         .merge(publish::router())

@@ -160,11 +160,6 @@ async fn list_global_parameters(
     list(&query, found, |parameter| &parameter.name, show_global)
 }
 
-fn existing_global(visitor: &Visitor, name: &str) -> Option<GlobalParameterDefinition> {
-    let found = visitor.broker.global_parameters();
-    found.into_iter().find(|parameter| parameter.name == name)
-}
-
 /// One parameter of the broker.
 #[utoipa::path(get, path = "/api/global-parameters/{parameter}", tag = "parameters",
     responses((status = 200, description = "It"), (status = 404, description = "None")))]
@@ -172,8 +167,8 @@ async fn get_global_parameter(
     Policymaker(visitor): Policymaker,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    match existing_global(&visitor, &name) {
-        Some(parameter) => Ok(Json(show_global(&parameter))),
+    match visitor.broker.global_parameter(&name) {
+        Some(value) => Ok(Json(show_global(&GlobalParameterDefinition { name, value }))),
         None => Err(Refusal::not_found(format!("there is no global parameter '{name}'"))),
     }
 }
@@ -187,7 +182,7 @@ async fn put_global_parameter(
     Path(name): Path<String>,
     JsonBody(body): JsonBody<ParameterBody>,
 ) -> Result<StatusCode, Refusal> {
-    let was_there = existing_global(&visitor, &name).is_some();
+    let was_there = visitor.broker.global_parameter(&name).is_some();
     let parameter = GlobalParameterDefinition { name, value: body.value };
     visitor.broker.put_global_parameter(parameter, Some(&visitor.actor))?.wait().await?;
     Ok(put_status(was_there))
