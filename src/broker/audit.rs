@@ -30,7 +30,7 @@ pub struct AuditEntry {
     pub kind: String,
     /// Who did it; nobody where the broker did, or who it was is not known.
     pub user: Option<String>,
-    /// `amqp`, `http` or `broker`.
+    /// `amqp`, `http`, `file` (the definitions file of the start) or `broker`.
     pub via: String,
     /// `HOST:PORT`.
     pub peer: Option<String>,
@@ -100,10 +100,15 @@ impl Audit {
         }
         if let Some(actor) = actor {
             entry.user = Some(actor.user.name.clone());
-            entry.peer = Some(actor.peer.to_string());
+            let is_from_file = actor.connection == ConnectionId::FILE;
+            entry.peer = (!is_from_file).then(|| actor.peer.to_string());
             entry.connection = registry.get(actor.connection).map(|info| info.name());
-            let is_http = actor.connection == ConnectionId::NONE;
-            entry.via = if is_http { "http" } else { "amqp" }.to_owned();
+            let via = match actor.connection {
+                ConnectionId::NONE => "http",
+                ConnectionId::FILE => "file",
+                _ => "amqp",
+            };
+            entry.via = via.to_owned();
         }
         entry.object = masked(entry.object);
         entry.before = entry.before.map(masked);

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use serde_json::Value;
 
+use super::ConnectionId;
 use super::audit::{Audit, AuditEntry};
 use super::auth::Actor;
 use super::binding::{Binding, Destination};
@@ -48,8 +49,14 @@ pub struct Event {
 }
 
 /// What comes and goes with clients, and what happens by itself: this is no change by anybody.
-const NOT_AUDITED: [&str; 5] =
-    ["connection.", "channel.", "consumer.", "alarm.", "user.authentication.success"];
+const NOT_AUDITED: [&str; 6] = [
+    "connection.created",
+    "connection.closed",
+    "channel.",
+    "consumer.",
+    "alarm.",
+    "user.authentication.success",
+];
 
 /// Where events go.
 pub struct Events {
@@ -143,8 +150,9 @@ impl Event {
         let (mut before, mut after) = (self.before.take(), self.after.take());
         if before.is_none() && after.is_none() {
             match self.key.rsplit('.').next() {
-                Some("created" | "set") => after = Some(object.clone()),
-                Some("deleted" | "cleared") => before = Some(object.clone()),
+                Some("created" | "imported") => after = Some(object.clone()),
+                // Whoever asks for a connection's end gets it.
+                Some("deleted" | "requested") => before = Some(object.clone()),
                 _ => {}
             }
         }
@@ -198,7 +206,7 @@ impl Event {
             Some(info) => event.text("connection", &info.name()),
             None => event,
         };
-        event.at_peer(actor.peer)
+        if actor.connection == ConnectionId::FILE { event } else { event.at_peer(actor.peer) }
     }
 
     fn at_peer(self, peer: SocketAddr) -> Self {

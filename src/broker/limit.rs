@@ -44,8 +44,10 @@ impl Limit {
         Some(self.0.load(Ordering::Relaxed)).filter(|most| *most != NO_LIMIT)
     }
 
-    fn set(&self, most: Option<u64>) {
-        self.0.store(most.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+    /// Answers what it was.
+    fn set(&self, most: Option<u64>) -> Option<u64> {
+        let before = self.0.swap(most.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+        Some(before).filter(|before| *before != NO_LIMIT)
     }
 }
 
@@ -145,14 +147,18 @@ impl LimitOf<'_> {
     }
 
     /// What is told of a limit that was set, or (`most` is none) cleared.
-    fn event(self, name: &str, most: Option<u64>) -> Event {
+    fn event(self, name: &str, before: Option<u64>, most: Option<u64>) -> Event {
         let (owner, set, cleared) = match self {
             Self::Vhost(vhost) => (vhost, "vhost.limits.set", "vhost.limits.cleared"),
             Self::User(user) => (user, "user.limits.set", "user.limits.cleared"),
         };
         let key = if most.is_some() { set } else { cleared };
         let event = Event::new(key).text("name", owner).text("limit", name);
-        most.map(|most| event.clone().number("value", most)).unwrap_or(event)
+        let event = match most {
+            Some(most) => event.number("value", most),
+            None => event,
+        };
+        event.changed(before.map(Json::from), most.map(Json::from))
     }
 
     /// The keys that its limits have in the catalog, whether they are set or not.
@@ -183,19 +189,13 @@ impl Broker {
         let before;
         let stored = {
             let _changing = self.changing.lock();
-            before = self.with_limit(of, name, |limit| {
-                let before = limit.get();
-                limit.set(most);
-                before
-            })?;
+            before = self.with_limit(of, name, |limit| limit.set(most))?;
             self.store_change(match most {
                 Some(most) => CatalogChange::Put(of.definition(name, most)),
                 None => CatalogChange::Delete(of.key(name)),
             })
         };
-        self.events.tell(actor, || {
-            of.event(name, most).changed(before.map(Json::from), most.map(Json::from))
-        });
+        self.events.tell(actor, || of.event(name, before, most));
         Ok(stored)
     }
 
@@ -216,11 +216,15 @@ impl Broker {
             let most = checked(name, most)?;
             wanted.iter_mut().filter(|(known, _)| known == name).for_each(|(_, set)| *set = most);
         }
+        let mut changed = Vec::new();
         let stored = {
             let _changing = self.changing.lock();
             let mut records = Vec::new();
             for (name, most) in wanted {
-                self.with_limit(of, name, |limit| limit.set(most))?;
+                let before = self.with_limit(of, name, |limit| limit.set(most))?;
+                if before != most {
+                    changed.push((name, before, most));
+                }
                 records.push(Record::Catalog(match most {
                     Some(most) => CatalogChange::Put(of.definition(name, most)),
                     None => CatalogChange::Delete(of.key(name)),
@@ -228,8 +232,8 @@ impl Broker {
             }
             Durable::append(&*self.store, records.into())
         };
-        for (name, most) in wanted {
-            self.events.tell(actor, || of.event(name, most));
+        for (name, before, most) in changed {
+            self.events.tell(actor, || of.event(name, before, most));
         }
         Ok(stored)
     }
@@ -249,7 +253,7 @@ impl Broker {
         of: LimitOf<'_>,
         stored: &LimitDefinition,
     ) -> Result<(), Error> {
-        self.with_limit(of, &stored.name, |limit| limit.set(Some(stored.most)))
+        self.with_limit(of, &stored.name, |limit| limit.set(Some(stored.most))).map(drop)
     }
 
     fn with_limit<T>(

@@ -51,18 +51,18 @@ use tokio::sync::watch;
 use self::alarm::{Alarms, MemoryGauge};
 use self::audit::Audit;
 use self::auth::attempts::{Attempts, LoginProtocol};
-use self::auth::{PasswordHash, User};
+use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
 use self::counters::{Churn, Deaths, SharedCounts};
 use self::durable::Durable;
 use self::error::Error;
-use self::event::Events;
+use self::event::{Event, Events};
 use self::limit::LimitOf;
 use self::parameter::Parameters;
 use self::policy::matching::PolicyKind;
 use self::queue::memory::QueueMemory;
 use self::queue::{Queue, Surroundings};
-use self::registry::Registry;
+use self::registry::{ConnectionInfo, Registry};
 use self::timers::Timers;
 use self::timings::Timings;
 use self::turn::Turns;
@@ -93,6 +93,9 @@ pub struct ConnectionId(pub u64);
 impl ConnectionId {
     /// No connection: it owns nothing and is in no list.
     pub const NONE: Self = Self(0);
+
+    /// No connection either: what is done for the definitions file that the broker starts with.
+    pub const FILE: Self = Self(u64::MAX);
 }
 
 /// What the broker is told when it starts.
@@ -316,6 +319,21 @@ impl Broker {
 
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_id())
+    }
+
+    /// Has clients told 320 with these words, and ends their connections.
+    pub fn close_connections(
+        &self,
+        is_meant: impl Fn(&ConnectionInfo) -> bool,
+        reason: &str,
+        actor: &Actor,
+    ) {
+        for info in self.registry.close_all(is_meant, reason) {
+            let (connection, by) = (info.name(), &actor.user.name);
+            tracing::info!(connection, by, reason, "closed by force");
+            let event = || Event::connection("connection.close.requested", &info);
+            self.events.tell(Some(actor), || event().text("reason", reason));
+        }
     }
 
     /// Refuses with 406 a body that is longer than messages may be.

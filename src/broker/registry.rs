@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use dashmap::mapref::multiple::RefMulti;
 use tokio::sync::watch;
 
 use super::ConnectionId;
@@ -77,12 +78,18 @@ impl Registry {
         self.connections.get(&id).map(|found| Arc::clone(&found.info))
     }
 
-    /// Has connections tell their clients 320 with these words, and end.
-    pub fn close_all(&self, is_meant: impl Fn(&ConnectionInfo) -> bool, text: &str) {
+    /// Has connections tell their clients 320 with these words, and end. Answers which.
+    pub(super) fn close_all(
+        &self,
+        is_meant: impl Fn(&ConnectionInfo) -> bool,
+        text: &str,
+    ) -> Vec<Arc<ConnectionInfo>> {
         let text: Arc<str> = text.into();
-        for entry in self.connections.iter().filter(|entry| is_meant(&entry.info)) {
+        let close = |entry: RefMulti<'_, ConnectionId, Entry>| {
             entry.close.send_replace(Some(Arc::clone(&text)));
-        }
+            Arc::clone(&entry.info)
+        };
+        self.connections.iter().filter(|entry| is_meant(&entry.info)).map(close).collect()
     }
 
     pub fn len(&self) -> usize {

@@ -2,6 +2,7 @@
 //!
 //! A change holds at once, and goes to the log in the order in which it was made.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::limit::LimitOf;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{
     CatalogChange, Definition, DefinitionKey, PermissionDefinition, TopicPermissionDefinition,
+    UserDefinition,
 };
 use crate::store::record::Record;
 
@@ -112,21 +114,24 @@ impl Broker {
         let mut told = Vec::new();
         let user = match self.user(name) {
             Some(user) => {
-                let before = user.definition().tags;
-                let UserChange { password, tags } = change;
-                told.extend(password.as_ref().map(|_| Event::new("user.password.changed")));
-                let new_tags = tags.as_ref().filter(|tags| **tags != user.definition().tags);
-                told.extend(new_tags.map(|tags| {
-                    let event = Event::new("user.tags.set").text("tags", &tags.join(","));
-                    event.changed(Some(json!(before)), Some(json!(tags)))
-                }));
-                user.change(password, tags);
+                let before = user.definition();
+                let has_new_password = change.password.is_some();
+                user.change(change.password, change.tags);
+                let after = user.definition();
+                if has_new_password {
+                    let event = Event::new("user.password.changed");
+                    told.push(event.changed(Some(shown(&before)), Some(shown(&after))));
+                }
+                if before.tags != after.tags {
+                    let event = Event::new("user.tags.set").text("tags", &after.tags.join(","));
+                    told.push(event.changed(Some(json!(before.tags)), Some(json!(after.tags))));
+                }
                 user
             }
             None => {
                 let user = self.add_user(name, change)?;
-                let after = json!({"name": name, "tags": user.definition().tags});
-                told.push(Event::new("user.created").changed(None, Some(after)));
+                let after = Some(shown(&user.definition()));
+                told.push(Event::new("user.created").changed(None, after));
                 user
             }
         };
@@ -155,14 +160,15 @@ impl Broker {
     pub fn delete_user(&self, name: &str, actor: Option<&Actor>) -> (bool, Durable) {
         let _changing = self.changing.lock();
         let Some((_, user)) = self.users.remove(name) else { return (false, Durable::already()) };
-        let before = json!({"name": name, "tags": user.definition().tags});
+        let before = shown(&user.definition());
         let keys = user.mark_deleted().into_iter();
         let keys = keys.chain(LimitOf::User(name).keys());
         let keys = keys.chain([DefinitionKey::User(name.to_owned())]);
         let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
         let stored = Durable::append(&*self.store, records.collect::<Vec<_>>().into());
         // By the name: no other user can have come to have it yet.
-        self.registry.close_all(|info| info.user == name, &format!("user '{name}' is deleted"));
+        let text = format!("user '{name}' is deleted");
+        drop(self.registry.close_all(|info| info.user == name, &text));
         let deleted = || Event::new("user.deleted").text("name", name);
         self.events.tell(actor, || deleted().changed(Some(before), None));
         (true, stored)
@@ -235,14 +241,23 @@ impl Broker {
         }
         let _changing = self.changing.lock();
         self.check_vhost(&permission.vhost)?;
-        self.grant_topic(permission.clone())?;
         let TopicPermissionDefinition { user, vhost, exchange, write, read } = &permission;
+        let before = self.topic_permissions_of(user, vhost).remove(exchange);
+        self.grant_topic(permission.clone())?;
         self.events.tell(actor, || {
             let event = Event::new("topic.permission.created").text("user", user);
             let event = event.text("vhost", vhost).text("exchange", exchange);
-            event.text("write", write).text("read", read)
+            let event = event.text("write", write).text("read", read);
+            event.changed(before, Some(json!(permission)))
         });
         Ok(self.store_change(CatalogChange::Put(Definition::TopicPermission(permission))))
+    }
+
+    /// For the audit log: those in a vhost, by exchange.
+    fn topic_permissions_of(&self, user: &str, vhost: &str) -> HashMap<String, Value> {
+        let all = self.user(user).map(|user| user.topic_permissions()).unwrap_or_default();
+        let here = all.into_iter().filter(|permission| permission.vhost == vhost);
+        here.map(|permission| (permission.exchange.clone(), json!(permission))).collect()
     }
 
     pub(super) fn grant_topic(&self, stored: TopicPermissionDefinition) -> Result<(), Error> {
@@ -262,6 +277,7 @@ impl Broker {
     ) -> (bool, Durable) {
         let _changing = self.changing.lock();
         let Some(found) = self.user(user) else { return (false, Durable::already()) };
+        let mut before = self.topic_permissions_of(user, vhost);
         let cleared = found.clear_topic_permissions(vhost, exchange);
         let records = cleared.iter().map(|exchange| {
             let (user, vhost) = (user.to_owned(), vhost.to_owned());
@@ -272,7 +288,8 @@ impl Broker {
         for exchange in &cleared {
             self.events.tell(actor, || {
                 let event = Event::new("topic.permission.deleted").text("user", user);
-                event.text("vhost", vhost).text("exchange", exchange)
+                let event = event.text("vhost", vhost).text("exchange", exchange);
+                event.changed(before.remove(exchange), None)
             });
         }
         (!cleared.is_empty(), stored)
@@ -281,6 +298,12 @@ impl Broker {
     fn existing_user(&self, name: &str) -> Result<Arc<User>, Error> {
         self.user(name).ok_or_else(|| Error::not_found(format!("no user '{name}'")))
     }
+}
+
+/// A user in the audit log, which has no hashes.
+fn shown(user: &UserDefinition) -> Value {
+    let has_password = !user.password_hash.is_empty();
+    json!({ "name": user.name, "tags": user.tags, "has_password": has_password })
 }
 
 fn check_user(name: &str, change: &UserChange) -> Result<(), Error> {

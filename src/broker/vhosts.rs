@@ -45,7 +45,8 @@ impl Broker {
         let is_new = self.vhost(name).is_none();
         let vhost = self.add_vhost(name)?;
         if is_new {
-            self.events.tell(actor, || Event::new("vhost.created").text("name", name));
+            let (event, after) = (Event::new("vhost.created"), json!(vhost.definition()));
+            self.events.tell(actor, || event.text("name", name).changed(None, Some(after)));
         }
         Ok(vhost)
     }
@@ -76,6 +77,7 @@ impl Broker {
         name: &str,
         actor: Option<&Actor>,
     ) -> Result<(bool, Durable), Error> {
+        let before;
         let stored = {
             let _changing = self.changing.lock();
             let Some(vhost) = self.vhost(name) else { return Ok((false, Durable::already())) };
@@ -84,6 +86,7 @@ impl Broker {
                     "vhost '{name}' is protected from deletion: take the protection back first"
                 )));
             }
+            before = json!(vhost.definition());
             self.vhosts.remove(name);
             let mut batch = vhost.remove_all(actor);
             self.factory.around.gone.add_all(&vhost.totals().counts);
@@ -93,10 +96,11 @@ impl Broker {
             let stored = Durable::append(&*self.store, batch);
             // Before there can be another vhost of that name. Who opens this one now finds that it
             // is gone.
-            self.registry.close_all(|info| info.vhost == name, &vhost.gone_text());
+            drop(self.registry.close_all(|info| info.vhost == name, &vhost.gone_text()));
             stored
         };
-        self.events.tell(actor, || Event::new("vhost.deleted").text("name", name));
+        let deleted = || Event::new("vhost.deleted").text("name", name);
+        self.events.tell(actor, || deleted().changed(Some(before), None));
         Ok((true, stored))
     }
 

@@ -22,7 +22,7 @@ fn traced(binding_key: &str) -> (TestBroker, Peer) {
     peer.declare_queue(1, "traces");
     peer.bind(1, "traces", TRACE, binding_key);
     peer.declare_queue(1, "q");
-    vhost(&broker).set_tracing(true);
+    vhost(&broker).set_tracing(true, None);
     (broker, peer)
 }
 
@@ -157,11 +157,11 @@ fn a_copy_that_has_died_is_no_news_either() {
 #[test]
 fn nothing_is_copied_while_it_is_off_nor_after_a_restart() {
     let (mut broker, mut peer) = traced("#");
-    vhost(&broker).set_tracing(false);
+    vhost(&broker).set_tracing(false, None);
     peer.publish(1, "", "q", "0");
     peer.get(1, "q", true).expect("there");
     assert_eq!(peer.ready(1, "traces"), 0);
-    vhost(&broker).set_tracing(true);
+    vhost(&broker).set_tracing(true, None);
     broker.restart();
     assert!(!vhost(&broker).is_tracing());
 }

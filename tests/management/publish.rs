@@ -107,7 +107,7 @@ fn a_traced_vhost_copies_what_is_published() {
     let mut peer = broker.channel();
     peer.declare_queue(1, "copies");
     peer.bind(1, "copies", "amq.rabbitmq.trace", "publish.#");
-    broker.broker().vhost("/").expect("there").set_tracing(true);
+    broker.broker().vhost("/").expect("there").set_tracing(true, None);
     client.post(DEFAULT, &message("none", &json!({}), "seen")).expect(200);
     let copy = peer.get(1, "copies", true).expect("a copy");
     assert_eq!(copy.body, b"seen");

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::inside::*;
 use crate::support::*;
 
-const PATH: &str = "/api/queues/%2f/dead/replay";
+pub const PATH: &str = "/api/queues/%2f/dead/replay";
 
 /// An exchange, a queue at it, and where its messages go when they are refused.
-fn orders(amqp: &Inside) -> (Arc<Queue>, Arc<Queue>) {
+pub fn orders(amqp: &Inside) -> (Arc<Queue>, Arc<Queue>) {
     let dead = amqp.declare("dead", &json!({}));
     amqp.declare_exchange("orders", "topic", &json!({}));
     let dying = json!({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"});

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::inside::*;
 use crate::support::*;
 
-const PATH: &str = "/api/exchanges/%2f/later/scheduled";
+pub const PATH: &str = "/api/exchanges/%2f/later/scheduled";
 
-fn schedule(inside: &Inside) {
+pub fn schedule(inside: &Inside) {
     inside.declare_exchange("later", "x-delayed-message", &json!({"x-delayed-type": "direct"}));
     inside.declare("q", &json!({}));
     inside.bind("later", "q", "q");

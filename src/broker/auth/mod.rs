@@ -242,7 +242,8 @@ impl User {
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub user: Arc<User>,
-    /// [`ConnectionId::NONE`] for what comes by the management API.
+    /// [`ConnectionId::NONE`] for what comes by the management API, [`ConnectionId::FILE`] for what
+    /// a file says.
     pub connection: ConnectionId,
     pub peer: SocketAddr,
 }

@@ -75,6 +75,8 @@ impl Broker {
         let tried = Import::new(&stage, actor).run(document);
         tried.problems.check()?;
         let mut done = Import::new(self, actor).run(document);
+        // What each part of it has changed has been told already.
+        self.events.tell(Some(&done.actor), || document.event());
         for durable in done.durables {
             if let Err(error) = durable.wait_blocking() {
                 done.problems.add(error.to_string());
@@ -113,12 +115,15 @@ struct OperatorPolicyValue {
 
 impl<'a> Import<'a> {
     fn new(broker: &'a Broker, actor: Option<&Actor>) -> Self {
-        let (name, peer) = match actor {
-            Some(actor) => (actor.user.name.clone(), actor.peer),
-            None => (NAME_AT_START.to_owned(), SocketAddr::from(([127, 0, 0, 1], 0))),
+        let (name, connection, peer) = match actor {
+            Some(actor) => (actor.user.name.clone(), ConnectionId::NONE, actor.peer),
+            None => {
+                let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+                (NAME_AT_START.to_owned(), ConnectionId::FILE, nowhere)
+            }
         };
         let user = User::new(name, PasswordHash::none(), Vec::new());
-        let actor = Actor { user, connection: ConnectionId::NONE, peer };
+        let actor = Actor { user, connection, peer };
         Self { broker, actor, problems: Problems::default(), durables: Vec::new() }
     }
 

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::auth::Actor;
@@ -88,6 +89,17 @@ pub enum ReplayState {
     Failed(String),
 }
 
+impl ReplayState {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// How far a replay is.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -142,6 +154,17 @@ impl Replay {
 
     pub fn progress(&self) -> Progress {
         self.progress.lock().clone()
+    }
+
+    /// For the audit log: what was asked for, and how far it is.
+    pub(super) fn account(&self) -> Value {
+        let Progress { state, moved, .. } = self.progress();
+        let ReplayRequest { count_max, rate_max, exchange, routing_key, .. } = &self.request;
+        json!({
+            "state": state.name(), "total": self.total, "moved": moved, "count_limit": count_max,
+            "rate_limit": rate_max, "exchange": exchange.as_deref(),
+            "routing_key": routing_key.as_deref(),
+        })
     }
 
     /// Messages per second so far.

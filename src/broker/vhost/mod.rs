@@ -224,8 +224,13 @@ impl Vhost {
 
     /// Has copies of all messages go to the trace exchange, until it is called again or the broker
     /// stops.
-    pub fn set_tracing(&self, tracing: bool) {
-        self.tracing.store(tracing, Ordering::Relaxed);
+    pub fn set_tracing(&self, tracing: bool, actor: Option<&Actor>) {
+        let before = self.tracing.swap(tracing, Ordering::Relaxed);
+        if before != tracing {
+            let event = || Event::new("vhost.tracing.set").text("name", &self.name);
+            let changed = || event().changed(Some(before.into()), Some(tracing.into()));
+            self.events.tell(actor, || changed().flag("tracing", tracing));
+        }
     }
 
     pub fn is_tracing(&self) -> bool {

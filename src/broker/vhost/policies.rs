@@ -64,13 +64,16 @@ impl Vhost {
         actor: Option<&Actor>,
     ) -> (bool, Durable) {
         let change = CatalogChange::Delete(kind.key(&self.name, name));
-        let removed = |policies: &mut Policies| match policies.remove(kind, name) {
-            Some(old) => Ok(vec![old]),
-            None => Err(()),
+        let mut before = None;
+        let removed = |policies: &mut Policies| {
+            let old = policies.remove(kind, name).ok_or(())?;
+            before = Some(json!(old.stored));
+            Ok(vec![old])
         };
         match self.change_policies(change, removed) {
             Ok(durable) => {
-                self.events.tell(actor, || self.policy_event("policy.cleared", kind, name));
+                let event = || self.policy_event("policy.cleared", kind, name);
+                self.events.tell(actor, || event().changed(before, None));
                 (true, durable)
             }
             Err(()) => (false, Durable::already()),

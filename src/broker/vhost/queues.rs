@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use serde_json::json;
 
 use super::{Topology, Vhost, clean_name};
 use crate::broker::ConnectionId;
@@ -284,7 +285,8 @@ impl Vhost {
         let mut batch = Changes::default();
         let count = queue.purge(&mut batch);
         let purged = || Event::queue("queue.purged", &queue).number("message_count", count);
-        self.events.tell(Some(actor), purged);
+        let ready = |count: usize| Some(json!({ "messages_ready": count }));
+        self.events.tell(Some(actor), || purged().changed(ready(count), ready(0)));
         Ok((count, Durable::append(&*self.store, batch)))
     }
 
@@ -311,7 +313,10 @@ impl Vhost {
         let durable = Durable::append(&*self.store, batch);
         queue.set_paused(paused);
         let key = if paused { "queue.paused" } else { "queue.resumed" };
-        self.note_event(&mut topology, || Event::queue(key, &queue));
+        let shown = |paused: bool| Some(json!({ "paused": paused }));
+        self.note_event(&mut topology, || {
+            Event::queue(key, &queue).changed(shown(!paused), shown(paused))
+        });
         Ok(durable)
     }
 

@@ -25,7 +25,8 @@ impl Vhost {
             .upgrade()
             .ok_or_else(|| Error::not_allowed(format!("vhost '{}' is being deleted", self.name)))?;
         let replay = self.replays.begin(&queue, request, actor)?;
-        self.events.tell(Some(actor), || Event::queue("queue.replay.started", &queue));
+        let started = || Event::queue("queue.replay.started", &queue);
+        self.events.tell(Some(actor), || started().changed(None, Some(replay.account())));
         let (store, running) = (Arc::clone(&self.store), Arc::clone(&replay));
         tokio::spawn(running.run(vhost, queue, store, actor.clone()));
         Ok(replay)
@@ -46,8 +47,10 @@ impl Vhost {
         let replay = running.ok_or_else(|| {
             Error::not_found(format!("no replay of {} is running", queue.described()))
         })?;
+        let before = replay.account();
         replay.cancel();
-        self.events.tell(Some(actor), || Event::queue("queue.replay.cancelled", &queue));
+        let cancelled = || Event::queue("queue.replay.cancelled", &queue);
+        self.events.tell(Some(actor), || cancelled().changed(Some(before), None));
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::Vhost;
 use crate::broker::auth::{Access, Actor, Resource};
 use crate::broker::changes::Changes;
@@ -48,7 +50,11 @@ impl Vhost {
         self.events.tell(Some(actor), || {
             let event = Event::new("exchange.scheduled.cancelled").text("name", exchange);
             let event = event.text("vhost", &self.name).number("due_in_ms", due_ms);
-            event.text("routing_key", message.routing_key())
+            let waited = json!({
+                "due_in_ms": due_ms, "exchange": message.exchange(),
+                "routing_key": message.routing_key(), "payload_bytes": message.body_len(),
+            });
+            event.text("routing_key", message.routing_key()).changed(Some(waited), None)
         });
         Ok(Durable::append(&*self.store, batch))
     }

@@ -168,9 +168,8 @@ async fn close_connection(
 ) -> Result<StatusCode, Refusal> {
     let info = find(&visitor, &name)?;
     must_end(&visitor, &info.user)?;
-    let text = reason(&headers)?;
-    visitor.broker.registry.close_all(|other| other.id == info.id, &text);
-    tracing::info!(connection = name, by = visitor.user().name, reason = text, "closed by force");
+    let Visitor { broker, actor } = &visitor;
+    broker.close_connections(|other| other.id == info.id, &reason(&headers)?, actor);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -202,9 +201,8 @@ async fn close_connections_of_user(
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
     must_end(&visitor, &user)?;
-    let text = reason(&headers)?;
-    visitor.broker.registry.close_all(|other| other.user == user, &text);
-    tracing::info!(of = user, by = visitor.user().name, reason = text, "closed by force");
+    let Visitor { broker, actor } = &visitor;
+    broker.close_connections(|other| other.user == user, &reason(&headers)?, actor);
     Ok(StatusCode::NO_CONTENT)
 }
 

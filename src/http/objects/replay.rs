@@ -107,18 +107,16 @@ fn short(what: &str, text: Option<String>) -> Result<Option<ShortStr>, Refusal> 
 
 fn show(replay: &Replay) -> Value {
     let progress = replay.progress();
-    let (state, reason) = match &progress.state {
-        ReplayState::Running => ("running", None),
-        ReplayState::Done => ("done", None),
-        ReplayState::Cancelled => ("cancelled", None),
-        ReplayState::Failed(reason) => ("failed", Some(reason)),
+    let reason = match &progress.state {
+        ReplayState::Failed(reason) => Some(reason),
+        _ => None,
     };
     let skipped: BTreeMap<&str, u64> =
         progress.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();
     json!({
         "vhost": replay.vhost.as_str(),
         "queue": replay.queue.as_str(),
-        "state": state,
+        "state": progress.state.name(),
         "reason": reason,
         "total": replay.total,
         "examined": progress.examined,

@@ -125,7 +125,7 @@ async fn put_vhost(
     };
     let stored = visitor.broker.put_vhost_with(definition, Some(&visitor.actor))?;
     if let (Some(tracing), Some(vhost)) = (body.tracing, visitor.broker.vhost(&name)) {
-        vhost.set_tracing(tracing);
+        vhost.set_tracing(tracing, Some(&visitor.actor));
     }
     stored.wait().await?;
     if !was_there {
