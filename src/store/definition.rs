@@ -34,7 +34,7 @@ pub struct UserDefinition {
 }
 
 /// What a user may do in a vhost: three regular expressions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PermissionDefinition {
     pub user: String,
     pub vhost: String,
@@ -45,7 +45,7 @@ pub struct PermissionDefinition {
 
 /// Which routing keys a user may use at a topic exchange: two regular expressions, in which
 /// `{username}` and `{vhost}` stand for themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TopicPermissionDefinition {
     pub user: String,
     pub vhost: String,

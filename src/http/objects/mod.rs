@@ -12,6 +12,7 @@ mod consumers;
 mod definitions;
 mod exchanges;
 mod features;
+mod grants;
 mod limits;
 mod logins;
 mod messages;
@@ -42,8 +43,8 @@ pub(super) fn router() -> Routes {
         .merge(messages::router())
         .merge(pause::router())
         .merge(replay::router())
-        .merge(audit::router())
         .merge(alerts::router())
+        .merge(audit::router())
         .merge(bindings::router())
         .merge(exchanges::router())
         .merge(publish::router())

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::grants;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::ListQuery;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -23,20 +24,6 @@ pub(super) fn router() -> Routes {
         .add(routes!(get_permissions, put_permissions, delete_permissions))
 }
 
-fn show(found: &PermissionDefinition) -> Value {
-    let PermissionDefinition { user, vhost, configure, write, read } = found;
-    json!({ "user": user, "vhost": vhost, "configure": configure, "write": write, "read": read })
-}
-
-/// All permissions of all users, or those in one vhost, by user and vhost.
-fn permissions(visitor: &Visitor, vhost: Option<&str>) -> Vec<PermissionDefinition> {
-    let users = visitor.broker.users();
-    let mut found: Vec<_> = users.iter().flat_map(|user| user.permissions()).collect();
-    found.retain(|permission| vhost.is_none_or(|vhost| permission.vhost == vhost));
-    found.sort_unstable_by(|a, b| (&a.user, &a.vhost).cmp(&(&b.user, &b.vhost)));
-    found
-}
-
 /// All permissions.
 #[utoipa::path(get, path = "/api/permissions", tag = "permissions", params(ListQuery),
     responses((status = 200, description = "A list of permissions, or a page of it")))]
@@ -44,7 +31,7 @@ async fn list_permissions(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    list(&query, permissions(&visitor, None), |found| &found.user, show)
+    grants::list_all::<PermissionDefinition>(&visitor, &query)
 }
 
 /// The permissions of a user.
@@ -55,8 +42,7 @@ async fn list_permissions_of_user(
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = visitor.existing_user(&user)?;
-    list(&query, user.permissions(), |found| &found.vhost, show)
+    grants::list_of_user::<PermissionDefinition>(&visitor, &user, &query)
 }
 
 /// The permissions in a vhost.
@@ -67,13 +53,11 @@ async fn list_permissions_in_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    visitor.vhost(&vhost)?;
-    list(&query, permissions(&visitor, Some(&vhost)), |found| &found.user, show)
+    grants::list_in_vhost::<PermissionDefinition>(&visitor, &vhost, &query)
 }
 
 fn existing(visitor: &Visitor, vhost: &str, user: &str) -> Option<PermissionDefinition> {
-    let found = visitor.broker.user(user)?.permissions();
-    found.into_iter().find(|permission| permission.vhost == vhost)
+    grants::existing(visitor, vhost, user).pop()
 }
 
 fn missing(vhost: &str, user: &str) -> String {
@@ -88,7 +72,7 @@ async fn get_permissions(
     Path((vhost, user)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     match existing(&visitor, &vhost, &user) {
-        Some(found) => Ok(Json(show(&found))),
+        Some(found) => Ok(Json(json!(found))),
         None => Err(Refusal::not_found(missing(&vhost, &user))),
     }
 }

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::grants;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::ListQuery;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -24,22 +25,6 @@ pub(super) fn router() -> Routes {
         .add(routes!(delete_topic_permission))
 }
 
-fn show(found: &TopicPermissionDefinition) -> Value {
-    let TopicPermissionDefinition { user, vhost, exchange, write, read } = found;
-    json!({ "user": user, "vhost": vhost, "exchange": exchange, "write": write, "read": read })
-}
-
-/// All topic permissions of all users, or those in one vhost.
-fn permissions(visitor: &Visitor, vhost: Option<&str>) -> Vec<TopicPermissionDefinition> {
-    let users = visitor.broker.users();
-    let mut found: Vec<_> = users.iter().flat_map(|user| user.topic_permissions()).collect();
-    found.retain(|permission| vhost.is_none_or(|vhost| permission.vhost == vhost));
-    found.sort_unstable_by(|a, b| {
-        (&a.user, &a.vhost, &a.exchange).cmp(&(&b.user, &b.vhost, &b.exchange))
-    });
-    found
-}
-
 /// All topic permissions.
 #[utoipa::path(get, path = "/api/topic-permissions", tag = "topic permissions",
     params(ListQuery), responses((status = 200, description = "A list, or a page of it")))]
@@ -47,7 +32,7 @@ async fn list_topic_permissions(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    list(&query, permissions(&visitor, None), |found| &found.user, show)
+    grants::list_all::<TopicPermissionDefinition>(&visitor, &query)
 }
 
 /// The topic permissions of a user.
@@ -58,8 +43,7 @@ async fn list_topic_permissions_of_user(
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    let user = visitor.existing_user(&user)?;
-    list(&query, user.topic_permissions(), |found| &found.vhost, show)
+    grants::list_of_user::<TopicPermissionDefinition>(&visitor, &user, &query)
 }
 
 /// The topic permissions in a vhost.
@@ -70,15 +54,7 @@ async fn list_topic_permissions_in_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
-    visitor.vhost(&vhost)?;
-    list(&query, permissions(&visitor, Some(&vhost)), |found| &found.user, show)
-}
-
-fn existing(visitor: &Visitor, vhost: &str, user: &str) -> Vec<TopicPermissionDefinition> {
-    let found = visitor.broker.user(user).map(|user| user.topic_permissions());
-    let mut found = found.unwrap_or_default();
-    found.retain(|permission| permission.vhost == vhost);
-    found
+    grants::list_in_vhost::<TopicPermissionDefinition>(&visitor, &vhost, &query)
 }
 
 fn missing(vhost: &str, user: &str) -> String {
@@ -92,11 +68,11 @@ async fn get_topic_permissions(
     Administrator(visitor): Administrator,
     Path((vhost, user)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    let found = existing(&visitor, &vhost, &user);
+    let found: Vec<TopicPermissionDefinition> = grants::existing(&visitor, &vhost, &user);
     if found.is_empty() {
         return Err(Refusal::not_found(missing(&vhost, &user)));
     }
-    Ok(Json(found.iter().map(show).collect()))
+    Ok(Json(json!(found)))
 }
 
 /// Regular expressions over routing keys, in which `{username}` and `{vhost}` stand for themselves.
@@ -120,7 +96,7 @@ async fn put_topic_permission(
     JsonBody(body): JsonBody<TopicPermissionBody>,
 ) -> Result<StatusCode, Refusal> {
     let TopicPermissionBody { exchange, write, read } = body;
-    let found = existing(&visitor, &vhost, &user);
+    let found: Vec<TopicPermissionDefinition> = grants::existing(&visitor, &vhost, &user);
     let was_there = found.iter().any(|permission| permission.exchange == exchange);
     let permission = TopicPermissionDefinition { user, vhost, exchange, write, read };
     // Rule: a user or vhost that is missing is the request's fault, not the path's.
