@@ -3,30 +3,24 @@
 
 use std::process::{Command, Output};
 
-use ferrymq::config::Config;
-use ferrymq::server::Server;
 use serde_json::Value;
-use tokio::runtime::Runtime;
+
+#[path = "support/broker.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod test_broker;
+
+use test_broker::TestBroker;
 
 struct Broker {
-    runtime: Runtime,
-    server: Option<Server>,
     uri: String,
-    _directory: tempfile::TempDir,
+    _broker: TestBroker,
 }
 
 impl Broker {
     fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut config = Config::default();
-        config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
-        config.http.listen = "127.0.0.1:0".to_owned();
-        config.metrics.listen = "127.0.0.1:0".to_owned();
-        config.store.data_dir = directory.path().to_owned();
-        let runtime = Runtime::new().expect("a runtime");
-        let server = runtime.block_on(Server::start(&config)).expect("it starts");
-        let uri = format!("amqp://guest:guest@{}/%2f", server.amqp_addresses()[0]);
-        Self { runtime, server: Some(server), uri, _directory: directory }
+        let broker = TestBroker::start();
+        let uri = format!("amqp://guest:guest@{}/%2f", broker.amqp_address());
+        Self { uri, _broker: broker }
     }
 
     fn perf(&self, arguments: &str) -> Output {
@@ -46,14 +40,6 @@ fn phases(output: Output, arguments: &str) -> Vec<Value> {
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{arguments}: {complaints}");
     said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop());
-        }
-    }
 }
 
 fn count(phase: &Value, name: &str) -> u64 {

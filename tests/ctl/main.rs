@@ -9,6 +9,9 @@ mod amqp;
 #[path = "../management/support.rs"]
 #[allow(dead_code, reason = "the management API's tests use the rest of it")]
 mod support;
+#[path = "../support/broker.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod test_broker;
 
 mod alerts;
 mod connections;

@@ -77,7 +77,7 @@ fn a_queues_events_say_what_who_and_from_where() {
     assert_eq!(arguments.get("x-mine"), Some(&FieldValue::I32(7)));
     assert_eq!(text(&created, "user_who_performed_action"), "guest");
     assert_eq!(text(&created, "peer_host"), "127.0.0.1");
-    let address = broker.address().to_string();
+    let address = broker.amqp_address().to_string();
     assert!(text(&created, "connection").ends_with(&format!(" -> {address}")), "{created:?}");
     peer.publish(1, "", "q", "0");
     peer.call(1, QueuePurge { queue: short("q"), ..QueuePurge::default() });

@@ -68,6 +68,9 @@ mod reply_to;
 mod retry;
 mod single_active;
 mod support;
+#[path = "../support/broker.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod test_broker;
 mod topic_permissions;
 mod tracing;
 mod ttl;

@@ -1,14 +1,11 @@
-//! A broker in this process and a peer that speaks frames to it.
+//! A peer that speaks frames to the broker in this process.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use ferrymq::broker::Broker;
-use ferrymq::config::Config;
 use ferrymq::protocol::frame::{
     ContentHead, FrameDecoder, FrameKind, Frames, PROTOCOL_HEADER, encode_body_frame,
     encode_content_header, encode_method,
@@ -17,10 +14,8 @@ use ferrymq::protocol::generated::*;
 use ferrymq::protocol::properties::Properties;
 use ferrymq::protocol::table::{FieldTable, FieldValue};
 use ferrymq::protocol::wire::ShortStr;
-use ferrymq::server::Server;
-use ferrymq::store::StoreSettings;
-use ferrymq::store::simulated::SimulatedDisk;
-use tokio::runtime::Runtime;
+
+pub use crate::test_broker::TestBroker;
 
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -30,91 +25,10 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 pub const FRAME_MAX: u32 = 131_072;
 
-/// A broker with a data directory of its own.
-pub struct TestBroker {
-    runtime: Runtime,
-    server: Option<Server>,
-    directory: tempfile::TempDir,
-    /// Instead of the directory.
-    disk: Option<SimulatedDisk>,
-    pub config: Config,
-}
-
 impl TestBroker {
-    pub fn start() -> Self {
-        Self::with(|_| {})
-    }
-
-    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::begin(change, None)
-    }
-
-    /// A broker on a simulated disk.
-    pub fn on(disk: &SimulatedDisk) -> Self {
-        Self::begin(|_| {}, Some(disk.clone()))
-    }
-
-    fn begin(change: impl FnOnce(&mut Config), disk: Option<SimulatedDisk>) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut config = Config::default();
-        config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
-        config.http.listen = "127.0.0.1:0".to_owned();
-        config.metrics.listen = "127.0.0.1:0".to_owned();
-        config.store.data_dir = directory.path().to_owned();
-        change(&mut config);
-        let runtime = Runtime::new().expect("a runtime");
-        let mut broker = Self { runtime, server: None, directory, disk, config };
-        broker.start_again();
-        broker
-    }
-
-    fn start_again(&mut self) {
-        let server = match self.disk.clone() {
-            None => self.runtime.block_on(Server::start(&self.config)),
-            Some(disk) => {
-                let open = move || disk.open_store(&StoreSettings::default());
-                self.runtime.block_on(Server::start_on(&self.config, open))
-            }
-        };
-        self.server = Some(server.expect("it starts"));
-    }
-
-    fn server(&self) -> &Server {
-        self.server.as_ref().expect("it runs")
-    }
-
-    pub fn broker(&self) -> &Arc<Broker> {
-        self.server().broker()
-    }
-
-    pub fn http_address(&self) -> SocketAddr {
-        self.server().http_address()
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.server().amqp_addresses()[0]
-    }
-
-    /// Stops in order.
-    pub fn stop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop());
-        }
-    }
-
-    /// Stops in order and starts again on the same directory.
-    pub fn restart(&mut self) {
-        self.stop();
-        self.start_again();
-    }
-
-    pub fn data_dir(&self) -> &std::path::Path {
-        self.directory.path()
-    }
-
     /// A socket that has said nothing yet.
     pub fn socket(&self) -> Peer {
-        Peer::connect(self.address())
+        Peer::connect(self.amqp_address())
     }
 
     /// A connection of `guest` to `/`.
@@ -129,12 +43,6 @@ impl TestBroker {
         let mut peer = self.peer();
         peer.open_channel(1);
         peer
-    }
-}
-
-impl Drop for TestBroker {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

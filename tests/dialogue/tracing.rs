@@ -76,7 +76,7 @@ fn what_is_published_is_copied_with_where_it_goes() {
     assert_eq!(copy.headers.get("routed_queues"), Some(&texts(&["q"])));
     assert_eq!((copy.text("vhost"), copy.text("user")), ("/", "guest"));
     assert_eq!(copy.headers.get("channel"), Some(&FieldValue::I32(1)));
-    assert!(copy.text("connection").ends_with(&format!(" -> {}", broker.address())));
+    assert!(copy.text("connection").ends_with(&format!(" -> {}", broker.amqp_address())));
     let expected = table([
         ("content_type", long("text/plain")),
         ("headers", FieldValue::Table(headers)),

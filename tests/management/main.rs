@@ -6,6 +6,9 @@
 mod amqp;
 mod inside;
 mod support;
+#[path = "../support/broker.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod test_broker;
 
 mod access;
 mod alerts;

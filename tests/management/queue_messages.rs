@@ -3,7 +3,7 @@
 use ferrymq::protocol::generated::*;
 use serde_json::{Value, json};
 
-use crate::amqp::{long, persistent, short, table};
+use crate::amqp::{Peer, long, persistent, short, table};
 use crate::support::*;
 
 const PATH: &str = "/api/queues/%2f/q/get";

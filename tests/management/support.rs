@@ -1,116 +1,18 @@
-//! A broker in this process and a client of its management API.
+//! A client of the management API of the broker in this process.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ferrymq::broker::Broker;
-use ferrymq::config::Config;
-use ferrymq::server::Server;
-use ferrymq::store::StoreSettings;
-use ferrymq::store::simulated::SimulatedDisk;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use ureq::http::Request;
 
-pub use crate::amqp::Peer;
+pub use crate::test_broker::TestBroker;
 
 /// Longer than any answer takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A broker with a data directory of its own.
-pub struct TestBroker {
-    runtime: Runtime,
-    server: Option<Server>,
-    _directory: tempfile::TempDir,
-    /// Instead of the directory.
-    disk: Option<SimulatedDisk>,
-    config: Config,
-}
-
 impl TestBroker {
-    pub fn start() -> Self {
-        Self::with(|_| {})
-    }
-
-    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut broker = Self::before_start(change);
-        broker.start_again();
-        broker
-    }
-
-    /// A broker on a simulated disk.
-    pub fn on(disk: &SimulatedDisk) -> Self {
-        let mut broker = Self::before_start(|_| {});
-        broker.disk = Some(disk.clone());
-        broker.start_again();
-        broker
-    }
-
-    /// Why a broker with such settings doesn't start.
-    pub fn refused(change: impl FnOnce(&mut Config)) -> String {
-        let broker = Self::before_start(change);
-        let started = broker.runtime.block_on(Server::start(&broker.config));
-        started.err().expect("it doesn't start").to_string()
-    }
-
-    fn before_start(change: impl FnOnce(&mut Config)) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut config = Config::default();
-        config.amqp.listen = vec!["127.0.0.1:0".to_owned()];
-        config.http.listen = "127.0.0.1:0".to_owned();
-        config.metrics.listen = "127.0.0.1:0".to_owned();
-        config.store.data_dir = directory.path().to_owned();
-        change(&mut config);
-        let runtime = Runtime::new().expect("a runtime");
-        Self { runtime, server: None, _directory: directory, disk: None, config }
-    }
-
-    fn start_again(&mut self) {
-        let server = match self.disk.clone() {
-            None => self.runtime.block_on(Server::start(&self.config)),
-            Some(disk) => {
-                let open = move || disk.open_store(&StoreSettings::default());
-                self.runtime.block_on(Server::start_on(&self.config, open))
-            }
-        };
-        self.server = Some(server.expect("it starts"));
-    }
-
-    fn server(&self) -> &Server {
-        self.server.as_ref().expect("it runs")
-    }
-
-    pub fn broker(&self) -> &Arc<Broker> {
-        self.server().broker()
-    }
-
-    pub fn http_address(&self) -> SocketAddr {
-        self.server().http_address()
-    }
-
-    pub fn metrics_address(&self) -> SocketAddr {
-        self.server().metrics_address().expect("it is listened on")
-    }
-
-    pub fn amqp_address(&self) -> SocketAddr {
-        self.server().amqp_addresses()[0]
-    }
-
-    /// Stops in order and starts again on the same directory.
-    pub fn restart(&mut self) {
-        self.stop();
-        self.start_again();
-    }
-
-    fn stop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop());
-        }
-    }
-
     /// A client that is `guest`.
     pub fn client(&self) -> Client {
         self.client_as("guest", "guest")
@@ -133,14 +35,6 @@ impl TestBroker {
         client
     }
 
-    /// A client that speaks AMQP, with channel 1 open.
-    pub fn channel(&self) -> Peer {
-        let mut peer = Peer::connect(self.amqp_address());
-        peer.open("guest");
-        peer.open_channel(1);
-        peer
-    }
-
     /// A client that is a new user with such tags, and everything is permitted to it in a vhost
     /// (as it stands in a path).
     pub fn user_in(&self, vhost: &str, name: &str, tags: &str) -> Client {
@@ -154,12 +48,6 @@ impl TestBroker {
     /// A client that doesn't say who it is.
     pub fn nobody(&self) -> Client {
         Client { base: format!("http://{}", self.http_address()), authorization: None }
-    }
-}
-
-impl Drop for TestBroker {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
