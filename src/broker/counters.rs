@@ -8,6 +8,7 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dead_letter::Reason;
+use super::queue::arguments::QueueType;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,17 @@ impl Counts {
         self.0[count as usize] += by;
     }
 
+    /// With another thing's.
+    pub fn and(mut self, other: &Self) -> Self {
+        self += *other;
+        self
+    }
+
+    /// These alone.
+    pub fn only(&self, counts: &[Count]) -> Self {
+        counts.iter().fold(Self::default(), |sum, count| sum.with(*count, self.get(*count)))
+    }
+
     /// With this many more.
     pub fn with(mut self, count: Count, by: u64) -> Self {
         self.add(count, by);
@@ -123,6 +135,32 @@ impl Counts {
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.0.iter_mut().zip(other.0).for_each(|(count, by)| *count += by);
+    }
+}
+
+/// One for each type of queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByType<T>([T; QueueType::ALL.len()]);
+
+impl<T> ByType<T> {
+    pub fn of(&self, queue_type: QueueType) -> &T {
+        &self.0[queue_type as usize]
+    }
+}
+
+impl ByType<Counts> {
+    pub fn add(&mut self, queue_type: QueueType, counts: Counts) {
+        self.0[queue_type as usize] += counts;
+    }
+
+    pub fn sum(&self) -> Counts {
+        self.0.iter().fold(Counts::default(), |sum, counts| sum.and(counts))
+    }
+}
+
+impl AddAssign for ByType<Counts> {
+    fn add_assign(&mut self, other: Self) {
+        QueueType::ALL.into_iter().for_each(|of| self.add(of, *other.of(of)));
     }
 }
 

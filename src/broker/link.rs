@@ -2,6 +2,7 @@
 //!
 //! Read at the moment of asking: nothing is copied anywhere while nobody does.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::counters::Counts;
@@ -29,15 +30,30 @@ impl LinkState {
     }
 }
 
-/// How a connection is, and what it has moved so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkStatus {
-    pub state: LinkState,
+/// What was moved between a client and the broker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
     pub received_bytes: u64,
     /// Reads that brought something.
     pub received_count: u64,
     pub sent_bytes: u64,
     pub sent_count: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.received_bytes += other.received_bytes;
+        self.received_count += other.received_count;
+        self.sent_bytes += other.sent_bytes;
+        self.sent_count += other.sent_count;
+    }
+}
+
+/// How a connection is, and what it has moved so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkStatus {
+    pub state: LinkState,
+    pub traffic: Traffic,
     /// Bytes of deliveries that wait to be written.
     pub pending_bytes: u64,
     pub channels: usize,

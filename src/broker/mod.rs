@@ -53,7 +53,7 @@ use self::audit::Audit;
 use self::auth::attempts::{Attempts, LoginProtocol};
 use self::auth::{Actor, PasswordHash, User};
 use self::changes::Changes;
-use self::counters::{Churn, Deaths, SharedCounts};
+use self::counters::{ByType, Churn, Deaths};
 use self::durable::Durable;
 use self::error::Error;
 use self::event::{Event, Events};
@@ -164,8 +164,8 @@ impl Broker {
             memory: Arc::new(QueueMemory::new(settings.queue_memory_bytes_max)),
             timers: Arc::new(timers),
             churn: Churn::default(),
-            deaths: Deaths::default(),
-            gone: SharedCounts::default(),
+            deaths: ByType::default(),
+            gone: Mutex::default(),
             turns: Turns::new(Arc::clone(&opened.store)),
             timings: Timings::default(),
         };
@@ -362,8 +362,8 @@ impl Broker {
         self.factory.around.memory.used_bytes()
     }
 
-    /// What has died.
-    pub fn deaths(&self) -> &Deaths {
+    /// What has died, by the type of the queue that it died in.
+    pub fn deaths(&self) -> &ByType<Deaths> {
         &self.factory.around.deaths
     }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::multiple::RefMulti;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::ConnectionId;
-use super::link::Link;
+use super::link::{Link, Traffic};
 use crate::protocol::table::FieldTable;
 
 /// A connection that has been opened.
@@ -59,6 +60,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Registry {
     connections: DashMap<ConnectionId, Entry>,
+    /// What those moved that have ended.
+    ended: Mutex<Traffic>,
 }
 
 impl Registry {
@@ -71,7 +74,10 @@ impl Registry {
 
     /// Answers it, if it was there.
     pub fn remove(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
-        self.connections.remove(&id).map(|(_, entry)| entry.info)
+        let mut ended = self.ended.lock();
+        let (_, Entry { info, .. }) = self.connections.remove(&id)?;
+        *ended += info.link.status().traffic;
+        Some(info)
     }
 
     pub fn get(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
@@ -98,6 +104,13 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// What connections moved that have ended, and those of the moment: so that none ends in
+    /// between, and a sum over both never falls.
+    pub fn ended_and_open(&self) -> (Traffic, Vec<Arc<ConnectionInfo>>) {
+        let ended = self.ended.lock();
+        (*ended, self.connections())
     }
 
     /// The connections of the moment, in no order.

@@ -34,7 +34,7 @@ pub(super) fn transfer(leaving: Leaving, now_ms: u64, batch: &mut Changes) {
     let Leaving { queue, entry, why } = leaving;
     let arriving = queue.vhost().and_then(|vhost| match why {
         Why::Died(reason) => {
-            queue.around().deaths.count(reason);
+            queue.around().deaths.of(queue.queue_type()).count(reason);
             dead_letter::arriving(&vhost, &queue, &entry, reason, now_ms)
         }
         Why::Due => delayed::arriving(&vhost, &queue, &entry),

@@ -87,9 +87,13 @@ impl Broker {
                 )));
             }
             before = json!(vhost.definition());
-            self.vhosts.remove(name);
-            let mut batch = vhost.remove_all(actor);
-            self.factory.around.gone.add_all(&vhost.totals().counts);
+            let mut batch = {
+                let mut gone = self.factory.around.gone.lock();
+                self.vhosts.remove(name);
+                let batch = vhost.remove_all(actor);
+                gone.add(&vhost.totals());
+                batch
+            };
             for key in self.forget_vhost(name) {
                 batch.push(Record::Catalog(CatalogChange::Delete(key)));
             }

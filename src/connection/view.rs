@@ -10,20 +10,20 @@ use parking_lot::Mutex;
 use super::channel::shared::ChannelShared;
 use super::outbox::Outbox;
 use crate::broker::counters::OwnCount;
-use crate::broker::link::{ChannelStatus, Link, LinkState, LinkStatus};
+use crate::broker::link::{ChannelStatus, Link, LinkState, LinkStatus, Traffic};
 use crate::broker::queue::Consumer;
 
 /// Bytes that went one way, and in how many goes.
 #[derive(Default)]
-pub(super) struct Traffic {
+pub(super) struct OneWay {
     pub(super) bytes: OwnCount,
     pub(super) count: OwnCount,
 }
 
 #[derive(Default)]
 pub(super) struct View {
-    pub(super) received: Traffic,
-    pub(super) sent: Traffic,
+    pub(super) received: OneWay,
+    pub(super) sent: OneWay,
     state: AtomicU8,
     pub(super) outbox: Arc<Outbox>,
     /// The open ones, in no order.
@@ -56,10 +56,12 @@ impl Link for View {
         let state = usize::from(self.state.load(Ordering::Relaxed));
         LinkStatus {
             state: STATES.get(state).copied().unwrap_or(LinkState::Running),
-            received_bytes: self.received.bytes.get(),
-            received_count: self.received.count.get(),
-            sent_bytes: self.sent.bytes.get(),
-            sent_count: self.sent.count.get(),
+            traffic: Traffic {
+                received_bytes: self.received.bytes.get(),
+                received_count: self.received.count.get(),
+                sent_bytes: self.sent.bytes.get(),
+                sent_count: self.sent.count.get(),
+            },
             pending_bytes: self.outbox.pending_bytes(),
             channels: self.channels.lock().len(),
         }

@@ -1,14 +1,16 @@
 //! Lists of things: filtered by name, sorted, a page at a time, with the columns asked for.
 //!
-//! Only what is answered is described: the name filter comes first, and pages of lists in their own
-//! order are cut before anything is put into JSON.
+//! Only what is answered is described: the name filter comes first, sorting looks at the one column
+//! that it sorts by, and one thing after the other is put into JSON and written. A thing that costs
+//! much to describe asks which of its columns somebody will look at ([`Columns`]).
 
 use std::cmp::Ordering;
 
-use axum::Json;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use regex::RegexBuilder;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::refusal::Refusal;
@@ -57,6 +59,14 @@ impl ListQuery {
         self.wants_stats() || is_true(self.enable_queue_totals.as_ref())
     }
 
+    /// The columns that are asked for.
+    pub fn wanted_columns(&self) -> Columns {
+        match &self.columns {
+            Some(columns) => Columns::of(columns),
+            None => Columns::All,
+        }
+    }
+
     /// Keeps of one thing the columns that are asked for.
     pub fn cut(&self, thing: Value) -> Value {
         match &self.columns {
@@ -86,48 +96,142 @@ impl ListQuery {
     }
 }
 
+/// The columns of a thing that somebody will look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Columns {
+    All,
+    /// These, each without what stands behind its first dot.
+    Only(Vec<String>),
+}
+
+impl Columns {
+    fn of(columns: &str) -> Self {
+        Self::Only(parts(columns).map(|column| first(column).to_owned()).collect())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|wanted| wanted == name),
+        }
+    }
+
+    pub fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.has(name))
+    }
+}
+
+/// A thing in JSON, in the making: with the columns that somebody will look at.
+pub struct Shown<'a> {
+    columns: &'a Columns,
+    out: Map<String, Value>,
+}
+
+impl<'a> Shown<'a> {
+    pub fn new(columns: &'a Columns) -> Self {
+        Self { columns, out: Map::new() }
+    }
+
+    pub fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.put_with(name, || value);
+    }
+
+    /// The same with a value that costs something to find.
+    pub fn put_with<V: Into<Value>>(&mut self, name: &str, value: impl FnOnce() -> V) {
+        if self.columns.has(name) {
+            self.out.insert(name.to_owned(), value().into());
+        }
+    }
+
+    pub fn extend(&mut self, more: Map<String, Value>) {
+        self.out.extend(more);
+    }
+
+    pub fn into_value(self) -> Value {
+        self.out.into()
+    }
+}
+
+/// A list as it is answered, in JSON already.
+#[derive(Debug)]
+pub struct Listed(Vec<u8>);
+
+impl IntoResponse for Listed {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
+
 /// Answers a list of things that stand in their own order: `name` says what the filter looks at,
 /// `show` puts one into JSON.
 pub fn list<T>(
     query: &ListQuery,
-    mut things: Vec<T>,
+    things: Vec<T>,
     name: impl Fn(&T) -> &str,
     show: impl Fn(&T) -> Value,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
+    list_columns(query, things, name, |thing, _| show(thing))
+}
+
+/// The same of things that can be described in part.
+pub fn list_columns<T>(
+    query: &ListQuery,
+    mut things: Vec<T>,
+    name: impl Fn(&T) -> &str,
+    show: impl Fn(&T, &Columns) -> Value,
+) -> Result<Listed, Refusal> {
     let total = things.len();
     let is_wanted = query.name_filter()?;
     things.retain(|thing| is_wanted(name(thing)));
-    let filtered = things.len();
-    let page = Page::of(query, filtered)?;
-    let is_reversed = is_true(query.sort_reverse.as_ref());
-    let shown: Vec<Value> = match &query.sort {
-        Some(column) => {
-            let mut shown: Vec<Value> = things.iter().map(show).collect();
-            shown.sort_by(|a, b| compare(at(a, column), at(b, column)));
-            if is_reversed {
-                shown.reverse();
-            }
-            page.cut(shown)
-        }
-        None => {
-            if is_reversed {
-                things.reverse();
-            }
-            page.cut(things).iter().map(show).collect()
-        }
-    };
-    let items: Vec<Value> = shown.into_iter().map(|thing| query.cut(thing)).collect();
-    Ok(Json(page.answer(items, total, filtered)))
+    let page = Page::of(query, total, things.len())?;
+    if let Some(column) = &query.sort {
+        let columns = Columns::of(column);
+        let keyed = things.into_iter().map(|thing| {
+            let key = at(&show(&thing, &columns), column).clone();
+            (key, thing)
+        });
+        let mut keyed: Vec<(Value, T)> = keyed.collect();
+        keyed.sort_by(|(a, _), (b, _)| compare(a, b));
+        things = keyed.into_iter().map(|(_, thing)| thing).collect();
+    }
+    if is_true(query.sort_reverse.as_ref()) {
+        things.reverse();
+    }
+    let columns = query.wanted_columns();
+    page.write(&page.cut(things), |thing| query.cut(show(thing, &columns)))
 }
 
 /// What is answered of a list.
+#[derive(Debug, Clone, Copy)]
 enum Page {
     All,
-    Of { number: usize, size: usize, count: usize },
+    Of { number: usize, size: usize, count: usize, total: usize, filtered: usize },
+}
+
+/// A page as RabbitMQ's API answers it.
+#[derive(Serialize)]
+struct PageAnswer<S> {
+    filtered_count: usize,
+    item_count: usize,
+    items: S,
+    page: usize,
+    page_count: usize,
+    page_size: usize,
+    total_count: usize,
+}
+
+/// Things that are put into JSON one after the other, each when it is written.
+struct Items<'a, T, F>(&'a [T], F);
+
+impl<T, F: Fn(&T) -> Value> Serialize for Items<'_, T, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(things, show) = self;
+        serializer.collect_seq(things.iter().map(show))
+    }
 }
 
 impl Page {
-    fn of(query: &ListQuery, filtered: usize) -> Result<Self, Refusal> {
+    fn of(query: &ListQuery, total: usize, filtered: usize) -> Result<Self, Refusal> {
         let Some(number) = query.page else { return Ok(Self::All) };
         let size = query.page_size.unwrap_or(PAGE_SIZE_DEFAULT);
         if !(1..=PAGE_SIZE_MAX).contains(&size) {
@@ -142,27 +246,35 @@ impl Page {
                 ..Refusal::bad_request(format!("there is no page {number}: there are {count}"))
             });
         }
-        Ok(Self::Of { number, size, count })
+        Ok(Self::Of { number, size, count, total, filtered })
     }
 
-    fn cut<T>(&self, all: Vec<T>) -> Vec<T> {
+    fn cut<T>(self, all: Vec<T>) -> Vec<T> {
         match self {
             Self::All => all,
             Self::Of { number, size, .. } => {
-                let before = number.saturating_sub(1).saturating_mul(*size);
-                all.into_iter().skip(before).take(*size).collect()
+                let before = number.saturating_sub(1).saturating_mul(size);
+                all.into_iter().skip(before).take(size).collect()
             }
         }
     }
 
-    fn answer(&self, items: Vec<Value>, total: usize, filtered: usize) -> Value {
-        match self {
-            Self::All => items.into(),
-            Self::Of { number, size, count } => json!({
-                "filtered_count": filtered, "item_count": items.len(), "items": items,
-                "page": number, "page_count": count, "page_size": size, "total_count": total,
+    fn write<T>(self, things: &[T], show: impl Fn(&T) -> Value) -> Result<Listed, Refusal> {
+        let items = Items(things, show);
+        let written = match self {
+            Self::All => serde_json::to_vec(&items),
+            Self::Of { number, size, count, total, filtered } => serde_json::to_vec(&PageAnswer {
+                filtered_count: filtered,
+                item_count: things.len(),
+                items,
+                page: number,
+                page_count: count,
+                page_size: size,
+                total_count: total,
             }),
-        }
+        };
+        // Values always are JSON.
+        written.map(Listed).map_err(|error| Refusal::internal(error.to_string()))
     }
 }
 
@@ -191,9 +303,19 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// Columns of a list with commas.
+fn parts(columns: &str) -> impl Iterator<Item = &str> {
+    columns.split(',').map(str::trim).filter(|column| !column.is_empty())
+}
+
+/// The column that one in it, or itself, is named by.
+fn first(column: &str) -> &str {
+    column.split_once('.').map_or(column, |(first, _)| first)
+}
+
 fn cut(thing: &Value, columns: &str) -> Value {
     let mut out = Map::new();
-    for column in columns.split(',').map(str::trim).filter(|column| !column.is_empty()) {
+    for column in parts(columns) {
         let found = at(thing, column);
         if !found.is_null() {
             put_at(&mut out, column, found.clone());
@@ -216,6 +338,10 @@ fn put_at(out: &mut Map<String, Value>, column: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use serde_json::json;
+
     use super::*;
 
     fn listed(query: ListQuery) -> Result<Value, Refusal> {
@@ -224,7 +350,8 @@ mod tests {
             let publish = count * 2;
             json!({"name": name, "messages": count, "message_stats": {"publish": publish}})
         };
-        list(&query, things, |(name, _)| name, show).map(|Json(value)| value)
+        let Listed(text) = list(&query, things, |(name, _)| name, show)?;
+        Ok(serde_json::from_slice(&text).expect("it is JSON"))
     }
 
     fn names(value: &Value) -> Vec<&str> {
@@ -277,5 +404,34 @@ mod tests {
         let columns = Some("name, message_stats.publish,nothing".to_owned());
         let cut = listed(ListQuery { columns, page: Some(1), ..ListQuery::default() }).unwrap();
         assert_eq!(cut["items"][1], json!({"name": "payments", "message_stats": {"publish": 22}}));
+    }
+
+    #[test]
+    fn only_what_is_answered_is_described_and_only_the_column_to_sort_by_of_the_rest() {
+        let looked_at = RefCell::new(Vec::new());
+        let show = |thing: &usize, columns: &Columns| {
+            looked_at.borrow_mut().push((*thing, columns.clone()));
+            json!({"name": thing, "rest": 10 - thing})
+        };
+        let query = ListQuery {
+            sort: Some("rest.of".to_owned()),
+            page: Some(2),
+            page_size: Some(1),
+            ..ListQuery::default()
+        };
+        list_columns(&query, vec![1, 2, 3], |_| "n", show).expect("a page");
+        let rest = || Columns::Only(vec!["rest".to_owned()]);
+        let expected = [(1, rest()), (2, rest()), (3, rest()), (2, Columns::All)];
+        assert_eq!(*looked_at.borrow(), expected);
+    }
+
+    #[test]
+    fn a_thing_says_what_somebody_will_look_at() {
+        let columns = Columns::of("name, message_stats.publish_details.rate");
+        assert!(columns.has("message_stats") && !columns.has("publish_details"));
+        let mut shown = Shown::new(&columns);
+        shown.put("name", "q");
+        shown.put_with("messages", || -> Value { unreachable!("nobody asks") });
+        assert_eq!(shown.into_value(), json!({"name": "q"}));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrymq::broker::counters::{Count, Counts};
 use ferrymq::broker::dead_letter::Reason;
 use ferrymq::broker::queue::Queue;
+use ferrymq::broker::queue::arguments::QueueType;
 use ferrymq::broker::vhost::Vhost;
 use ferrymq::protocol::generated::*;
 use ferrymq::protocol::properties::Properties;
@@ -66,7 +67,8 @@ fn what_is_refused_is_not_acked_and_dies_for_its_reason() {
     }
     peer.sync(1);
     assert_eq!(queue(&broker, "q").counts().get(Count::Ack), 0);
-    let deaths = Reason::ALL.map(|reason| broker.broker().deaths().get(reason));
+    let deaths =
+        Reason::ALL.map(|reason| broker.broker().deaths().of(QueueType::Classic).get(reason));
     assert_eq!(deaths, [1, 0, 0, 0]);
 }
 

@@ -198,7 +198,7 @@ fn an_operator_policy_is_merged_with_the_policy_key_by_key() {
     put(&vhost, policy("own", "", own));
     let limits = json!({"max-length": 7, "overflow": "drop-head", "delivery-limit": 3});
     put_as(&vhost, PolicyKind::Operator, policy("limits", "", limits));
-    let matching = vhost.policies_of_queue(&queue(&vhost, "q"));
+    let matching = queue(&vhost, "q").details().policies;
     let name = |policy: Option<_>| policy.map(|policy: Arc<_>| stored_name(&policy));
     assert_eq!(name(matching.policy.clone()), Some("own".to_owned()));
     assert_eq!(name(matching.operator_policy.clone()), Some("limits".to_owned()));

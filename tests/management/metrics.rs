@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use ferrymq::protocol::generated::{BasicAck, BasicQos, ConfirmSelect, Method, QueueDeclare};
+use serde_json::json;
 
 use crate::amqp::{Peer, persistent, short};
 use crate::support::*;
@@ -311,4 +312,58 @@ fn a_broker_can_do_without_a_listener_for_metrics() {
     let broker = TestBroker::with(|config| config.metrics.listen = "none".to_owned());
     assert!(broker.broker().vhost("/").is_some());
     broker.client().get("/metrics").expect(200);
+}
+
+/// What has been counted stays so when the queue, the connection and the vhost go that it was
+/// counted in: to Prometheus a counter that falls has begun again.
+#[test]
+fn counters_never_fall() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    client.put("/api/vhosts/v", &json!({})).expect(201);
+    let quorum = json!({"durable": true, "arguments": {"x-queue-type": "quorum"}});
+    for (vhost, queue, body) in [("v", "q", &quorum), ("%2f", "q", &json!({"durable": true}))] {
+        client.put(&format!("/api/queues/{vhost}/{queue}"), body).expect(201);
+        let message = json!({
+            "routing_key": "q", "properties": {}, "payload": "x", "payload_encoding": "string",
+        });
+        let publish = format!("/api/exchanges/{vhost}/amq.default/publish");
+        (0..3).for_each(|_| drop(client.post(&publish, &message).expect(200)));
+        let get = json!({"count": 2, "ackmode": "ack_requeue_false", "encoding": "auto"});
+        client.post(&format!("/api/queues/{vhost}/{queue}/get"), &get).expect(200);
+    }
+    let mut peer = broker.channel();
+    peer.get(1, "q", true).expect("a message");
+    let before = scrape(&broker, "/metrics");
+    let (classic, quorum) = ("rabbit_classic_queue", "rabbit_quorum_queue");
+    for (name, queue_type, expected) in [
+        ("acknowledged_total", classic, 2.0),
+        ("acknowledged_total", quorum, 2.0),
+        ("delivered_get_auto_ack_total", classic, 1.0),
+        ("delivered_get_auto_ack_total", quorum, 0.0),
+    ] {
+        let labels = format!("{{protocol=\"amqp091\",queue_type=\"{queue_type}\"}}");
+        let name = format!("rabbitmq_global_messages_{name}{labels}");
+        assert_eq!(value(&before, &name), expected, "{name}");
+    }
+    assert_eq!(value(&before, "rabbitmq_queue_messages_published_total"), 6.0);
+    let info = scrape(&broker, "/metrics/detailed?family=queue_metrics&vhost=v");
+    let labels =
+        "{vhost=\"v\",queue=\"q\",queue_type=\"rabbit_quorum_queue\",membership=\"leader\"}";
+    value(&info, &format!("rabbitmq_detailed_queue_info{labels}"));
+    client.delete("/api/queues/%2f/q").expect(204);
+    client.delete("/api/vhosts/v").expect(204);
+    drop(peer);
+    wait_until("the connection has ended", || {
+        value(&scrape(&broker, "/metrics"), "rabbitmq_connections") == 0.0
+    });
+    let after = scrape(&broker, "/metrics");
+    for (name, counted) in before.iter().filter(|(name, _)| name.contains("_total")) {
+        assert!(value(&after, name) >= *counted, "{name} fell from {counted}");
+    }
+    let shown = client.get("/api/overview").expect(200);
+    assert_eq!(
+        (&shown["message_stats"]["publish"], &shown["message_stats"]["ack"]),
+        (&6.into(), &4.into())
+    );
 }

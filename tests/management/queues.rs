@@ -4,7 +4,7 @@ use ferrymq::protocol::generated::*;
 use ferrymq::protocol::table::FieldValue;
 use serde_json::{Value, json};
 
-use crate::amqp::{long, short, table};
+use crate::amqp::{long, persistent, short, table};
 use crate::support::*;
 
 /// Asks for a queue until this is so.
@@ -317,4 +317,52 @@ fn permissions_of_the_vhost_hold() {
     client.delete("/api/queues/%2f/q").expect_refused(401, refused);
     client.delete("/api/queues/%2f/q/contents").expect_refused(401, "read access to queue 'q'");
     client.delete("/api/queues/%2f/mine").expect(204);
+}
+
+/// Unacked messages are in memory; so are ready ones, but for the tail of a long queue.
+#[test]
+fn it_is_said_what_of_a_queue_is_in_memory_and_what_on_disk() {
+    let broker = TestBroker::with(|config| config.store.queue_memory_bytes_max = 1);
+    let client = broker.client();
+    client.put("/api/queues/%2f/q", &json!({"durable": true})).expect(201);
+    let mut peer = broker.channel();
+    let body = "x".repeat(100_000);
+    for _ in 0..300 {
+        peer.publish_with(1, "", "q", body.as_bytes(), &persistent());
+    }
+    peer.publish(1, "", "q", "transient");
+    peer.get(1, "q", false).expect("a message");
+    let found = wait_for(&client, "/api/queues/%2f/q", "some are on disk only", |queue| {
+        queue["messages"] == 301 && queue["messages_paged_out"].as_u64() > Some(0)
+    });
+    let number = |name: &str| found[name].as_u64().unwrap_or_else(|| panic!("{name} in {found}"));
+    let paged_out = number("messages_paged_out");
+    for (name, expected) in [
+        ("messages_persistent", 300),
+        ("message_bytes_persistent", 30_000_000),
+        ("messages_ram", 301 - paged_out),
+        ("messages_ready_ram", 300 - paged_out),
+        ("messages_unacknowledged_ram", 1),
+        ("message_bytes_paged_out", paged_out * 100_000),
+        ("message_bytes_ram", 30_000_009 - paged_out * 100_000),
+    ] {
+        assert_eq!(number(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_page_is_sorted_by_a_column_that_is_not_answered() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let mut peer = broker.channel();
+    for (queue, messages) in [("a", 1), ("b", 3), ("c", 2)] {
+        peer.declare_queue(1, queue);
+        (0..messages).for_each(|_| peer.publish(1, "", queue, "x"));
+    }
+    wait_for(&client, "/api/queues/%2f/c", "all have come", |queue| queue["messages"] == 2);
+    let query =
+        "page=1&page_size=2&sort=message_stats.publish&sort_reverse=true&columns=name,policy";
+    let page = client.get(&format!("/api/queues?{query}")).expect(200);
+    assert_eq!(page["items"], json!([{"name": "b"}, {"name": "c"}]));
+    assert_eq!((&page["item_count"], &page["total_count"]), (&json!(2), &json!(3)));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ferrymq::broker::queue::{Entry, Place, Wanted};
+use ferrymq::broker::queue::{Entry, Place, Tally, Wanted};
 use ferrymq::store::{Note, Page, QueueId, RecoveredQueue, Seq};
 
 use crate::operation::{LEVELS, Left, LeftLevel, Start};
@@ -178,6 +178,13 @@ impl Model {
 
     pub fn ready_bytes(&self) -> u64 {
         self.ready.values().chain(self.aside.values()).map(|message| message.len).sum()
+    }
+
+    /// What the log holds of all that is ready or out.
+    pub fn stored(&self) -> Tally {
+        let all = self.ready.values().chain(self.aside.values()).chain(self.unacked.values());
+        all.filter(|message| message.stored)
+            .fold(Tally::default(), |sum, message| sum.and(Tally { count: 1, bytes: message.len }))
     }
 
     /// Whether there are messages that don't stand in their places.

@@ -352,6 +352,9 @@ impl Pair {
         let Self { state, model, .. } = self;
         prop_assert_eq!(state.ready_count(), model.ready_count());
         prop_assert_eq!(state.ready_bytes(), model.ready_bytes());
+        prop_assert_eq!(state.stored(), model.stored());
+        let (paged_out, stored) = (state.paged_out(), state.stored());
+        prop_assert!(paged_out.count <= stored.count && paged_out.bytes <= stored.bytes);
         prop_assert_eq!(state.unacked_count(), model.unacked.len());
         prop_assert_eq!(state.delayed_count(), model.delayed_count());
         let next_due_ms = model.delayed.first_key_value().map(|((due_ms, _), _)| *due_ms);

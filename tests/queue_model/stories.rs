@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferrymq::broker::queue::state::State;
-use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Next, Place, Wanted};
+use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Next, Place, Tally, Wanted};
 use ferrymq::protocol::message::Message;
 use ferrymq::store::{Epoch, Note, Page, RecoveredQueue, Seq};
 
@@ -108,6 +108,7 @@ fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
     state.set_head_max(4 * ENTRY_COST);
     state.restore(0, &left(10, 3));
     assert_eq!((state.ready_count(), state.ready_bytes()), (10, 10));
+    assert_eq!(state.paged_out(), Tally { count: 10, bytes: 10 });
     enqueue(&mut state, message(1), true);
     let mut taken = Vec::new();
     while state.ready_count() > 0 {
@@ -122,7 +123,7 @@ fn what_a_last_run_left_comes_back_in_order_and_flagged_as_it_was() {
     }
     let expected = (1..=10).map(|seq| (seq, seq <= 3)).chain([(1, false)]);
     assert_eq!(taken, expected.collect::<Vec<_>>());
-    assert_eq!(state.ready_bytes(), 0);
+    assert_eq!((state.ready_bytes(), state.paged_out()), (0, Tally::default()));
 }
 
 #[test]
@@ -133,6 +134,7 @@ fn messages_that_cannot_be_read_are_counted_out_and_the_others_come() {
     let wanted = ask_read(&mut state).expect("the head is empty");
     assert_eq!(read(&mut state, wanted, page(4, 8, u64::MAX)), 5);
     assert_eq!((state.ready_count(), state.ready_bytes()), (5, 5));
+    assert_eq!((state.stored(), state.paged_out().count), (Tally { count: 5, bytes: 5 }, 0));
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub struct Deduplication {
 }
 
 impl QueueType {
-    const ALL: [Self; 3] = [Self::Classic, Self::Quorum, Self::Stream];
+    pub const ALL: [Self; 3] = [Self::Classic, Self::Quorum, Self::Stream];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -134,8 +134,8 @@ impl QueueType {
         Err(invalid(QUEUE_TYPE, described, &why))
     }
 
-    /// The name by which RabbitMQ's error texts call it.
-    fn module(self) -> String {
+    /// The name by which RabbitMQ's error texts and metrics call it.
+    pub fn module(self) -> String {
         format!("rabbit_{}_queue", self.name())
     }
 

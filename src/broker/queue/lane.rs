@@ -22,6 +22,7 @@ use super::entry::{ENTRY_COST, Entry};
 use super::mark::Mark;
 use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
 use super::since::Since;
+use super::tally::Tally;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
@@ -43,8 +44,7 @@ struct Unacked {
 pub(super) struct Paged {
     pub(super) first: Seq,
     pub(super) last: Seq,
-    pub(super) count: u64,
-    pub(super) bytes: u64,
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug)]
@@ -89,6 +89,8 @@ pub struct Lane {
     fresh_from: Seq,
     /// Messages in `cold`, in memory or not.
     pub(super) cold_count: u64,
+    /// Of them, those that are on disk only.
+    pub(super) paged_out: Tally,
     /// What the stored messages in `head` cost.
     pub(super) head_cost: u64,
     /// Where `head` ends when there is more, by what it costs.
@@ -122,6 +124,7 @@ impl Lane {
             next_seq: Seq(u64::from(epoch.0) << 40 | 1),
             fresh_from: Seq(u64::MAX),
             cold_count: 0,
+            paged_out: Tally::default(),
             head_cost: 0,
             head_max: u64::MAX,
             redelivered_upto: Seq(0),
@@ -141,7 +144,9 @@ impl Lane {
         self.redelivered_upto = left.delivered_upto;
         if left.count > 0 {
             let RecoveredQueue { first, last, count, bytes, .. } = *left;
-            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, count, bytes })));
+            let tally = Tally { count, bytes };
+            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, tally })));
+            self.paged_out = tally;
             self.cold_count += count;
         }
     }
@@ -259,14 +264,13 @@ impl Lane {
         if !entry.stored {
             return self.cold.push_back(Cold::Entry(entry));
         }
-        let (seq, bytes) = (entry.seq, entry.message.body_len());
+        let (seq, one) = (entry.seq, Tally::one(&entry.message));
+        self.paged_out.add(one);
         if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
             paged.last = seq;
-            paged.count += 1;
-            paged.bytes += bytes;
+            paged.tally.add(one);
         } else {
-            let paged = Paged { first: seq, last: seq, count: 1, bytes };
-            self.cold.push_back(Cold::Paged(Box::new(paged)));
+            self.cold.push_back(Cold::Paged(Box::new(Paged { first: seq, last: seq, tally: one })));
         }
     }
 
@@ -310,8 +314,9 @@ impl Lane {
             if self.picked.contains(&seq) {
                 continue;
             }
-            paged.count = paged.count.saturating_sub(1);
-            paged.bytes = paged.bytes.saturating_sub(message.body_len());
+            let one = Tally::one(&message);
+            paged.tally.remove(one);
+            self.paged_out.remove(one);
             self.cold_count -= 1;
             if let Some(entry) = sift(self.entry_of(seq, message)) {
                 self.push_head(entry);
@@ -319,8 +324,9 @@ impl Lane {
         }
         self.unreadable = through < from;
         if through >= paged.last {
-            (read.lost, read.lost_bytes) = (paged.count, paged.bytes);
-            self.cold_count -= paged.count;
+            read.lost = paged.tally;
+            self.cold_count -= read.lost.count;
+            self.paged_out.remove(read.lost);
         } else {
             paged.first = paged.first.max(Seq(through.0 + 1));
             self.cold.push_front(Cold::Paged(paged));
@@ -427,9 +433,8 @@ impl Lane {
     /// the log holds.
     pub fn purge(&mut self) -> (Ranges, u64) {
         let bytes = self.stored_bytes();
-        self.returned.clear();
-        (self.head, self.cold, self.tail) = Default::default();
-        (self.head_cost, self.cold_count) = (0, 0);
+        (self.returned, self.head, self.cold, self.tail) = Default::default();
+        (self.head_cost, self.cold_count, self.paged_out) = (0, 0, Tally::default());
         (self.reading, self.unreadable, self.picked) = (None, false, BTreeSet::new());
         self.read_round += 1;
         (self.all_but_unacked(), bytes)
@@ -443,9 +448,8 @@ impl Lane {
         });
         let in_tail = self.tail.iter().map(|newest| &newest.entry);
         let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
-        let stored = entries.filter(|entry| entry.stored);
-        let in_memory: u64 = stored.map(|entry| entry.message.body_len()).sum();
-        in_memory + self.paged().map(|paged| paged.bytes).sum::<u64>()
+        let in_memory = entries.filter(|entry| entry.stored).map(|entry| entry.message.body_len());
+        in_memory.sum::<u64>() + self.paged_out.bytes
     }
 
     /// All numbers that were given, but for those that are out.

@@ -32,6 +32,7 @@ mod seen;
 mod settlement;
 mod since;
 pub mod state;
+mod tally;
 mod traits;
 
 use std::collections::VecDeque;
@@ -47,7 +48,7 @@ pub use browsing::Browsed;
 pub use claim::{Claim, Sight};
 pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
-pub use details::QueueDetails;
+pub use details::{Active, QueueDetails, QueueStatus};
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
 pub use pick::{Found, Rest, Scheduled, View};
@@ -55,10 +56,11 @@ pub use reading::{Ahead, Wanted};
 pub use schedule::Due;
 pub(in crate::broker) use settlement::LeavingMark;
 pub use settlement::Return;
+pub use tally::Tally;
 pub use traits::Traits;
 
 use self::aging::STEP_MAX;
-use self::arguments::Overflow;
+use self::arguments::{Overflow, QueueType};
 use self::consumers::Consumers;
 use self::groups::Groups;
 use self::memory::{Part, QueueMemory};
@@ -67,13 +69,14 @@ use self::seen::Seen;
 use self::state::State;
 use crate::broker::ConnectionId;
 use crate::broker::changes::Changes;
-use crate::broker::counters::{Churn, Counts, Deaths, QueueCounts, SharedCounts};
+use crate::broker::counters::{ByType, Churn, Counts, Deaths, QueueCounts};
 use crate::broker::dead_letter::Reason;
 use crate::broker::error::Error;
+use crate::broker::policy::matching::Matching;
 use crate::broker::timers::{Timers, now_ms};
 use crate::broker::timings::Timings;
 use crate::broker::turn::Turns;
-use crate::broker::vhost::Vhost;
+use crate::broker::vhost::{Vhost, VhostTotals};
 use crate::protocol::message::Message;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
@@ -105,30 +108,11 @@ pub struct Surroundings {
     pub memory: Arc<QueueMemory>,
     pub timers: Arc<Timers>,
     pub churn: Churn,
-    pub deaths: Deaths,
+    pub deaths: ByType<Deaths>,
     /// What was counted in vhosts that are gone.
-    pub gone: SharedCounts,
+    pub gone: Mutex<VhostTotals>,
     pub turns: Arc<Turns>,
     pub timings: Timings,
-}
-
-/// Counts of the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueStatus {
-    pub ready: usize,
-    pub unacked: usize,
-    pub ready_bytes: u64,
-    pub consumers: usize,
-    /// Messages that wait for their time, or are being read from the disk because it has come.
-    pub delayed: usize,
-    /// When the next of them is due, in milliseconds since 1970; of those whose time is known
-    /// already, a moment after a start.
-    pub next_due_ms: Option<u64>,
-    /// An operator has stopped its deliveries.
-    pub paused: bool,
-    /// When the oldest ready message came, in milliseconds since 1970; right to an eighth of its
-    /// age. What was there when the broker started counts from then.
-    pub oldest_ms: Option<u64>,
 }
 
 pub struct Queue {
@@ -163,6 +147,8 @@ struct Inner {
     seen: Option<Box<Seen>>,
     /// What is in force of its arguments and policies.
     options: Arc<QueueOptions>,
+    /// The policies that hold for it.
+    policies: Matching,
     /// There may be messages that die of age.
     ages: bool,
     /// The time that the queue has told to the timers.
@@ -230,6 +216,7 @@ impl Queue {
             groups: None,
             seen: None,
             options: Arc::clone(&NO_OPTIONS),
+            policies: Matching::default(),
             ages: false,
             alarm_ms: None,
             used_ms: 0,
@@ -289,6 +276,11 @@ impl Queue {
         self.append(batch);
     }
 
+    /// Other policies hold for it from now on; what they say is told by [`Queue::set_options`].
+    pub(in crate::broker) fn set_policies(&self, policies: Matching) {
+        self.inner.lock().policies = policies;
+    }
+
     /// What publishers have to know of its options.
     #[inline]
     pub fn traits(&self) -> Traits {
@@ -298,6 +290,10 @@ impl Queue {
     /// What all queues of the broker share.
     pub(in crate::broker) fn around(&self) -> &Surroundings {
         &self.around
+    }
+
+    pub fn queue_type(&self) -> QueueType {
+        QueueType::of(&self.properties.arguments)
     }
 
     /// The vhost that it is in, unless that is gone.
@@ -335,32 +331,6 @@ impl Queue {
              declaration.",
             self.described()
         ))
-    }
-
-    pub fn status(&self) -> QueueStatus {
-        self.status_and_counts().0
-    }
-
-    /// How it is, and what has happened in it so far.
-    pub fn status_and_counts(&self) -> (QueueStatus, Counts) {
-        let inner = self.inner.lock();
-        let (ready, delayed) = (inner.state.ready_count(), inner.state.delayed_count());
-        // What an exchange's own queue has not read since a start waits, too.
-        let (ready, delayed) = match self.properties.own_of {
-            Some(_) => (0, ready + delayed),
-            None => (ready, delayed),
-        };
-        let status = QueueStatus {
-            ready,
-            unacked: inner.state.unacked_count(),
-            ready_bytes: inner.state.ready_bytes(),
-            consumers: inner.consumers.len(),
-            delayed,
-            next_due_ms: inner.state.next_due_ms(),
-            paused: inner.paused,
-            oldest_ms: inner.state.oldest_ms().filter(|_| ready > 0),
-        };
-        (status, inner.counts.read())
     }
 
     /// What has happened in it so far.
@@ -436,12 +406,5 @@ impl Queue {
     /// Appends what nobody waits for.
     pub fn append(&self, batch: Changes) {
         batch.append(&*self.around.store, None);
-    }
-
-    /// The consumers of the moment, and what they do.
-    pub fn consumers(&self) -> Vec<(Arc<Consumer>, Activity)> {
-        let inner = self.inner.lock();
-        let activities = inner.consumers.activities();
-        activities.map(|(consumer, activity)| (Arc::clone(consumer), activity)).collect()
     }
 }

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::NO_CONSUMER;
-use super::lane::{Cold, Lane, Paged};
+use super::lane::{Cold, Lane};
 use super::schedule::Due;
 use super::state::State;
+use super::tally::Tally;
 use super::{Entry, Place};
 use crate::protocol::message::Message;
 use crate::store::record::{Note, Seq};
@@ -59,14 +60,6 @@ pub enum Found {
 }
 
 impl Lane {
-    /// The ranges that are on disk only.
-    pub(super) fn paged(&self) -> impl Iterator<Item = &Paged> {
-        self.cold.iter().filter_map(|cold| match cold {
-            Cold::Entry(_) => None,
-            Cold::Paged(paged) => Some(&**paged),
-        })
-    }
-
     pub(super) fn cold_first(&self) -> Option<Seq> {
         self.cold.front().map(|cold| match cold {
             Cold::Entry(entry) => entry.seq,
@@ -195,10 +188,11 @@ impl Lane {
                 if !self.picked.insert(seq) {
                     return None;
                 }
-                paged.count = paged.count.saturating_sub(1);
-                paged.bytes = paged.bytes.saturating_sub(message.body_len());
+                let one = Tally::one(message);
+                paged.tally.remove(one);
+                self.paged_out.remove(one);
                 self.cold_count -= 1;
-                if paged.count == 0 {
+                if paged.tally.count == 0 {
                     self.remove_paged(index);
                 }
                 return Some(self.entry_of(seq, Arc::clone(message)));
@@ -335,8 +329,7 @@ impl State {
         if let Some(note) = self.take_note(place) {
             entry.set_note(note);
         }
-        self.ready -= 1;
-        self.ready_bytes = self.ready_bytes.saturating_sub(entry.message.body_len());
+        self.ready.remove(&entry);
         self.hand_out(entry.clone(), NO_CONSUMER);
         self.note_filled(place.level);
         Some(entry)

@@ -1,5 +1,6 @@
 //! What a level asks the log for of its messages that are on disk only, and what comes of it.
 
+use super::tally::Tally;
 use crate::store::ReadLimit;
 use crate::store::record::Seq;
 
@@ -29,7 +30,6 @@ pub struct Wanted {
 /// What a batch that was read back has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Read {
-    /// Messages that were counted and can't be read, and the bytes of their bodies.
-    pub lost: u64,
-    pub lost_bytes: u64,
+    /// Messages that were counted and can't be read.
+    pub lost: Tally,
 }

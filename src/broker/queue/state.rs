@@ -26,6 +26,7 @@ use super::lane::{Lane, Next};
 use super::levels::Levels;
 use super::reading::{Ahead, Wanted};
 use super::schedule::{Due, Schedule};
+use super::tally::{Holding, Tally};
 use crate::protocol::message::Message;
 use crate::store::record::{Note, Ranges, Seq};
 use crate::store::{Epoch, Page, RecoveredQueue};
@@ -56,12 +57,8 @@ pub struct State {
     pub(super) lanes: Vec<Lane>,
     /// The lanes that have ready messages.
     filled: Levels,
-    pub(super) ready: usize,
-    /// Bytes of the bodies of ready messages.
-    pub(super) ready_bytes: u64,
-    unacked: usize,
-    /// Bytes of the bodies of messages that are out.
-    unacked_bytes: u64,
+    pub(super) ready: Holding,
+    unacked: Holding,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
     /// Nothing in most queues.
@@ -87,10 +84,8 @@ impl State {
             epoch,
             lanes: vec![Lane::new(0, epoch)],
             filled: Levels::default(),
-            ready: 0,
-            ready_bytes: 0,
-            unacked: 0,
-            unacked_bytes: 0,
+            ready: Holding::default(),
+            unacked: Holding::default(),
             aside: 0,
             delayed: None,
             due_round: 0,
@@ -101,8 +96,7 @@ impl State {
     /// Puts in what the last run left of a level.
     pub fn restore(&mut self, level: u8, left: &RecoveredQueue) {
         self.lane(level).restore(left);
-        self.ready += usize::try_from(left.count).unwrap_or(usize::MAX);
-        self.ready_bytes += left.bytes;
+        self.ready.add_stored(Tally { count: left.count, bytes: left.bytes });
         if !left.notes.is_empty() {
             let notes = left.notes.iter().map(|(seq, note)| (Place { level, seq: *seq }, *note));
             self.delayed_mut().notes.extend(notes);
@@ -138,20 +132,30 @@ impl State {
     }
 
     pub fn ready_count(&self) -> usize {
-        self.ready
+        self.ready.count()
     }
 
     pub fn unacked_count(&self) -> usize {
-        self.unacked
+        self.unacked.count()
     }
 
     pub fn unacked_bytes(&self) -> u64 {
-        self.unacked_bytes
+        self.unacked.all.bytes
+    }
+
+    /// Messages that the log holds, ready or out.
+    pub fn stored(&self) -> Tally {
+        self.ready.stored.and(self.unacked.stored)
+    }
+
+    /// Ready messages that are on disk only.
+    pub fn paged_out(&self) -> Tally {
+        self.lanes.iter().fold(Tally::default(), |sum, lane| sum.and(lane.paged_out))
     }
 
     /// Whether there is no message, ready or not.
     pub fn is_empty(&self) -> bool {
-        self.ready == 0 && self.unacked == 0 && self.delayed_count() == 0
+        self.ready_count() == 0 && self.unacked_count() == 0 && self.delayed_count() == 0
     }
 
     /// Messages that wait for their time, or are being read from the disk because it has come.
@@ -165,7 +169,7 @@ impl State {
     }
 
     pub fn ready_bytes(&self) -> u64 {
-        self.ready_bytes
+        self.ready.all.bytes
     }
 
     /// What the stored messages at the heads of the lanes cost.
@@ -183,12 +187,10 @@ impl State {
     /// Adds a message at the end of its level.
     #[inline]
     pub fn enqueue(&mut self, level: u8, message: Arc<Message>, stored: bool) -> Enqueued {
-        self.ready += 1;
-        self.ready_bytes += message.body_len();
-        let lane = self.lane(level);
-        let entry = Entry::new(Place { level, seq: lane.number() }, message, stored);
-        let place = entry.place();
-        let waits = lane.enqueue(entry);
+        let place = Place { level, seq: self.lane(level).number() };
+        let entry = Entry::new(place, message, stored);
+        self.ready.add(&entry);
+        let waits = self.lane(level).enqueue(entry);
         self.filled.set(level, true);
         Enqueued { place, waits }
     }
@@ -261,7 +263,7 @@ impl State {
         now_ms: u64,
         due_ms: impl Fn(&Entry) -> Option<u64>,
     ) -> u64 {
-        let Self { lanes, delayed, ready, ready_bytes, .. } = self;
+        let Self { lanes, delayed, ready, .. } = self;
         let Some(lane) = lanes.get_mut(usize::from(wanted.level)) else { return 0 };
         let read = lane.read(wanted.round, page, |mut entry| {
             let place = entry.place();
@@ -273,18 +275,16 @@ impl State {
                 delayed.as_mut().and_then(|delayed| delayed.notes.remove(&place));
                 return Some(entry);
             };
-            *ready -= 1;
-            *ready_bytes -= entry.message.body_len();
+            ready.remove(&entry);
             let delayed = delayed.get_or_insert_default();
             if delayed.schedule.insert_read(due_ms, entry, now_ms) {
                 delayed.notes.remove(&place);
             }
             None
         });
-        self.ready = self.ready.saturating_sub(usize::try_from(read.lost).unwrap_or(usize::MAX));
-        self.ready_bytes = self.ready_bytes.saturating_sub(read.lost_bytes);
+        self.ready.remove_stored(read.lost);
         self.note_filled(wanted.level);
-        read.lost
+        read.lost.count
     }
 
     #[inline]
@@ -322,8 +322,7 @@ impl State {
 
     #[inline]
     pub(super) fn hand_out(&mut self, entry: Entry, consumer: u64) {
-        self.unacked += 1;
-        self.unacked_bytes += entry.message.body_len();
+        self.unacked.add(&entry);
         self.lane(entry.level).hand_out(entry, consumer);
     }
 
@@ -339,15 +338,13 @@ impl State {
     /// A message that was taken before is ready again, and the caller keeps it.
     pub fn put_aside(&mut self, entry: &Entry) {
         self.aside += 1;
-        self.ready += 1;
-        self.ready_bytes += entry.message.body_len();
+        self.ready.add(entry);
     }
 
     /// A message that was kept goes out to `consumer`; without one it is gone at once.
     pub fn hand_out_aside(&mut self, entry: &Entry, consumer: Option<u64>) {
         self.aside -= 1;
-        self.ready -= 1;
-        self.ready_bytes -= entry.message.body_len();
+        self.ready.remove(entry);
         if let Some(consumer) = consumer {
             self.hand_out(entry.clone(), consumer);
         }
@@ -366,8 +363,7 @@ impl State {
     pub fn take_from(&mut self, level: u8) -> Option<Entry> {
         let lane = self.lanes.get_mut(usize::from(level))?;
         let entry = lane.take()?;
-        self.ready -= 1;
-        self.ready_bytes -= entry.message.body_len();
+        self.ready.remove(&entry);
         if lane.is_empty() {
             self.filled.set(level, false);
         }
@@ -382,15 +378,13 @@ impl State {
     /// A message came back. Answers it and the consumer that had it.
     pub fn settle(&mut self, place: Place) -> Option<(Entry, u64)> {
         let settled = self.lanes.get_mut(usize::from(place.level))?.settle(place.seq)?;
-        self.unacked -= 1;
-        self.unacked_bytes -= settled.0.message.body_len();
+        self.unacked.remove(&settled.0);
         Some(settled)
     }
 
     /// A message that was taken before is ready again, at its old place.
     pub fn put_back(&mut self, entry: Entry) {
-        self.ready += 1;
-        self.ready_bytes += entry.message.body_len();
+        self.ready.add(&entry);
         let level = entry.level;
         self.lane(level).put_back(entry);
         self.filled.set(level, true);
@@ -436,7 +430,7 @@ impl State {
     /// Drops all ready and delayed messages, of which none is kept by somebody. Answers how many,
     /// and what became of each level.
     pub fn purge(&mut self) -> (usize, Vec<Purged>) {
-        let count = self.ready + self.delayed_count();
+        let count = self.ready_count() + self.delayed_count();
         let delayed = self.delayed.take().unwrap_or_default();
         let delayed_bytes = delayed.schedule.into_stored_bytes();
         self.due_round += 1;
@@ -447,7 +441,7 @@ impl State {
             Purged { level, ranges, bytes }
         };
         let purged = self.lanes.iter_mut().map(purge).collect();
-        (self.ready, self.ready_bytes, self.filled) = (0, 0, Levels::default());
+        (self.ready, self.filled) = (Holding::default(), Levels::default());
         (count, purged)
     }
 

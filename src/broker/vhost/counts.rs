@@ -1,15 +1,20 @@
 //! What has happened in a vhost so far, and what is in its queues.
 
+use std::sync::Arc;
+
 use super::Vhost;
 use crate::broker::Broker;
-use crate::broker::counters::{Count, Counts, one_more};
-use crate::broker::queue::Queue;
+use crate::broker::counters::{ByType, Count, Counts, one_more};
+use crate::broker::queue::{Queue, QueueDetails};
 use crate::broker::timings::Timings;
 
 /// Sums over a vhost, or over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VhostTotals {
+    /// What publishers sent and were told, and what went out of all queues.
     pub counts: Counts,
+    /// What queues saw, by their type; those that are gone, too.
+    pub of_queues: ByType<Counts>,
     pub ready: u64,
     pub unacked: u64,
     pub delayed: u64,
@@ -25,6 +30,7 @@ impl VhostTotals {
 
     pub fn add(&mut self, other: &Self) {
         self.counts += other.counts;
+        self.of_queues += other.of_queues;
         self.ready += other.ready;
         self.unacked += other.unacked;
         self.delayed += other.delayed;
@@ -36,39 +42,46 @@ impl VhostTotals {
 impl Broker {
     /// Sums over all that is there and was there.
     pub fn totals(&self) -> VhostTotals {
-        let mut totals = self.gone();
-        self.vhosts().iter().for_each(|vhost| totals.add(&vhost.totals()));
+        let (mut totals, vhosts) = self.gone_and_vhosts();
+        vhosts.iter().for_each(|vhost| totals.add(&vhost.totals()));
         totals
     }
 
-    /// What was counted in vhosts that are gone.
-    pub fn gone(&self) -> VhostTotals {
-        VhostTotals { counts: self.factory.around.gone.read(), ..VhostTotals::default() }
+    /// What was counted in vhosts that are gone, and those that are there: so that none goes in
+    /// between, and a sum over both never falls.
+    pub fn gone_and_vhosts(&self) -> (VhostTotals, Vec<Arc<Vhost>>) {
+        let gone = self.factory.around.gone.lock();
+        (*gone, self.vhosts())
     }
 }
 
 impl Vhost {
     /// Asks each of its queues.
     pub fn totals(&self) -> VhostTotals {
-        let (queues, counts) = {
+        self.totals_and(|_, _| {})
+    }
+
+    /// The same, and shows what each of the queues says of itself.
+    pub fn totals_and(&self, mut each: impl FnMut(&Queue, QueueDetails)) -> VhostTotals {
+        let (queues, counts, of_queues) = {
             // So that no queue goes in between, and is counted twice or not at all.
             let _topology = self.topology.lock();
-            (self.queues(), self.counts.read())
+            (self.queues(), self.counts.read(), *self.gone_queues.lock())
         };
         let mut totals =
-            VhostTotals { counts, queues: queues.len() as u64, ..VhostTotals::default() };
+            VhostTotals { of_queues, queues: queues.len() as u64, ..VhostTotals::default() };
         for queue in queues {
-            let (status, counts) = queue.status_and_counts();
-            let counts = of_consumers(&counts);
-            totals.add(&VhostTotals {
-                counts,
-                ready: status.ready as u64,
-                unacked: status.unacked as u64,
-                delayed: status.delayed as u64,
-                queues: 0,
-                consumers: status.consumers as u64,
-            });
+            let details = queue.details();
+            totals.of_queues.add(queue.queue_type(), details.counts);
+            totals.ready += details.status.ready as u64;
+            totals.unacked += details.status.unacked as u64;
+            totals.delayed += details.status.delayed as u64;
+            totals.consumers += details.status.consumers as u64;
+            each(&queue, details);
         }
+        // A message that comes into a vhost is counted when it is published, whatever the queues
+        // that it comes into.
+        totals.counts = counts.and(&totals.of_queues.sum().only(&Count::OF_CONSUMER));
         totals
     }
 
@@ -83,14 +96,7 @@ impl Vhost {
 
     /// A queue is gone: what it saw stays counted.
     pub(super) fn keep_counts_of(&self, queue: &Queue) {
-        self.counts.add_all(&of_consumers(&queue.counts()));
+        self.gone_queues.lock().add(queue.queue_type(), queue.counts());
         one_more(&self.factory.around.churn.queues_deleted);
     }
-}
-
-/// A message that comes into a vhost is counted when it is published, whatever the queues that it
-/// comes into.
-fn of_consumers(counts: &Counts) -> Counts {
-    let counted = Count::OF_CONSUMER.into_iter();
-    counted.fold(Counts::default(), |sum, count| sum.with(count, counts.get(count)))
 }

@@ -10,6 +10,7 @@ use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
 use crate::broker::exchange::{Exchange, ExchangeKind, ExchangeProperties};
+use crate::broker::policy::matching::Matching;
 use crate::broker::policy::options::{Subject, compared};
 use crate::broker::policy::settings::Settings;
 use crate::broker::queue::arguments::{QueueType, check_values};
@@ -141,7 +142,7 @@ impl Vhost {
             levels: 0,
             own_of: Some(Box::new(name.clone())),
         };
-        Some(self.factory.make(properties, options, &self.me))
+        Some(self.factory.make(properties, (options, Matching::default()), &self.me))
     }
 
     fn check_same_exchange(

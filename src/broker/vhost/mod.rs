@@ -34,12 +34,12 @@ pub use queues::{Deleted, QueueDeclare};
 use super::ConnectionId;
 use super::auth::Actor;
 use super::binding::{Binding, DestinationKey};
-use super::counters::SharedCounts;
+use super::counters::{ByType, Counts, SharedCounts};
 use super::error::Error;
 use super::event::{EVENT_EXCHANGE, EVENT_VHOST, Event, Events};
 use super::exchange::{Exchange, ExchangeKind, ExchangeProperties};
 use super::limit::{Counted, Limit};
-use super::policy::matching::CurrentPolicies;
+use super::policy::matching::{CurrentPolicies, Matching};
 use super::queue::{Queue, QueueOptions, QueueProperties, Surroundings};
 use super::replay::Replays;
 use super::reply::Replies;
@@ -80,10 +80,12 @@ impl QueueFactory {
     fn make(
         &self,
         properties: QueueProperties,
-        options: QueueOptions,
+        (options, policies): (QueueOptions, Matching),
         vhost: &Weak<Vhost>,
     ) -> Arc<Queue> {
-        Queue::new(properties, options, Arc::clone(&self.around), Weak::clone(vhost))
+        let queue = Queue::new(properties, options, Arc::clone(&self.around), Weak::clone(vhost));
+        queue.set_policies(policies);
+        queue
     }
 }
 
@@ -96,8 +98,10 @@ pub struct Vhost {
     pub connections: Arc<Counted>,
     /// Most queues.
     pub queues_max: Limit,
-    /// What its clients publish and are told of it, and what queues saw that are gone.
+    /// What its clients publish and are told of it.
     pub counts: SharedCounts,
+    /// What queues saw that are gone.
+    gone_queues: Mutex<ByType<Counts>>,
     store: Arc<dyn Store>,
     factory: Arc<QueueFactory>,
     events: Arc<Events>,
@@ -190,6 +194,7 @@ impl Vhost {
             connections: Arc::default(),
             queues_max: Limit::default(),
             counts: SharedCounts::default(),
+            gone_queues: Mutex::default(),
             store,
             factory,
             events,

@@ -18,8 +18,8 @@ use crate::broker::policy::matching::{Matching, Policies, Policy, PolicyKind};
 use crate::broker::policy::options::Subject;
 use crate::broker::policy::settings::Settings;
 use crate::broker::policy::value::Value;
+use crate::broker::queue::QueueOptions;
 use crate::broker::queue::arguments::QueueType;
-use crate::broker::queue::{Queue, QueueOptions};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 use crate::store::definition::{CatalogChange, PolicyDefinition};
@@ -91,12 +91,6 @@ impl Vhost {
         self.policies.get().list(kind).to_vec()
     }
 
-    /// The policies that hold for a queue.
-    pub fn policies_of_queue(&self, queue: &Queue) -> Matching {
-        let subject = Subject::Queue(QueueType::of(&queue.properties.arguments));
-        self.policies.get().matching(subject, queue.name())
-    }
-
     /// The policies that hold for an exchange.
     pub fn policies_of_exchange(&self, exchange: &Exchange) -> Matching {
         self.policies.get().matching(Subject::Exchange, &exchange.name)
@@ -141,9 +135,10 @@ impl Vhost {
         let is_touched =
             |subject, name: &ShortStr| changed.iter().any(|policy| policy.matches(subject, name));
         for queue in self.queues() {
-            let arguments = &queue.properties.arguments;
-            if is_touched(Subject::Queue(QueueType::of(arguments)), queue.name()) {
-                let options = self.queue_options(queue.name(), arguments);
+            if is_touched(Subject::Queue(queue.queue_type()), queue.name()) {
+                let arguments = &queue.properties.arguments;
+                let (options, policies) = self.in_force(queue.name(), arguments);
+                queue.set_policies(policies);
                 if *queue.options() != options {
                     queue.set_options(options);
                 }
@@ -162,12 +157,14 @@ impl Vhost {
         }
     }
 
-    /// What is in force on a queue with this name and these arguments.
-    pub(super) fn queue_options(&self, name: &str, arguments: &FieldTable) -> QueueOptions {
+    /// What is in force on a queue with this name and these arguments, and the policies that are
+    /// in it.
+    pub(super) fn in_force(&self, name: &str, arguments: &FieldTable) -> (QueueOptions, Matching) {
         let queue_type = QueueType::of(arguments);
         let subject = Subject::Queue(queue_type);
-        let policies = self.policies.get().matching(subject, name).settings();
-        Settings::of_arguments(arguments, subject).in_force(&policies, queue_type)
+        let policies = self.policies.get().matching(subject, name);
+        let declared = Settings::of_arguments(arguments, subject);
+        (declared.in_force(&policies.settings(), queue_type), policies)
     }
 
     /// The alternate of an exchange with this name and these arguments.

@@ -16,6 +16,7 @@ use crate::broker::durable::Durable;
 use crate::broker::equivalence::{same_arguments, same_property};
 use crate::broker::error::Error;
 use crate::broker::event::Event;
+use crate::broker::policy::matching::Matching;
 use crate::broker::policy::options::{DEAD_LETTER_EXCHANGE, Subject, compared};
 use crate::broker::policy::value::Value;
 use crate::broker::queue::arguments::{self, QUEUE_TYPE, QueueType};
@@ -114,13 +115,13 @@ impl Vhost {
             check_reserved(&name)?;
         }
         self.check_room_for(&name)?;
-        let (properties, options) = self.check_new_queue(name, request, actor)?;
+        let (properties, in_force) = self.check_new_queue(name, request, actor)?;
         let mut batch = Changes::default();
         if properties.durable {
             let definition = Definition::Queue(definition_of(&properties, false));
             batch.push(Record::Catalog(CatalogChange::Put(definition)));
         }
-        let queue = self.factory.make(properties, options, &self.me);
+        let queue = self.factory.make(properties, in_force, &self.me);
         if let Some(owner) = queue.properties.exclusive_to {
             topology.exclusive.entry(owner).or_default().push(Arc::clone(&queue));
         }
@@ -167,7 +168,7 @@ impl Vhost {
         name: ShortStr,
         mut request: QueueDeclare,
         actor: &Actor,
-    ) -> Result<(QueueProperties, QueueOptions), Error> {
+    ) -> Result<(QueueProperties, (QueueOptions, Matching)), Error> {
         let QueueDeclare { durable, exclusive, auto_delete, .. } = request;
         let described = describe(&name, &self.name);
         let asked = QueueType::asked(&request.arguments, &described)?;
@@ -181,8 +182,8 @@ impl Vhost {
             actor.check(Access::Read, &self.name, Resource::Queue(&name))?;
             actor.check(Access::Write, &self.name, Resource::Exchange(exchange))?;
         }
-        let options = self.queue_options(&name, &request.arguments);
-        let levels = options.max_priority;
+        let in_force = self.in_force(&name, &request.arguments);
+        let levels = in_force.0.max_priority;
         let properties = QueueProperties {
             id: self.factory.next_id(levels),
             name,
@@ -194,7 +195,7 @@ impl Vhost {
             levels,
             own_of: None,
         };
-        Ok((properties, options))
+        Ok((properties, in_force))
     }
 
     fn check_same_queue(
@@ -239,8 +240,8 @@ impl Vhost {
             levels: stored.levels,
             own_of: None,
         };
-        let options = self.queue_options(&properties.name, &properties.arguments);
-        let queue = self.factory.make(properties, options, &self.me);
+        let in_force = self.in_force(&properties.name, &properties.arguments);
+        let queue = self.factory.make(properties, in_force, &self.me);
         for (level, content) in content {
             queue.restore(level, &content);
         }

@@ -1,9 +1,11 @@
 //! Metrics of channels, connections and exchanges.
 
+use std::sync::Arc;
+
 use super::exposition::{Family, Kind, Labels, Row};
-use crate::broker::Broker;
 use crate::broker::counters::{Count, Counts};
-use crate::broker::link::{ChannelStatus, LinkStatus};
+use crate::broker::link::{ChannelStatus, LinkStatus, Traffic};
+use crate::broker::registry::ConnectionInfo;
 
 /// What was read of a channel, or of all together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,10 +62,7 @@ impl ChannelFigures {
 /// What was read of a connection, or of all together.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ConnectionFigures {
-    received_bytes: u64,
-    received_count: u64,
-    sent_bytes: u64,
-    sent_count: u64,
+    traffic: Traffic,
     pending_bytes: u64,
     channels: u64,
 }
@@ -71,10 +70,7 @@ pub(super) struct ConnectionFigures {
 impl From<&LinkStatus> for ConnectionFigures {
     fn from(status: &LinkStatus) -> Self {
         Self {
-            received_bytes: status.received_bytes,
-            received_count: status.received_count,
-            sent_bytes: status.sent_bytes,
-            sent_count: status.sent_count,
+            traffic: status.traffic,
             pending_bytes: status.pending_bytes,
             channels: status.channels as u64,
         }
@@ -83,20 +79,25 @@ impl From<&LinkStatus> for ConnectionFigures {
 
 impl ConnectionFigures {
     pub(super) fn and(mut self, other: &Self) -> Self {
-        self.received_bytes += other.received_bytes;
-        self.received_count += other.received_count;
-        self.sent_bytes += other.sent_bytes;
-        self.sent_count += other.sent_count;
+        self.traffic += other.traffic;
         self.pending_bytes += other.pending_bytes;
         self.channels += other.channels;
         self
     }
 }
 
+impl From<Traffic> for ConnectionFigures {
+    fn from(traffic: Traffic) -> Self {
+        Self { traffic, ..Self::default() }
+    }
+}
+
 /// All connections, and all channels with the names that the management API gives them.
-pub(super) fn read(broker: &Broker) -> (Vec<Row<ConnectionFigures>>, Vec<Row<ChannelFigures>>) {
+pub(super) fn read(
+    open: &[Arc<ConnectionInfo>],
+) -> (Vec<Row<ConnectionFigures>>, Vec<Row<ChannelFigures>>) {
     let (mut connections, mut channels) = (Vec::new(), Vec::new());
-    for info in broker.registry.connections() {
+    for info in open {
         let name = info.name();
         let labels = Labels::default().with("connection", &name);
         connections.push(Row { labels, of: ConnectionFigures::from(&info.link.status()) });
@@ -196,16 +197,16 @@ const fn moved(
 
 /// RabbitMQ's `connection_coarse_metrics`.
 pub(super) const BYTES: &[Family<ConnectionFigures>] = &[
-    moved("connection_incoming_bytes_total", "Bytes received.", |c| some(c.received_bytes)),
-    moved("connection_outgoing_bytes_total", "Bytes sent.", |c| some(c.sent_bytes)),
+    moved("connection_incoming_bytes_total", "Bytes received.", |c| some(c.traffic.received_bytes)),
+    moved("connection_outgoing_bytes_total", "Bytes sent.", |c| some(c.traffic.sent_bytes)),
 ];
 
 /// RabbitMQ's `connection_metrics`.
 pub(super) const CONNECTIONS: &[Family<ConnectionFigures>] = &[
     moved("connection_incoming_packets_total", "Reads that brought something.", |c| {
-        some(c.received_count)
+        some(c.traffic.received_count)
     }),
-    moved("connection_outgoing_packets_total", "Writes.", |c| some(c.sent_count)),
+    moved("connection_outgoing_packets_total", "Writes.", |c| some(c.traffic.sent_count)),
     gauge("connection_channels", "Channels on a connection.", |c| some(c.channels)),
 ];
 

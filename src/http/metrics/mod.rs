@@ -38,9 +38,7 @@ use super::api::Api;
 use super::refusal::Refusal;
 use super::visitor::Monitor;
 use crate::broker::Broker;
-use crate::broker::queue::Queue;
 use crate::broker::timers::now_ms;
-use crate::broker::vhost::{Vhost, VhostTotals};
 
 /// Names of metrics of things that are summed up, or told one by one.
 const RABBITMQ: &str = "rabbitmq_";
@@ -102,10 +100,19 @@ async fn answer(
 
 /// Everything there is, of each thing or summed up.
 fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: bool) {
-    let vhosts = broker.vhosts();
-    let mut all = VhostTotals::default();
-    vhosts.iter().for_each(|vhost| all.add(&vhost.totals()));
-    let (connections, channels) = channels::read(broker);
+    let (mut all, vhosts) = broker.gone_and_vhosts();
+    let (now_ms, mut queues, mut sum) = (now_ms(), Vec::new(), QueueFigures::default());
+    for vhost in &vhosts {
+        all.add(&vhost.totals_and(|queue, details| {
+            let of = QueueFigures::of(&details, now_ms);
+            match by_object {
+                true => queues.push(Row { labels: queues::labels(vhost, queue), of }),
+                false => sum = sum.and(&of),
+            }
+        }));
+    }
+    let (ended, open) = broker.registry.ended_and_open();
+    let (connections, channels) = channels::read(&open);
     let publishers = channels.iter().filter(|row| row.of.publishes()).count();
     node::put_totals(
         out,
@@ -118,27 +125,25 @@ fn put_all(out: &mut Exposition, api: &Api, broker: &Arc<Broker>, by_object: boo
     );
     match by_object {
         true => {
-            put_queues(out, &read_queues(&vhosts, |_, _| true));
+            put_queues(out, &queues);
             put_channels(out, &channels);
             put_connections(out, &connections);
             out.families(RABBITMQ, channels::EXCHANGES, &selection::read_exchanges(&vhosts));
         }
         false => {
-            put_queues(out, &[one(sum_of_queues(&vhosts))]);
+            // With those of queues, channels and connections that are gone.
+            put_queues(out, &[one(sum.with_counts(all.of_queues.sum()))]);
             let sum = channels.iter().fold(ChannelFigures::default(), |sum, row| sum.and(&row.of));
-            // With those of channels that are closed.
             put_channels(out, &[one(sum.with_counts(all.counts))]);
-            let none = ConnectionFigures::default();
-            put_connections(
-                out,
-                &[one(connections.iter().fold(none, |sum, row| sum.and(&row.of)))],
-            );
+            let ended = ConnectionFigures::from(ended);
+            let sum = connections.iter().fold(ended, |sum, row| sum.and(&row.of));
+            put_connections(out, &[one(sum)]);
         }
     }
     node::put_churn(out, RABBITMQ, broker);
     node::put_process(out, RABBITMQ, broker, api);
     node::put_io(out, RABBITMQ, broker);
-    node::put_global(out, broker, &all.counts, publishers, all.consumers);
+    node::put_global(out, broker, &all, publishers);
     node::put_alarms(out, broker);
     node::put_own(out, broker);
     alerts::put(out, FERRYMQ, api.alerts());
@@ -165,26 +170,4 @@ fn put_connections(out: &mut Exposition, rows: &[Row<ConnectionFigures>]) {
     out.families(RABBITMQ, channels::BYTES, rows);
     out.families(RABBITMQ, channels::CONNECTIONS, rows);
     out.families(FERRYMQ, channels::PENDING, rows);
-}
-
-fn sum_of_queues(vhosts: &[Arc<Vhost>]) -> QueueFigures {
-    let now_ms = now_ms();
-    let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
-    let add = |sum: QueueFigures, queue: Arc<Queue>| sum.and(&QueueFigures::read(&queue, now_ms));
-    queues.fold(QueueFigures::default(), add)
-}
-
-/// Reads every queue that is wanted, once.
-fn read_queues(vhosts: &[Arc<Vhost>], is_wanted: impl Fn(&str, &str) -> bool) -> Vec<QueueRow> {
-    let now_ms = now_ms();
-    let mut rows = Vec::new();
-    for vhost in vhosts {
-        let wanted =
-            vhost.queues().into_iter().filter(|queue| is_wanted(&vhost.name, queue.name()));
-        rows.extend(wanted.map(|queue| Row {
-            labels: queues::labels(vhost, &queue),
-            of: QueueFigures::read(&queue, now_ms),
-        }));
-    }
-    rows
 }

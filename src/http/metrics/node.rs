@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::exposition::{Exposition, Kind, Labels};
-use crate::broker::counters::{Count, Counts};
+use super::exposition::{Exposition, Family, Kind, Labels, Row};
+use crate::broker::counters::{Count, Counts, Deaths};
 use crate::broker::dead_letter::Reason;
+use crate::broker::queue::arguments::QueueType;
 use crate::broker::timers::now_ms;
+use crate::broker::vhost::VhostTotals;
 use crate::broker::{Broker, NODE_NAME};
 use crate::host;
 use crate::http::api::Api;
@@ -121,62 +123,112 @@ pub(super) fn put_io(out: &mut Exposition, prefix: &str, broker: &Broker) {
     counter("io_sync_time_seconds_total", "Time that those took.", sync.sum_seconds);
 }
 
-/// RabbitMQ's global counters. Its types of queues are not told apart here.
+/// The types of queues that there can be.
+const QUEUE_TYPES: [QueueType; 2] = [QueueType::Classic, QueueType::Quorum];
+
+/// RabbitMQ's global counters.
 pub(super) fn put_global(
     out: &mut Exposition,
     broker: &Broker,
-    counts: &Counts,
+    totals: &VhostTotals,
     publishers: usize,
-    consumers: u64,
 ) {
     let protocol = Labels::default().with("protocol", "amqp091");
-    let queues = protocol.clone().with("queue_type", "rabbit_classic_queue");
-    let count = |count| counts.get(count);
+    let count = |count| totals.counts.get(count);
     let (published, returned, dropped) =
         (count(Count::Publish), count(Count::ReturnUnroutable), count(Count::DropUnroutable));
-    let delivered = count(Count::Deliver) + count(Count::DeliverNoAck);
     let wanted = broker.timings().confirms_wanted.load(Ordering::Relaxed);
-    let all: [(&str, &str, &Labels, u64); 14] = [
-        ("received_total", "Messages published.", &protocol, published),
-        ("received_confirm_total", "Of them, those to be confirmed.", &protocol, wanted),
-        ("confirmed_total", "Messages confirmed.", &protocol, count(Count::Confirm)),
-        ("routed_total", "Found a queue.", &protocol, published.saturating_sub(returned + dropped)),
-        ("unroutable_returned_total", "Found none, and went back.", &protocol, returned),
-        ("unroutable_dropped_total", "Found none, and were dropped.", &protocol, dropped),
-        ("delivered_total", "Messages delivered to consumers.", &queues, delivered),
-        ("delivered_consume_manual_ack_total", "To be acked.", &queues, count(Count::Deliver)),
-        ("delivered_consume_auto_ack_total", "No acks.", &queues, count(Count::DeliverNoAck)),
-        (
-            "delivered_get_manual_ack_total",
-            "By basic.get, to be acked.",
-            &queues,
-            count(Count::Get),
-        ),
-        ("delivered_get_auto_ack_total", "By basic.get.", &queues, count(Count::GetNoAck)),
-        ("get_empty_total", "By basic.get: nothing.", &queues, count(Count::GetEmpty)),
-        ("redelivered_total", "Delivered again.", &queues, count(Count::Redeliver)),
-        ("acknowledged_total", "Acked by consumers.", &queues, count(Count::Ack)),
+    let all: [(&str, &str, u64); 6] = [
+        ("received_total", "Messages published.", published),
+        ("received_confirm_total", "Of them, those to be confirmed.", wanted),
+        ("confirmed_total", "Messages confirmed.", count(Count::Confirm)),
+        ("routed_total", "Found a queue.", published.saturating_sub(returned + dropped)),
+        ("unroutable_returned_total", "Found none, and went back.", returned),
+        ("unroutable_dropped_total", "Found none, and were dropped.", dropped),
     ];
-    for (name, help, labels, value) in all {
+    for (name, help, value) in all {
         let name = format!("rabbitmq_global_messages_{name}");
-        out.one(&name, Kind::Counter, help, labels, value as f64);
+        out.one(&name, Kind::Counter, help, &protocol, value as f64);
     }
-    put_deaths(out, broker);
+    put_by_type(out, broker, totals, &protocol);
     let help = "Channels that have published.";
     out.one("rabbitmq_global_publishers", Kind::Gauge, help, &protocol, publishers as f64);
-    out.one("rabbitmq_global_consumers", Kind::Gauge, "Consumers.", &protocol, consumers as f64);
+    let consumers = totals.consumers as f64;
+    out.one("rabbitmq_global_consumers", Kind::Gauge, "Consumers.", &protocol, consumers);
 }
 
-fn put_deaths(out: &mut Exposition, broker: &Broker) {
-    let labels = Labels::default()
-        .with("queue_type", "rabbit_classic_queue")
-        .with("dead_letter_strategy", "at_least_once");
-    for reason in Reason::ALL {
-        let name = format!("rabbitmq_global_messages_dead_lettered_{}_total", reason.name());
-        let help = "Messages that died in a queue with a dead-letter exchange.";
-        let count = broker.deaths().get(reason) as f64;
-        out.one(&name, Kind::Counter, help, &labels, count);
-    }
+const fn counter<T>(
+    name: &'static str,
+    help: &'static str,
+    value: fn(&T) -> Option<f64>,
+) -> Family<T> {
+    Family { name, kind: Kind::Counter, help, value }
+}
+
+const GLOBAL: &str = "rabbitmq_global_messages_";
+
+/// What went out of queues of a type.
+const WENT_OUT: &[Family<Counts>] = &[
+    counter("delivered_total", "Messages delivered to consumers.", |counts| {
+        Some((counts.get(Count::Deliver) + counts.get(Count::DeliverNoAck)) as f64)
+    }),
+    counter("delivered_consume_manual_ack_total", "To be acked.", |counts| {
+        Some(counts.get(Count::Deliver) as f64)
+    }),
+    counter("delivered_consume_auto_ack_total", "No acks.", |counts| {
+        Some(counts.get(Count::DeliverNoAck) as f64)
+    }),
+    counter("delivered_get_manual_ack_total", "By basic.get, to be acked.", |counts| {
+        Some(counts.get(Count::Get) as f64)
+    }),
+    counter("delivered_get_auto_ack_total", "By basic.get.", |counts| {
+        Some(counts.get(Count::GetNoAck) as f64)
+    }),
+    counter("get_empty_total", "By basic.get: nothing.", |counts| {
+        Some(counts.get(Count::GetEmpty) as f64)
+    }),
+    counter("redelivered_total", "Delivered again.", |counts| {
+        Some(counts.get(Count::Redeliver) as f64)
+    }),
+    counter("acknowledged_total", "Acked by consumers.", |counts| {
+        Some(counts.get(Count::Ack) as f64)
+    }),
+];
+
+/// What died in queues of a type.
+fn died<'a>() -> [Family<&'a Deaths>; 4] {
+    [
+        counter("dead_lettered_rejected_total", DIED_HELP, |deaths| {
+            Some(deaths.get(Reason::Rejected) as f64)
+        }),
+        counter("dead_lettered_expired_total", DIED_HELP, |deaths| {
+            Some(deaths.get(Reason::Expired) as f64)
+        }),
+        counter("dead_lettered_maxlen_total", DIED_HELP, |deaths| {
+            Some(deaths.get(Reason::MaxLen) as f64)
+        }),
+        counter("dead_lettered_delivery_limit_total", DIED_HELP, |deaths| {
+            Some(deaths.get(Reason::DeliveryLimit) as f64)
+        }),
+    ]
+}
+
+const DIED_HELP: &str = "Messages that died in a queue with a dead-letter exchange.";
+
+/// What went out of queues and what died in them, by their type.
+fn put_by_type(out: &mut Exposition, broker: &Broker, totals: &VhostTotals, protocol: &Labels) {
+    let of_type = |queue_type: QueueType| Row {
+        labels: protocol.clone().with("queue_type", &queue_type.module()),
+        of: *totals.of_queues.of(queue_type),
+    };
+    out.families(GLOBAL, WENT_OUT, &QUEUE_TYPES.map(of_type));
+    let of_type = |queue_type: QueueType| Row {
+        labels: Labels::default()
+            .with("queue_type", &queue_type.module())
+            .with("dead_letter_strategy", "at_least_once"),
+        of: broker.deaths().of(queue_type),
+    };
+    out.families(GLOBAL, &died(), &QUEUE_TYPES.map(of_type));
 }
 
 /// Alarms: 1 while there is one.

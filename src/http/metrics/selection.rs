@@ -9,10 +9,13 @@ use std::sync::Arc;
 use url::form_urlencoded;
 
 use super::exposition::{Exposition, Labels, Row};
-use super::{channels, node, queues, read_queues};
+use super::queues::{QueueFigures, QueueRow};
+use super::{channels, node, queues};
 use crate::broker::Broker;
 use crate::broker::counters::Counts;
 use crate::broker::exchange::Exchange;
+use crate::broker::queue::Queue;
+use crate::broker::timers::now_ms;
 use crate::broker::vhost::Vhost;
 use crate::http::api::Api;
 
@@ -76,7 +79,7 @@ impl Selection {
         if !self.has_any(&INFORMED) && !self.has_any(&OTHERS) {
             return;
         }
-        let rows = read_queues(vhosts, |_, queue| is_among(&self.queues, queue));
+        let (queues, rows) = self.read_queues(vhosts);
         let all = [
             ("queue_coarse_metrics", queues::COARSE),
             ("queue_consumer_count", queues::CONSUMERS),
@@ -94,16 +97,29 @@ impl Selection {
             out.families(FERRYMQ, queues::OWN, &rows);
         }
         if self.has_any(&INFORMED) {
-            let present = |row: Row<_>| Row {
-                labels: row
-                    .labels
-                    .with("queue_type", "rabbit_classic_queue")
-                    .with("membership", "leader"),
-                of: (),
+            let present = |(queue, row): (Arc<Queue>, QueueRow)| {
+                let labels = row.labels.with("queue_type", &queue.queue_type().module());
+                Row { labels: labels.with("membership", "leader"), of: () }
             };
-            let rows: Vec<Row<()>> = rows.into_iter().map(present).collect();
+            let rows: Vec<Row<()>> = queues.into_iter().zip(rows).map(present).collect();
             out.families(RABBITMQ, &channels::presence("queue_info", "Queues."), &rows);
         }
+    }
+
+    /// The queues that are wanted, and what each says of itself.
+    fn read_queues(&self, vhosts: &[Arc<Vhost>]) -> (Vec<Arc<Queue>>, Vec<QueueRow>) {
+        let now_ms = now_ms();
+        let of_vhost = |vhost: &Arc<Vhost>| {
+            let wanted = vhost.queues().into_iter();
+            let wanted = wanted.filter(|queue| is_among(&self.queues, queue.name()));
+            let row = |queue: Arc<Queue>| {
+                let of = QueueFigures::of(&queue.details(), now_ms);
+                let row = Row { labels: queues::labels(vhost, &queue), of };
+                (queue, row)
+            };
+            wanted.map(row).collect::<Vec<_>>()
+        };
+        vhosts.iter().flat_map(of_vhost).unzip()
     }
 
     fn put_clients(&self, out: &mut Exposition, broker: &Broker) {
@@ -118,7 +134,7 @@ impl Selection {
         ];
         let of_channels = of_channels.into_iter().filter(|(family, _)| self.has(family));
         let of_connections = of_connections.into_iter().filter(|(family, _)| self.has(family));
-        let (connections, channels) = channels::read(broker);
+        let (connections, channels) = channels::read(&broker.registry.connections());
         of_channels.for_each(|(_, metrics)| out.families(RABBITMQ, metrics, &channels));
         of_connections.for_each(|(_, metrics)| out.families(RABBITMQ, metrics, &connections));
     }

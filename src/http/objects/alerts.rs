@@ -1,13 +1,12 @@
 //! Rules of alerts, and what they fire for.
 
-use axum::Json;
 use axum::extract::{Query, State};
 use serde_json::{Value, json};
 
 use crate::alert::{Firing, FiringOfRule};
 use crate::broker::secrets::masked;
 use crate::http::api::Api;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Monitor;
@@ -27,7 +26,7 @@ async fn list_alerts(
     Monitor(visitor): Monitor,
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let rules = api.alerts().rules(&visitor.broker);
     let firing = api.alerts().firing(QUEUES_MAX);
     list(

@@ -27,7 +27,7 @@ use crate::broker::vhost::{BindRequest, Vhost};
 use crate::http::answer::aside;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
@@ -169,10 +169,10 @@ fn of_vhost(vhost: &Arc<Vhost>) -> Vec<Place> {
 async fn answer(
     query: ListQuery,
     gather: impl FnOnce() -> Vec<Place> + Send + 'static,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     aside(move || {
         let places = gather();
-        list(&query, places, |place| &place.binding.destination, show).map(Json::into_response)
+        list(&query, places, |place| &place.binding.destination, show)
     })
     .await
 }
@@ -183,7 +183,7 @@ async fn answer(
 async fn list_bindings(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     answer(query, move || visitor.visible_vhosts().iter().flat_map(of_vhost).collect()).await
 }
 
@@ -195,7 +195,7 @@ async fn list_bindings_of_vhost(
     visitor: Visitor,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     answer(query, move || of_vhost(&vhost)).await
 }
@@ -208,7 +208,7 @@ async fn list_bindings_of_queue(
     visitor: Visitor,
     Path((vhost, queue)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let queue = queues::existing(&vhost, &queue)?;
     let key = (DestinationKind::Queue, queue.name().clone());
@@ -223,7 +223,7 @@ async fn list_bindings_from(
     visitor: Visitor,
     Path((vhost, exchange)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let exchange = exchanges::existing(&vhost, &exchange)?;
     answer(query, move || sorted(from_exchange(&vhost, &exchange))).await
@@ -238,7 +238,7 @@ async fn list_bindings_to(
     visitor: Visitor,
     Path((vhost, exchange)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let exchange = exchanges::existing(&vhost, &exchange)?;
     let key = (DestinationKind::Exchange, exchange.name.clone());
@@ -298,7 +298,7 @@ async fn list_bindings_between(
     visitor: Visitor,
     Path((vhost, source, kind, destination)): Path<Between>,
     Query(query): Query<ListQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let ends = Ends::of(&source, &kind, &destination)?;
     answer(query, move || ends.places(&vhost)).await

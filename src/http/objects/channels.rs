@@ -13,8 +13,9 @@ use super::consumers::show_consumers_of;
 use crate::broker::NODE_NAME;
 use crate::broker::link::{ChannelStatus, LinkState};
 use crate::broker::registry::ConnectionInfo;
+use crate::http::answer::aside;
 use crate::http::api::Api;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
@@ -83,14 +84,19 @@ fn show(open: &Open, rates: Option<&Rates<'_>>) -> Map<String, Value> {
     shown
 }
 
-fn listed(
-    api: &Api,
-    query: &ListQuery,
-    ages: &AgesQuery,
-    channels: Vec<Open>,
-) -> Result<Json<Value>, Refusal> {
-    let rates = query.wants_stats().then(|| api.stats().now(ages)).transpose()?;
-    list(query, channels, |open| &open.name, |open| show(open, rates.as_ref()).into())
+/// Answers the channels of connections, put together apart from the threads that clients are served
+/// by.
+async fn listed(
+    api: Api,
+    (query, ages): (ListQuery, AgesQuery),
+    gather: impl FnOnce() -> Result<Vec<Named>, Refusal> + Send + 'static,
+) -> Result<Listed, Refusal> {
+    aside(move || {
+        let channels = channels_of(gather()?);
+        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+        list(&query, channels, |open| &open.name, |open| show(open, rates.as_ref()).into())
+    })
+    .await
 }
 
 /// The open channels that the user sees.
@@ -101,8 +107,8 @@ async fn list_channels(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
-    listed(&api, &query, &ages, channels_of(visible(&visitor)))
+) -> Result<Listed, Refusal> {
+    listed(api, (query, ages), move || Ok(visible(&visitor))).await
 }
 
 /// The open channels of a connection.
@@ -116,9 +122,9 @@ async fn list_channels_of_connection(
     Path(connection): Path<String>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let info = find(&visitor, &connection)?;
-    listed(&api, &query, &ages, channels_of(vec![(connection, info)]))
+    listed(api, (query, ages), move || Ok(vec![(connection, info)])).await
 }
 
 /// The open channels in a vhost that the user sees.
@@ -132,8 +138,8 @@ async fn list_channels_in_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
-    listed(&api, &query, &ages, channels_of(visible_in(&visitor, &vhost)?))
+) -> Result<Listed, Refusal> {
+    listed(api, (query, ages), move || visible_in(&visitor, &vhost)).await
 }
 
 /// One channel, by its connection's name and its number: `CONNECTION (NUMBER)`.

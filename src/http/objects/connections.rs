@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::broker::NODE_NAME;
 use crate::broker::registry::ConnectionInfo;
+use crate::http::answer::aside;
 use crate::http::api::Api;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
@@ -80,8 +81,8 @@ fn show(info: &ConnectionInfo, rates: Option<&Rates<'_>>) -> Value {
         "channels": status.channels, "channel_max": info.channel_max,
         "frame_max": info.frame_max, "timeout": info.heartbeat_seconds,
         "client_properties": json::table(&info.client_properties),
-        "recv_cnt": status.received_count, "send_cnt": status.sent_count,
-        "recv_oct": status.received_bytes, "send_oct": status.sent_bytes,
+        "recv_cnt": status.traffic.received_count, "send_cnt": status.traffic.sent_count,
+        "recv_oct": status.traffic.received_bytes, "send_oct": status.traffic.sent_bytes,
         "send_pend": status.pending_bytes,
         "ssl": false, "ssl_protocol": null, "ssl_key_exchange": null, "ssl_cipher": null,
         "ssl_hash": null, "peer_cert_subject": null, "peer_cert_issuer": null,
@@ -96,15 +97,19 @@ fn show(info: &ConnectionInfo, rates: Option<&Rates<'_>>) -> Value {
     Value::Object(shown)
 }
 
-/// A list of connections, with rates unless they are not wanted.
-fn listed(
-    api: &Api,
-    query: &ListQuery,
-    ages: &AgesQuery,
-    connections: Vec<Named>,
-) -> Result<Json<Value>, Refusal> {
-    let rates = query.wants_stats().then(|| api.stats().now(ages)).transpose()?;
-    list(query, connections, |(name, _)| name, |(_, info)| show(info, rates.as_ref()))
+/// Answers connections, with rates unless they are not wanted; put together apart from the threads
+/// that clients are served by.
+async fn listed(
+    api: Api,
+    (query, ages): (ListQuery, AgesQuery),
+    gather: impl FnOnce() -> Result<Vec<Named>, Refusal> + Send + 'static,
+) -> Result<Listed, Refusal> {
+    aside(move || {
+        let connections = gather()?;
+        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+        list(&query, connections, |(name, _)| name, |(_, info)| show(info, rates.as_ref()))
+    })
+    .await
 }
 
 /// The open connections that the user sees.
@@ -115,8 +120,8 @@ async fn list_connections(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
-    listed(&api, &query, &ages, visible(&visitor))
+) -> Result<Listed, Refusal> {
+    listed(api, (query, ages), move || Ok(visible(&visitor))).await
 }
 
 /// The open connections in a vhost that the user sees.
@@ -130,8 +135,8 @@ async fn list_connections_in_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
-    listed(&api, &query, &ages, visible_in(&visitor, &vhost)?)
+) -> Result<Listed, Refusal> {
+    listed(api, (query, ages), move || visible_in(&visitor, &vhost)).await
 }
 
 /// Those in a vhost, or 404.
@@ -181,7 +186,7 @@ async fn list_connections_of_user(
     visitor: Visitor,
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let mut connections = visible(&visitor);
     connections.retain(|(_, info)| info.user == user);
     list(

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query};
 use serde_json::{Value, json};
 
 use super::channels::name_of;
-use crate::broker::queue::{Activity, Consumer};
+use crate::broker::queue::{Active, Activity, Consumer};
 use crate::broker::registry::ConnectionInfo;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Broker, NODE_NAME};
-use crate::http::listing::{ListQuery, list};
+use crate::http::answer::aside;
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::Visitor;
@@ -20,8 +20,6 @@ use crate::protocol::json;
 pub(super) fn router() -> Routes {
     Routes::new().add(routes!(list_consumers)).add(routes!(list_consumers_in_vhost))
 }
-
-type Active = (Arc<Consumer>, Activity);
 
 /// A consumer as it is shown, with its queue or channel, too. Its client may be gone already: then
 /// nothing is said of its channel.
@@ -79,13 +77,17 @@ fn consumers_in(visitor: &Visitor, vhosts: &[Arc<Vhost>]) -> Vec<Active> {
     found
 }
 
-fn listed(
-    visitor: &Visitor,
-    query: &ListQuery,
-    vhosts: &[Arc<Vhost>],
-) -> Result<Json<Value>, Refusal> {
-    let found = consumers_in(visitor, vhosts);
-    list(query, found, |(consumer, _)| &consumer.tag, |active| show(&visitor.broker, active))
+/// Answers the consumers in some vhosts; many queues are asked.
+async fn listed(
+    visitor: Visitor,
+    query: ListQuery,
+    vhosts: Vec<Arc<Vhost>>,
+) -> Result<Listed, Refusal> {
+    aside(move || {
+        let found = consumers_in(&visitor, &vhosts);
+        list(&query, found, |(consumer, _)| &consumer.tag, |active| show(&visitor.broker, active))
+    })
+    .await
 }
 
 /// The consumers that the user sees: all, or its own.
@@ -94,8 +96,9 @@ fn listed(
 async fn list_consumers(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
-    listed(&visitor, &query, &visitor.visible_vhosts())
+) -> Result<Listed, Refusal> {
+    let vhosts = visitor.visible_vhosts();
+    listed(visitor, query, vhosts).await
 }
 
 /// The same in one vhost.
@@ -106,7 +109,7 @@ async fn list_consumers_in_vhost(
     visitor: Visitor,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    listed(&visitor, &query, &[vhost])
+    listed(visitor, query, vec![vhost]).await
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +16,7 @@ use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
@@ -54,19 +53,27 @@ fn show((vhost, exchange): &Place, rates: Option<&Rates<'_>>) -> Value {
     if let (Value::Object(shown), Some(rates)) = (&mut shown, rates) {
         shown.extend(rates.exchange(vhost, exchange));
     }
-    put_policies(&mut shown, &vhost.policies_of_exchange(exchange));
+    if let Value::Object(shown) = &mut shown {
+        let policies = vhost.policies_of_exchange(exchange);
+        POLICIES
+            .iter()
+            .for_each(|(name, of)| drop(shown.insert((*name).to_owned(), of(&policies))));
+    }
     shown
 }
 
-/// Adds which policies hold, and what they say together.
-pub(super) fn put_policies(shown: &mut Value, matching: &Matching) {
-    let Value::Object(shown) = shown else { return };
-    let name = |policy: &Option<Arc<Policy>>| -> Value {
-        policy.as_ref().map(|policy| policy.stored.name.clone()).into()
-    };
-    shown.insert("policy".to_owned(), name(&matching.policy));
-    shown.insert("operator_policy".to_owned(), name(&matching.operator_policy));
-    shown.insert("effective_policy_definition".to_owned(), matching.definition().into());
+/// A column, and what stands in it.
+type PolicyColumn = (&'static str, fn(&Matching) -> Value);
+
+/// Which policies hold for something, and what they say together.
+pub(super) const POLICIES: [PolicyColumn; 3] = [
+    ("policy", |matching| name_of(matching.policy.as_ref())),
+    ("operator_policy", |matching| name_of(matching.operator_policy.as_ref())),
+    ("effective_policy_definition", |matching| matching.definition().into()),
+];
+
+fn name_of(policy: Option<&Arc<Policy>>) -> Value {
+    policy.map(|policy| policy.stored.name.clone()).into()
 }
 
 fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
@@ -81,11 +88,11 @@ async fn answer(
     query: ListQuery,
     ages: AgesQuery,
     gather: impl FnOnce() -> Vec<Place> + Send + 'static,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     aside(move || {
         let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
         let show = |place: &Place| show(place, rates.as_ref());
-        list(&query, gather(), |(_, exchange)| &exchange.name, show).map(Json::into_response)
+        list(&query, gather(), |(_, exchange)| &exchange.name, show)
     })
     .await
 }
@@ -98,7 +105,7 @@ async fn list_exchanges(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
     answer(api, query, ages, gather).await
 }
@@ -114,7 +121,7 @@ async fn list_exchanges_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     answer(api, query, ages, move || places_of(&vhost).collect()).await
 }

@@ -1,11 +1,10 @@
 //! What users may do, of whatever kind: permissions and topic permissions are listed alike.
 
-use axum::Json;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::broker::auth::User;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::visitor::Visitor;
 use crate::store::definition::{PermissionDefinition, TopicPermissionDefinition};
@@ -42,7 +41,7 @@ impl Grant for TopicPermissionDefinition {
 pub(super) fn list_all<G: Grant>(
     visitor: &Visitor,
     query: &ListQuery,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed::<G>(visitor, query, |_| true)
 }
 
@@ -51,7 +50,7 @@ pub(super) fn list_in_vhost<G: Grant>(
     visitor: &Visitor,
     vhost: &str,
     query: &ListQuery,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     visitor.vhost(vhost)?;
     listed::<G>(visitor, query, |grant| grant.place().1 == vhost)
 }
@@ -60,7 +59,7 @@ fn listed<G: Grant>(
     visitor: &Visitor,
     query: &ListQuery,
     is_wanted: impl Fn(&G) -> bool,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let users = visitor.broker.users();
     let mut found: Vec<G> = users.iter().flat_map(|user| G::all_of(user)).collect();
     found.retain(is_wanted);
@@ -73,7 +72,7 @@ pub(super) fn list_of_user<G: Grant>(
     visitor: &Visitor,
     user: &str,
     query: &ListQuery,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let found = G::all_of(&*visitor.existing_user(user)?);
     list(query, found, |grant| grant.place().1, |grant| json!(grant))
 }

@@ -1,6 +1,5 @@
 //! The limits of vhosts and users.
 
-use axum::Json;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -10,7 +9,7 @@ use utoipa::ToSchema;
 use crate::broker::Broker;
 use crate::broker::limit::LimitOf;
 use crate::http::body::JsonBody;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -42,7 +41,7 @@ fn listed<'a>(
     query: &ListQuery,
     kind: &str,
     owners: impl IntoIterator<Item = LimitOf<'a>>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let found = owners.into_iter().filter_map(|of| limits_of(&visitor.broker, of)).collect();
     list(query, found, |(name, _)| name, |(name, value)| json!({ kind: name, "value": value }))
 }
@@ -53,7 +52,7 @@ fn listed<'a>(
 async fn list_vhost_limits(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhosts = visitor.visible_vhosts();
     listed(&visitor, &query, "vhost", vhosts.iter().map(|vhost| LimitOf::Vhost(&vhost.name)))
 }
@@ -65,7 +64,7 @@ async fn get_vhost_limits(
     visitor: Visitor,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     visitor.visible_vhost(&vhost)?;
     listed(&visitor, &query, "vhost", [LimitOf::Vhost(&vhost)])
 }
@@ -76,7 +75,7 @@ async fn get_vhost_limits(
 async fn list_user_limits(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let mut users = visitor.broker.users();
     users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     listed(&visitor, &query, "user", users.iter().map(|user| LimitOf::User(&user.name)))
@@ -89,7 +88,7 @@ async fn get_user_limits(
     Administrator(visitor): Administrator,
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     visitor.existing_user(&user)?;
     listed(&visitor, &query, "user", [LimitOf::User(&user)])
 }

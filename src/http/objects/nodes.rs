@@ -13,7 +13,7 @@ use crate::host;
 use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::health::Checked;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Use};
@@ -92,7 +92,7 @@ async fn list_nodes(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     // Files of the system are read.
     aside(move || {
         let node = show(&visitor.broker, &api, &ages)?;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::broker::parameter::CLUSTER_NAME;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
@@ -37,7 +37,7 @@ fn listed(
     visitor: &Visitor,
     query: &ListQuery,
     is_wanted: impl Fn(&ParameterDefinition) -> bool,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let mut found = visitor.broker.parameters();
     found.retain(|parameter| {
         is_wanted(parameter) && visitor.governed_vhost(&parameter.vhost).is_ok()
@@ -51,7 +51,7 @@ fn listed(
 async fn list_parameters(
     Policymaker(visitor): Policymaker,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&visitor, &query, |_| true)
 }
 
@@ -62,7 +62,7 @@ async fn list_parameters_of_component(
     Policymaker(visitor): Policymaker,
     Path(component): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&visitor, &query, |parameter| parameter.component == component)
 }
 
@@ -73,7 +73,7 @@ async fn list_parameters_in_vhost(
     Policymaker(visitor): Policymaker,
     Path((component, vhost)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     visitor.governed_vhost(&vhost)?;
     listed(&visitor, &query, |parameter| {
         parameter.component == component && parameter.vhost == vhost
@@ -155,7 +155,7 @@ async fn list_global_parameters(
     _: Policymaker,
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let found = visitor.broker.global_parameters();
     list(&query, found, |parameter| &parameter.name, show_global)
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::grants;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::ListQuery;
+use crate::http::listing::{ListQuery, Listed};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -30,7 +30,7 @@ pub(super) fn router() -> Routes {
 async fn list_permissions(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_all::<PermissionDefinition>(&visitor, &query)
 }
 
@@ -41,7 +41,7 @@ async fn list_permissions_of_user(
     Administrator(visitor): Administrator,
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_of_user::<PermissionDefinition>(&visitor, &user, &query)
 }
 
@@ -52,7 +52,7 @@ async fn list_permissions_in_vhost(
     Administrator(visitor): Administrator,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_in_vhost::<PermissionDefinition>(&visitor, &vhost, &query)
 }
 

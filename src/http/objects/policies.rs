@@ -14,7 +14,7 @@ use crate::broker::policy::matching::{Policy, PolicyKind};
 use crate::broker::vhost::Vhost;
 use crate::http::answer::{aside, deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
@@ -39,11 +39,7 @@ fn show(policy: &Policy) -> Value {
 }
 
 /// The policies of vhosts, by vhost and name.
-fn listed(
-    query: &ListQuery,
-    vhosts: &[Arc<Vhost>],
-    kind: PolicyKind,
-) -> Result<Json<Value>, Refusal> {
+fn listed(query: &ListQuery, vhosts: &[Arc<Vhost>], kind: PolicyKind) -> Result<Listed, Refusal> {
     let mut found: Vec<_> = vhosts.iter().flat_map(|vhost| vhost.policies(kind)).collect();
     found.sort_by(|a, b| {
         let key = |policy: &Policy| (policy.stored.vhost.clone(), policy.stored.name.clone());
@@ -122,7 +118,7 @@ async fn delete(
 async fn list_policies(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&query, &visitor.visible_vhosts(), PolicyKind::User)
 }
 
@@ -133,7 +129,7 @@ async fn list_policies_in_vhost(
     visitor: Visitor,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&query, &[visitor.visible_vhost(&vhost)?], PolicyKind::User)
 }
 
@@ -178,7 +174,7 @@ async fn delete_policy(
 async fn list_operator_policies(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&query, &visitor.visible_vhosts(), PolicyKind::Operator)
 }
 
@@ -189,7 +185,7 @@ async fn list_operator_policies_in_vhost(
     visitor: Visitor,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     listed(&query, &[visitor.visible_vhost(&vhost)?], PolicyKind::Operator)
 }
 

@@ -3,14 +3,16 @@
 //! What only has a meaning in RabbitMQ's own implementation is left out: garbage collection,
 //! reductions, the status of a backing queue.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::consumers;
-use super::exchanges::put_policies;
+use super::exchanges::POLICIES;
 use crate::broker::queue::arguments::QueueType;
-use crate::broker::queue::{Consumer, Queue, QueueDetails, QueueProperties};
-use crate::broker::vhost::Vhost;
+use crate::broker::queue::{
+    Active, Consumer, Queue, QueueDetails, QueueProperties, QueueStatus, Tally,
+};
 use crate::broker::{Broker, NODE_NAME};
+use crate::http::listing::{Columns, Shown};
 use crate::http::stats::Rates;
 use crate::http::time::utc;
 use crate::protocol::json;
@@ -33,93 +35,115 @@ pub enum Depth {
 
 pub fn show(
     broker: &Broker,
-    vhost: &Vhost,
     queue: &Queue,
     depth: Depth,
     rates: Option<&Rates<'_>>,
+    columns: &Columns,
 ) -> Value {
-    let mut out = Map::new();
-    put_declared(&mut out, broker, queue);
+    let (details, consumers) = match depth == Depth::All && columns.has(CONSUMERS) {
+        true => queue.details_and_consumers(),
+        false => (queue.details(), Vec::new()),
+    };
+    let mut out = Shown::new(columns);
+    put_declared(&mut out, broker, queue, &details);
     if depth != Depth::Declared {
-        put_totals(&mut out, queue);
+        put_totals(&mut out, &details);
     }
     if depth == Depth::Stats || depth == Depth::All {
-        let details = queue.details();
-        put_details(&mut out, queue, &details);
-        if depth == Depth::All {
-            let consumers = queue.consumers();
-            let shown = consumers.iter().map(|consumer| consumers::show(broker, consumer));
-            put(&mut out, "consumer_details", shown.collect::<Value>());
-        }
+        put_details(&mut out, &details);
     }
-    if let Some(rates) = rates {
-        out.extend(rates.queue(queue));
+    if depth == Depth::All {
+        out.put_with(CONSUMERS, || show_consumers(broker, &consumers));
     }
-    let mut out = Value::Object(out);
-    put_policies(&mut out, &vhost.policies_of_queue(queue));
-    out
+    if let Some(rates) = rates.filter(|_| columns.has_any(&OF_RATES)) {
+        out.extend(rates.queue(queue, &details));
+    }
+    POLICIES.iter().for_each(|(name, of)| out.put_with(name, || of(&details.policies)));
+    out.into_value()
 }
 
-fn put(out: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
-    out.insert(name.to_owned(), value.into());
+const CONSUMERS: &str = "consumer_details";
+
+/// The columns that rates bring.
+const OF_RATES: [&str; 4] = [
+    "message_stats",
+    "messages_details",
+    "messages_ready_details",
+    "messages_unacknowledged_details",
+];
+
+fn show_consumers(broker: &Broker, consumers: &[Active]) -> Value {
+    consumers.iter().map(|consumer| consumers::show(broker, consumer)).collect()
 }
 
-fn put_declared(out: &mut Map<String, Value>, broker: &Broker, queue: &Queue) {
+fn put_declared(out: &mut Shown<'_>, broker: &Broker, queue: &Queue, details: &QueueDetails) {
     let QueueProperties { name, vhost, durable, auto_delete, exclusive_to, arguments, .. } =
         &queue.properties;
-    let queue_type = QueueType::of(arguments);
-    put(out, "name", name.as_str());
-    put(out, "vhost", vhost.as_str());
-    put(out, "type", queue_type.name());
-    put(out, "durable", *durable);
-    put(out, "auto_delete", *auto_delete);
-    put(out, "exclusive", exclusive_to.is_some());
-    put(out, "arguments", json::table(arguments));
-    put(out, "node", NODE_NAME);
-    put(out, "state", if queue.is_paused() { "paused" } else { "running" });
+    let queue_type = queue.queue_type();
+    out.put("name", name.as_str());
+    out.put("vhost", vhost.as_str());
+    out.put("type", queue_type.name());
+    out.put("durable", *durable);
+    out.put("auto_delete", *auto_delete);
+    out.put("exclusive", exclusive_to.is_some());
+    out.put_with("arguments", || json::table(arguments));
+    out.put("node", NODE_NAME);
+    out.put("state", if details.status.paused { "paused" } else { "running" });
     match queue_type {
-        QueueType::Classic => put(out, "storage_version", STORAGE_VERSION),
+        QueueType::Classic => out.put("storage_version", STORAGE_VERSION),
         QueueType::Quorum | QueueType::Stream => {
-            put(out, "leader", NODE_NAME);
-            put(out, "members", json!([NODE_NAME]));
-            put(out, "online", json!([NODE_NAME]));
+            out.put("leader", NODE_NAME);
+            out.put_with("members", || json!([NODE_NAME]));
+            out.put_with("online", || json!([NODE_NAME]));
         }
     }
     if let Some(owner) = exclusive_to.and_then(|owner| broker.registry.get(owner)) {
         let (host, port) = (owner.peer.ip().to_string(), owner.peer.port());
         let details = json!({ "name": owner.name(), "peer_host": host, "peer_port": port });
-        put(out, "owner_pid_details", details);
+        out.put("owner_pid_details", details);
     }
 }
 
-fn put_totals(out: &mut Map<String, Value>, queue: &Queue) {
-    let status = queue.status();
-    put(out, "messages", status.ready + status.unacked);
-    put(out, "messages_ready", status.ready);
-    put(out, "messages_unacknowledged", status.unacked);
-    put(out, "messages_delayed", status.delayed);
-    put(out, "next_delayed_due_ms", status.next_due_ms);
-    put(out, "message_bytes_ready", status.ready_bytes);
-    put(out, "consumers", status.consumers);
+fn put_totals(out: &mut Shown<'_>, details: &QueueDetails) {
+    let QueueStatus { ready, unacked, ready_bytes, consumers, delayed, next_due_ms, .. } =
+        details.status;
+    out.put("messages", ready + unacked);
+    out.put("messages_ready", ready);
+    out.put("messages_unacknowledged", unacked);
+    out.put("messages_delayed", delayed);
+    out.put("next_delayed_due_ms", next_due_ms);
+    out.put("message_bytes_ready", ready_bytes);
+    out.put("consumers", consumers);
 }
 
-fn put_details(out: &mut Map<String, Value>, queue: &Queue, details: &QueueDetails) {
-    let ready_bytes = out.get("message_bytes_ready").and_then(Value::as_u64).unwrap_or_default();
-    put(out, "message_bytes", ready_bytes + details.unacked_bytes);
-    put(out, "message_bytes_unacknowledged", details.unacked_bytes);
-    put(out, "memory", details.memory_bytes);
-    put(out, "head_message_timestamp", details.head_timestamp);
+/// Rule: what is out with consumers is in memory, and so is what is ready but for the tail of a
+/// long queue. A message that is persistent is on disk whether it is in memory or not.
+fn put_details(out: &mut Shown<'_>, details: &QueueDetails) {
+    let ready = Tally { count: details.status.ready as u64, bytes: details.status.ready_bytes };
+    let unacked = Tally { count: details.status.unacked as u64, bytes: details.unacked_bytes };
+    let (in_memory, stored) = (ready.without(details.paged_out), details.stored);
+    out.put("message_bytes", ready.bytes + unacked.bytes);
+    out.put("message_bytes_unacknowledged", unacked.bytes);
+    out.put("messages_persistent", stored.count);
+    out.put("message_bytes_persistent", stored.bytes);
+    out.put("messages_ram", in_memory.and(unacked).count);
+    out.put("message_bytes_ram", in_memory.and(unacked).bytes);
+    out.put("messages_ready_ram", in_memory.count);
+    out.put("messages_unacknowledged_ram", unacked.count);
+    out.put("messages_paged_out", details.paged_out.count);
+    out.put("message_bytes_paged_out", details.paged_out.bytes);
+    out.put("memory", details.memory_bytes);
+    out.put("head_message_timestamp", details.head_timestamp);
     let keeps_up = u8::from(details.keeps_up);
-    put(out, "consumer_utilisation", keeps_up);
-    put(out, "consumer_capacity", keeps_up);
+    out.put("consumer_utilisation", keeps_up);
+    out.put("consumer_capacity", keeps_up);
     let tag = |consumer: Option<&_>| consumer.map(|consumer: &Consumer| consumer.tag.to_string());
-    put(out, "single_active_consumer_tag", tag(details.single_active.as_deref()));
-    put(out, "exclusive_consumer_tag", tag(details.exclusive.as_deref()));
-    let options = queue.options();
-    put(out, "delivery_limit", options.delivery_limit);
-    if !details.is_used
+    out.put_with("single_active_consumer_tag", || tag(details.single_active.as_deref()));
+    out.put_with("exclusive_consumer_tag", || tag(details.exclusive.as_deref()));
+    out.put("delivery_limit", details.options.delivery_limit);
+    if details.status.consumers == 0
         && let Some(since) = utc(details.used_ms)
     {
-        put(out, "idle_since", since);
+        out.put("idle_since", since);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +16,7 @@ use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{Columns, ListQuery, Listed, list_columns};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
@@ -35,13 +34,10 @@ pub(super) fn router() -> Routes {
         .add(routes!(post_action))
 }
 
-/// A queue and the vhost that it is in.
-type Place = (Arc<Vhost>, Arc<Queue>);
-
-fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
+fn queues_of(vhost: &Arc<Vhost>) -> Vec<Arc<Queue>> {
     let mut queues = vhost.queues();
     queues.sort_unstable_by(|a, b| a.name().as_bytes().cmp(b.name().as_bytes()));
-    queues.into_iter().map(|queue| (Arc::clone(vhost), queue))
+    queues
 }
 
 /// Answers a list of queues, put together apart from the threads that clients are served by.
@@ -49,13 +45,15 @@ async fn answer(
     api: Api,
     (query, ages): (ListQuery, AgesQuery),
     depth: Depth,
-    gather: impl FnOnce() -> Vec<Place> + Send + 'static,
-) -> Result<Response, Refusal> {
+    gather: impl FnOnce() -> Vec<Arc<Queue>> + Send + 'static,
+) -> Result<Listed, Refusal> {
     let broker = Arc::clone(api.broker()?);
     aside(move || {
         let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-        let show = |(vhost, queue): &Place| show(&broker, vhost, queue, depth, rates.as_ref());
-        list(&query, gather(), |(_, queue)| queue.name(), show).map(Json::into_response)
+        let show = |queue: &Arc<Queue>, columns: &Columns| {
+            show(&broker, queue, depth, rates.as_ref(), columns)
+        };
+        list_columns(&query, gather(), |queue| queue.name(), show)
     })
     .await
 }
@@ -77,9 +75,9 @@ async fn list_queues(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let depth = depth_of(&query);
-    let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
+    let gather = move || visitor.visible_vhosts().iter().flat_map(queues_of).collect();
     answer(api, (query, ages), depth, gather).await
 }
 
@@ -91,8 +89,8 @@ async fn list_queues_in_detail(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Response, Refusal> {
-    let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
+) -> Result<Listed, Refusal> {
+    let gather = move || visitor.visible_vhosts().iter().flat_map(queues_of).collect();
     answer(api, (query, ages), Depth::All, gather).await
 }
 
@@ -106,10 +104,10 @@ async fn list_queues_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Response, Refusal> {
+) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let depth = depth_of(&query);
-    answer(api, (query, ages), depth, move || places_of(&vhost).collect()).await
+    answer(api, (query, ages), depth, move || queues_of(&vhost)).await
 }
 
 /// The queue of a path, or 404.
@@ -135,7 +133,8 @@ async fn get_queue(
         less => less,
     };
     let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-    Ok(Json(query.cut(show(&visitor.broker, &vhost, &queue, depth, rates.as_ref()))))
+    let columns = query.wanted_columns();
+    Ok(Json(query.cut(show(&visitor.broker, &queue, depth, rates.as_ref(), &columns))))
 }
 
 /// What can be said of a queue.

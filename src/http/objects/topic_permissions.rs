@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::grants;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::JsonBody;
-use crate::http::listing::ListQuery;
+use crate::http::listing::{ListQuery, Listed};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -31,7 +31,7 @@ pub(super) fn router() -> Routes {
 async fn list_topic_permissions(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_all::<TopicPermissionDefinition>(&visitor, &query)
 }
 
@@ -42,7 +42,7 @@ async fn list_topic_permissions_of_user(
     Administrator(visitor): Administrator,
     Path(user): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_of_user::<TopicPermissionDefinition>(&visitor, &user, &query)
 }
 
@@ -53,7 +53,7 @@ async fn list_topic_permissions_in_vhost(
     Administrator(visitor): Administrator,
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     grants::list_in_vhost::<TopicPermissionDefinition>(&visitor, &vhost, &query)
 }
 

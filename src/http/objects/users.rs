@@ -14,7 +14,7 @@ use crate::broker::auth::{HashingAlgorithm, PasswordHash, User};
 use crate::broker::limit::LimitOf;
 use crate::http::answer::{deleted, put_status};
 use crate::http::body::{JsonBody, Words};
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Visitor};
@@ -54,7 +54,7 @@ async fn whoami(visitor: Visitor) -> Json<Value> {
 async fn list_users(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     list_of(&visitor, &query, |_| true)
 }
 
@@ -64,7 +64,7 @@ async fn list_users(
 async fn list_users_without_permissions(
     Administrator(visitor): Administrator,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     list_of(&visitor, &query, |user| user.permissions().is_empty())
 }
 
@@ -72,7 +72,7 @@ fn list_of(
     visitor: &Visitor,
     query: &ListQuery,
     is_wanted: impl Fn(&User) -> bool,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     let mut users: Vec<Arc<User>> = visitor.broker.users();
     users.retain(|user| is_wanted(user));
     users.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -15,7 +15,7 @@ use crate::broker::vhost::Vhost;
 use crate::http::answer::{aside, deleted, put_status};
 use crate::http::api::Api;
 use crate::http::body::{JsonBody, Words};
-use crate::http::listing::{ListQuery, list};
+use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
@@ -59,7 +59,7 @@ async fn list_vhosts(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Listed, Refusal> {
     // For the numbers, every queue is asked.
     aside(move || {
         let rates = query.wants_totals().then(|| api.stats().now(&ages)).transpose()?;

@@ -34,7 +34,7 @@ use crate::broker::ConnectionId;
 use crate::broker::counters::Churn;
 use crate::broker::exchange::Exchange;
 use crate::broker::link::{ChannelStatus, LinkStatus};
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, QueueDetails};
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::{Vhost, VhostTotals};
 use crate::protocol::wire::ShortStr;
@@ -104,8 +104,8 @@ pub struct Rates<'a> {
 impl Rates<'_> {
     /// `messages`, `messages_ready`, `messages_unacknowledged` with their `_details`, and
     /// `message_stats`.
-    pub fn queue(&self, queue: &Queue) -> Map<String, Value> {
-        self.show(Of::Queue(queue.properties.id), &Reading::of_this_queue(queue))
+    pub fn queue(&self, queue: &Queue, details: &QueueDetails) -> Map<String, Value> {
+        self.show(Of::Queue(queue.properties.id), &Reading::of_queue(details))
     }
 
     /// `message_stats`, if anything was published to it.

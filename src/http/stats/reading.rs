@@ -8,7 +8,7 @@ use super::process::Use;
 use crate::broker::counters::{Churn, Count, Counts};
 use crate::broker::exchange::Exchange;
 use crate::broker::link::LinkStatus;
-use crate::broker::queue::{Queue, QueueStatus};
+use crate::broker::queue::QueueDetails;
 use crate::broker::vhost::VhostTotals;
 
 /// What a number says, and so where it is shown.
@@ -60,16 +60,11 @@ impl Reading {
             .with(Group::Lengths, "messages_unacknowledged", unacked)
     }
 
-    pub(super) fn of_queue(status: &QueueStatus, counts: &Counts) -> Self {
+    pub(super) fn of_queue(QueueDetails { status, counts, .. }: &QueueDetails) -> Self {
         Self::default()
             .with_lengths(status.ready as u64, status.unacked as u64)
             .with_counts(counts, &[Count::Publish])
             .with_counts(counts, &Count::OF_CONSUMER)
-    }
-
-    pub(super) fn of_this_queue(queue: &Queue) -> Self {
-        let (status, counts) = queue.status_and_counts();
-        Self::of_queue(&status, &counts)
     }
 
     pub(super) fn of_exchange(exchange: &Exchange) -> Self {
@@ -99,10 +94,10 @@ impl Reading {
     }
 
     pub(super) fn of_connection(status: &LinkStatus) -> Self {
-        Self::default().with(Group::Data, "recv_oct", status.received_bytes).with(
+        Self::default().with(Group::Data, "recv_oct", status.traffic.received_bytes).with(
             Group::Data,
             "send_oct",
-            status.sent_bytes,
+            status.traffic.sent_bytes,
         )
     }
 

@@ -39,16 +39,20 @@ impl Inner {
     /// Takes one sample of everything that is to be sampled; answers how many milliseconds it took.
     fn sample(&self, broker: &Broker, data_dir: &Path) -> u64 {
         let at_ms = now_ms();
+        let is_asked = self.asked_ms.load(Ordering::Relaxed).saturating_add(ASKED_MS) > at_ms;
         let mut readings = Vec::new();
-        let mut all = broker.gone();
-        for vhost in broker.vhosts() {
-            let totals = vhost.totals();
+        let (mut all, vhosts) = broker.gone_and_vhosts();
+        for vhost in vhosts {
+            let totals = vhost.totals_and(|queue, details| {
+                if is_asked {
+                    readings.push((Of::Queue(queue.properties.id), Reading::of_queue(&details)));
+                }
+            });
             all.add(&totals);
             readings.push((Of::Vhost(vhost.name.clone()), Reading::of_totals(&totals)));
         }
         readings
             .push((Of::Broker, Reading::of_totals(&all).with_churn(Group::Churn, broker.churn())));
-        let is_asked = self.asked_ms.load(Ordering::Relaxed).saturating_add(ASKED_MS) > at_ms;
         if is_asked {
             read_single_things(broker, &mut readings);
             let used = Use::measure(broker, data_dir);
@@ -94,10 +98,6 @@ impl Inner {
 
 fn read_single_things(broker: &Broker, readings: &mut Vec<(Of, Reading)>) {
     for vhost in broker.vhosts() {
-        for queue in vhost.queues() {
-            let reading = Reading::of_this_queue(&queue);
-            readings.push((Of::Queue(queue.properties.id), reading));
-        }
         for exchange in vhost.exchanges() {
             let of = Of::Exchange(vhost.name.clone(), exchange.name.clone());
             readings.push((of, Reading::of_exchange(&exchange)));
