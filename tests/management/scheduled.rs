@@ -1,6 +1,8 @@
 //! Scheduled messages: listed, and cancelled.
 
 use ferrymq::broker::timers::now_ms;
+use ferrymq::protocol::generated::BasicReject;
+use ferrymq::protocol::properties::BasicProperties;
 use serde_json::{Value, json};
 
 use crate::inside::*;
@@ -58,4 +60,43 @@ fn what_is_not_scheduled_is_said() {
     client.delete(&format!("{PATH}/x")).expect_refused(400, "'x' is no id");
     client.delete(&format!("{PATH}/1:1")).expect_refused(404, "no message 1:1 waits");
     broker.nobody().get(PATH).expect(401);
+}
+
+/// What a consumer gave back and its queue delays, in a queue with priorities, before and after a
+/// restart.
+#[test]
+fn delayed_retries_are_listed_and_cancelled_too() {
+    const PATH: &str = "/api/queues/%2f/q/scheduled";
+    let mut broker = TestBroker::start();
+    let arguments = json!({
+        "x-delayed-retry-type": "all", "x-delayed-retry-min": 300_000, "x-max-priority": 5,
+    });
+    let client = broker.client();
+    client.put("/api/queues/%2f/q", &json!({"durable": true, "arguments": arguments})).expect(201);
+    let mut peer = broker.channel();
+    for (body, priority) in [("low", 0), ("high", 4)] {
+        let (priority, delivery_mode) = (Some(priority), Some(2));
+        let properties = BasicProperties { priority, delivery_mode, ..BasicProperties::default() };
+        peer.publish_with(1, "", "q", body.as_bytes(), &(&properties).into());
+    }
+    for delivery_tag in [1, 2] {
+        peer.get(1, "q", false).expect("a message");
+        peer.send(1, BasicReject { delivery_tag, requeue: true });
+    }
+    let listed = |client: &Client| client.get(PATH).expect(200);
+    wait_until("both wait", || payloads(&listed(&client)).len() == 2);
+    assert_eq!(payloads(&listed(&client)), ["high", "low"]);
+    broker.restart();
+    let client = broker.client();
+    wait_until("what waits is known again", || payloads(&listed(&client)).len() == 2);
+    let high = listed(&client)["items"][0].clone();
+    let id = high["id"].as_str().expect("an id");
+    assert!(high["payload"] == "high" && id.ends_with(":4"), "{high}");
+    client.delete(&format!("{PATH}/{id}")).expect(204);
+    client.delete(&format!("{PATH}/{id}")).expect_refused(404, "waits in queue 'q'");
+    assert_eq!(payloads(&listed(&client)), ["low"]);
+    client.get("/api/queues/%2f/none/scheduled").expect_refused(404, "no queue 'none'");
+    let reader = broker.client_with("reader", ["", "", "other"]);
+    reader.get(PATH).expect_refused(401, "access to queue 'q'");
+    reader.delete(&format!("{PATH}/{id}")).expect_refused(401, "access to queue 'q'");
 }

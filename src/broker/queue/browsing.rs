@@ -4,7 +4,7 @@
 //! What is on disk only is read in small batches, and nothing of it stays in memory.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -83,19 +83,21 @@ impl Queue {
         Ok(entries)
     }
 
-    /// Delayed messages in the order of their times, from a time and a number on, at most so many
+    /// Delayed messages in the order of their times, from a time and a place on, at most so many
     /// and no more than [`READ_EACH_MAX`](crate::store::READ_EACH_MAX).
-    pub async fn scheduled(&self, from: (u64, Seq), max: usize) -> Result<Vec<Scheduled>, Error> {
+    pub async fn scheduled(&self, from: (u64, Place), max: usize) -> Result<Vec<Scheduled>, Error> {
         let mut found = self.inner.lock().state.scheduled(from, max);
-        let on_disk = found.iter().filter(|one| one.message.is_none());
-        let mut seqs: Vec<Seq> = on_disk.map(|one| one.place.seq).collect();
-        if !seqs.is_empty() {
+        let mut on_disk = BTreeMap::<u8, Vec<Seq>>::new();
+        for Scheduled { place, .. } in found.iter().filter(|one| one.message.is_none()) {
+            on_disk.entry(place.level).or_default().push(place.seq);
+        }
+        for (level, mut seqs) in on_disk {
             seqs.sort_unstable();
-            let id = self.id_of(0);
+            let id = self.id_of(level);
             let read = |on_read| self.around.store.read_each(id, seqs, on_read);
             let mut read: HashMap<Seq, _> = self.ask(read).await?.messages.into_iter().collect();
-            for one in found.iter_mut().filter(|one| one.message.is_none()) {
-                one.message = read.remove(&one.place.seq);
+            for one in found.iter_mut().filter(|one| one.place.level == level) {
+                one.message = one.message.take().or_else(|| read.remove(&one.place.seq));
             }
         }
         // One that could not be read has gone meanwhile.
@@ -106,12 +108,11 @@ impl Queue {
     /// Takes a delayed message out for good. Answers whether it still waited.
     pub(in crate::broker) async fn cancel_scheduled(
         &self,
-        due_ms: u64,
-        seq: Seq,
+        wanted: (u64, Place),
         batch: &mut Changes,
     ) -> Result<Option<Scheduled>, Error> {
-        let found = self.scheduled((due_ms, seq), 1).await?.pop();
-        let Some(found) = found.filter(|one| (one.due_ms, one.place.seq) == (due_ms, seq)) else {
+        let found = self.scheduled(wanted, 1).await?.pop();
+        let Some(found) = found.filter(|one| (one.due_ms, one.place) == wanted) else {
             return Ok(None);
         };
         let Some(message) = found.message.clone() else { return Ok(None) };

@@ -254,8 +254,8 @@ impl State {
         View { entries, rest }
     }
 
-    /// Delayed messages in the order of their times, from a time and a number on.
-    pub fn scheduled(&self, from: (u64, Seq), max: usize) -> Vec<Scheduled> {
+    /// Delayed messages in the order of their times, from a time and a place on.
+    pub fn scheduled(&self, from: (u64, Place), max: usize) -> Vec<Scheduled> {
         let one = |(due_ms, place, entry): (u64, Place, Option<&Entry>)| Scheduled {
             due_ms,
             place,

@@ -103,14 +103,14 @@ impl Schedule {
         Some(self.taken(key, entry))
     }
 
-    /// Those that are due next behind a time and a number, at most so many; nothing in the place of
+    /// Those that are due next from a time and a place on, at most so many; nothing in the place of
     /// one that is on disk only.
     pub(super) fn list(
         &self,
-        from: (u64, Seq),
+        from: (u64, Place),
         max: usize,
     ) -> impl Iterator<Item = (u64, Place, Option<&Entry>)> {
-        let from = key_of(from.0, Place { level: 0, seq: from.1 });
+        let from = key_of(from.0, from.1);
         let waiting = self.waiting.range(from..).take(max);
         waiting.map(|(key, entry)| (key.0 >> 8, place_of(*key), entry.as_deref()))
     }

@@ -30,6 +30,7 @@ pub use exchanges::ExchangeDeclare;
 pub use metadata::VhostMetadata;
 pub use publishing::{Publish, Published};
 pub use queues::{Deleted, QueueDeclare};
+pub use scheduled::Delaying;
 
 use super::ConnectionId;
 use super::auth::Actor;
