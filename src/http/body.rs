@@ -7,8 +7,8 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bytes::BytesMut;
-use http_body_util::BodyExt;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyDataStream, BodyExt, Full};
 use hyper::body::Body as _;
 use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -55,12 +55,51 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let bytes = read(request).await?;
-        let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &*bytes };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
-            Refusal::bad_request(format!("the body is not the JSON that is expected: {error}"))
-        })
+        parse(&read(request).await?).map(Self)
     }
+}
+
+/// A JSON body; or a form as browsers send it, with JSON in its part `file`.
+pub struct JsonFile<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonFile<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let boundary = content_type.and_then(|value| multer::parse_boundary(value).ok());
+        let body = read(request).await?.freeze();
+        match boundary {
+            Some(boundary) => parse(&file_in(body, boundary).await?).map(Self),
+            None => parse(&body).map(Self),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    // What nobody asks for is passed over unread: JSON is looked at as a whole before.
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Refusal::bad_request(format!("the body is not JSON: it is not UTF-8, {error}"))
+    })?;
+    let text = if text.trim_ascii().is_empty() { "{}" } else { text };
+    serde_json::from_str(text).map_err(|error| {
+        Refusal::bad_request(format!("the body is not the JSON that is expected: {error}"))
+    })
+}
+
+/// The part of a form in which clients of RabbitMQ send a file.
+const FILE: &str = "file";
+
+async fn file_in(form: Bytes, boundary: String) -> Result<Bytes, Refusal> {
+    let not_a_form = |error| Refusal::bad_request(format!("the body is not a whole form: {error}"));
+    let mut form = multer::Multipart::new(BodyDataStream::new(Full::new(form)), boundary);
+    while let Some(part) = form.next_field().await.map_err(not_a_form)? {
+        if part.name() == Some(FILE) {
+            return part.bytes().await.map_err(not_a_form);
+        }
+    }
+    Err(Refusal::bad_request(format!("the form has no part '{FILE}'")))
 }
 
 /// Reads a body. One that is too long is read on for a while, or its sender, still writing, would

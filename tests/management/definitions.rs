@@ -184,3 +184,25 @@ fn with_a_wrong_file_in_the_settings_the_broker_does_not_start_and_says_why() {
     let refused = TestBroker::refused(|config| config.definitions.file = "/no/such".into());
     assert!(refused.contains("definitions.file"), "{refused}");
 }
+
+/// As a browser's form sends it.
+#[test]
+fn a_file_is_taken_out_of_a_form() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let headers = [("content-type", "multipart/form-data; boundary=----b")];
+    let part = |name: &str, text: &str| {
+        format!(
+            "------b\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f.json\"\r\n\
+             Content-Type: application/json\r\n\r\n{text}\r\n"
+        )
+    };
+    let file = json!({"queues": [{"name": "q", "vhost": "/", "durable": true}]}).to_string();
+    let send =
+        |form: String| client.send_with("POST", "/api/definitions", &headers, form.as_bytes());
+    send(format!("{}{}------b--\r\n", part("redirect", "/"), part("file", &file))).expect(204);
+    client.get("/api/queues/%2f/q").expect(200);
+    send(format!("{}------b--\r\n", part("other", &file))).expect_refused(400, "no part 'file'");
+    send(part("file", &file)).expect_refused(400, "not a whole form");
+    send(format!("{}------b--\r\n", part("file", "{"))).expect_refused(400, "not the JSON");
+}

@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::IntoParams;
 
 use crate::broker::definitions::Document;
-use crate::http::body::JsonBody;
+use crate::http::body::JsonFile;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::visitor::{Administrator, Policymaker, Visitor};
@@ -39,13 +39,14 @@ async fn export_all(
     Ok(as_file(file, &download))
 }
 
-/// Takes up a definitions file: all of it or, when something in it is wrong, nothing.
+/// Takes up a definitions file: all of it or, when something in it is wrong, nothing. It is the
+/// body, or the part `file` of a form.
 #[utoipa::path(method(post, put), path = "/api/definitions", tag = "definitions",
     responses((status = 204, description = "It is in force and on disk"),
         (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
 async fn import_all(
     Administrator(visitor): Administrator,
-    JsonBody(file): JsonBody<Value>,
+    JsonFile(file): JsonFile<Value>,
 ) -> Result<StatusCode, Refusal> {
     import(visitor, file, None).await
 }
@@ -71,7 +72,7 @@ async fn export_vhost(
 async fn import_vhost(
     Administrator(visitor): Administrator,
     Path(vhost): Path<String>,
-    JsonBody(file): JsonBody<Value>,
+    JsonFile(file): JsonFile<Value>,
 ) -> Result<StatusCode, Refusal> {
     visitor.visible_vhost(&vhost)?;
     import(visitor, file, Some(vhost)).await
