@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::counters::Counts;
 use super::queue::Consumer;
+use crate::protocol::wire::ShortStr;
 
 /// How a connection is, with RabbitMQ's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,9 @@ pub trait Link: Send + Sync {
 
     /// The open channels, by their numbers.
     fn channels(&self) -> Vec<ChannelStatus>;
+
+    /// What a channel has published to each exchange, as far as they are told apart.
+    fn publishes(&self, channel: u16) -> Vec<(ShortStr, Counts)>;
 
     /// The consumers of a channel; none when it isn't open.
     fn consumers(&self, channel: u16) -> Vec<Arc<Consumer>>;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -63,16 +64,16 @@ impl Broker {
         self.users.iter().map(|entry| Arc::clone(&entry)).collect()
     }
 
-    /// Checks a name and password from a client that is, or is not, on this machine.
+    /// Checks a name and password from a client at this address.
     pub fn authenticate(
         &self,
         name: &str,
         password: &str,
-        from_loopback: bool,
+        address: IpAddr,
         protocol: LoginProtocol,
     ) -> Result<Arc<User>, LoginRefused> {
-        let user = self.check_login(name, password, from_loopback);
-        self.attempts(protocol).count(user.is_ok());
+        let user = self.check_login(name, password, address.to_canonical().is_loopback());
+        self.attempts(protocol).count(address, name, user.is_ok());
         user
     }
 

@@ -204,8 +204,9 @@ impl<'a> Handshake<'a> {
     fn authenticate(&self, start_ok: &ConnectionStartOk) -> Result<Arc<User>, Ended> {
         let by = MethodId { class: 10, method: 11 };
         let Credentials { user, password } = credentials(start_ok).map_err(|f| f.by(by))?;
-        let local = self.peer.ip().to_canonical().is_loopback();
-        let authenticated = self.broker.authenticate(&user, &password, local, LoginProtocol::Amqp);
+        let address = self.peer.ip();
+        let authenticated =
+            self.broker.authenticate(&user, &password, address, LoginProtocol::Amqp);
         let error = authenticated.as_ref().err().map(LoginRefused::to_string);
         self.broker
             .events

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::ConnectionSettings;
 use super::channel::confirms::{Numbers, add, count};
+use super::channel::publishes::ToExchange;
 use super::channel::shared::ChannelShared;
 use super::close::Failure;
 use super::outbox::{Outbox, Outgoing};
@@ -125,21 +126,24 @@ impl Peer {
         if self.vhost.replies.deliver(&message) {
             return;
         }
+        let counted = channel.sent.publishes.to(message.exchange());
         if mandatory {
             let (channel, code) = (channel.number, ReplyCode::NoRoute);
             self.outbox.put(Outgoing::Return { channel, code, message });
         }
-        let (of_channel, count) = match mandatory {
-            true => (&channel.sent.returned, Count::ReturnUnroutable),
-            false => (&channel.sent.dropped, Count::DropUnroutable),
+        let (of_channel, of_exchange, count) = match mandatory {
+            true => (&channel.sent.returned, &counted.returned, Count::ReturnUnroutable),
+            false => (&channel.sent.dropped, &counted.dropped, Count::DropUnroutable),
         };
         of_channel.add(1);
+        of_exchange.add(1);
         self.counts.add(count, 1);
     }
 
-    /// A message was published on a channel.
-    pub(super) fn count_publish(&mut self, channel: &ChannelShared) {
+    /// A message was published on a channel, to an exchange.
+    pub(super) fn count_publish(&mut self, channel: &ChannelShared, to: &ToExchange) {
         channel.sent.published.add(1);
+        to.published.add(1);
         self.counts.add(Count::Publish, 1);
     }
 

@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 
 use super::channel::shared::ChannelShared;
 use super::outbox::Outbox;
-use crate::broker::counters::OwnCount;
+use crate::broker::counters::{Counts, OwnCount};
 use crate::broker::link::{ChannelStatus, Link, LinkState, LinkStatus, Traffic};
 use crate::broker::queue::Consumer;
+use crate::protocol::wire::ShortStr;
 
 /// Bytes that went one way, and in how many goes.
 #[derive(Default)]
@@ -72,6 +73,12 @@ impl Link for View {
         let mut shown: Vec<_> = channels.iter().map(|channel| channel.status()).collect();
         shown.sort_unstable_by_key(|channel| channel.number);
         shown
+    }
+
+    fn publishes(&self, channel: u16) -> Vec<(ShortStr, Counts)> {
+        let channels = self.channels.lock();
+        let found = channels.iter().find(|open| open.number == channel);
+        found.map(|found| found.sent.publishes.list()).unwrap_or_default()
     }
 
     fn consumers(&self, channel: u16) -> Vec<Arc<Consumer>> {

@@ -132,8 +132,7 @@ impl FromRequestParts<Api> for Visitor {
                 Refusal::internal("the address of the client is not known")
             })?;
         let (name, password) = credentials(parts)?;
-        let is_local = peer.ip().to_canonical().is_loopback();
-        let user = broker.authenticate(&name, &password, is_local, LoginProtocol::Http).map_err(
+        let user = broker.authenticate(&name, &password, peer.ip(), LoginProtocol::Http).map_err(
             |refused| {
                 tracing::warn!(user = name, %peer, "management login refused: {refused}");
                 let why = refused.to_string();

@@ -193,8 +193,9 @@ pub(super) fn begin(
     let inbox = Arc::new(Inbox::new(settings.in_flight_bytes_max));
     let (orders, upkeep) =
         Upkeep::new(catalog, Arc::clone(&files), Arc::clone(&state), Arc::clone(&inbox), settings);
-    let (reads, reader) = LogReader::new(Arc::clone(&files), Arc::clone(&state));
     let vitals = Arc::new(Vitals::default());
+    let (reads, reader) =
+        LogReader::new(Arc::clone(&files), Arc::clone(&state), Arc::clone(&vitals));
     let committer = Committer {
         inbox: Arc::clone(&inbox),
         files: Arc::clone(&files),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::{Buf, Bytes};
@@ -21,7 +22,7 @@ use super::ledger::{QueueLedger, Run, SegmentNumber};
 use super::record::{QueueId, Seq};
 use super::segment;
 use super::state::{Index, LogState, SegmentFacts};
-use super::{OnRead, Page, ReadLimit};
+use super::{OnRead, Page, ReadLimit, Vitals};
 use crate::protocol::message::Message;
 use crate::protocol::wire::Fields;
 
@@ -69,13 +70,18 @@ impl ReadRequests {
 pub(super) struct LogReader {
     pub(super) files: Arc<dyn Files>,
     pub(super) state: Arc<Mutex<LogState>>,
+    vitals: Arc<Vitals>,
     requests: Receiver<Request>,
 }
 
 impl LogReader {
-    pub(super) fn new(files: Arc<dyn Files>, state: Arc<Mutex<LogState>>) -> (ReadRequests, Self) {
+    pub(super) fn new(
+        files: Arc<dyn Files>,
+        state: Arc<Mutex<LogState>>,
+        vitals: Arc<Vitals>,
+    ) -> (ReadRequests, Self) {
         let (sender, requests) = channel();
-        (ReadRequests(Mutex::new(sender)), Self { files, state, requests })
+        (ReadRequests(Mutex::new(sender)), Self { files, state, vitals, requests })
     }
 
     /// Runs until nobody is left who could ask.
@@ -155,6 +161,9 @@ impl LogReader {
         }
         let mut messages = Vec::new();
         for (number, (salt, entries)) in by_segment {
+            let bytes = entries.iter().map(|entry| u64::from(entry.place.len)).sum();
+            self.vitals.reads.fetch_add(1, Ordering::Relaxed);
+            self.vitals.read_bytes.fetch_add(bytes, Ordering::Relaxed);
             read_entries(&*self.files, number, salt, entries, |entry, message| match message {
                 Some(message) => messages.push((entry.seq(), Arc::new(message))),
                 None => self.damaged(queue, number, entry),

@@ -1,6 +1,7 @@
 //! How the store is: what it has written, how long the disk took, and what it takes there.
 //!
-//! Counted by the committing thread, once a window; read by those who ask.
+//! Counted by the committing thread, once a window, and by the reading one, once a batch; read by
+//! those who ask.
 
 use std::io;
 use std::path::Path;
@@ -17,12 +18,15 @@ pub struct Vitals {
     /// Windows and bytes that were written to the log.
     pub writes: AtomicU64,
     pub written_bytes: AtomicU64,
+    /// Batches of messages that were read back, each from one file, and their bytes.
+    pub reads: AtomicU64,
+    pub read_bytes: AtomicU64,
 }
 
 impl Default for Vitals {
     fn default() -> Self {
-        let (writes, written_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { sync: Histogram::new(LATENCY), writes, written_bytes }
+        let [writes, written_bytes, reads, read_bytes] = Default::default();
+        Self { sync: Histogram::new(LATENCY), writes, written_bytes, reads, read_bytes }
     }
 }
 

@@ -219,7 +219,9 @@ fn a_failed_write_is_an_error_and_the_end_of_the_store() {
     assert!(later.text.starts_with("the store is closed"), "{later}");
     let broker = open(&disk.power_cut(0));
     assert!(broker.vhost("stored").is_some() && broker.vhost("failed").is_none());
-    assert!(broker.authenticate("guest", "guest", true, LoginProtocol::Amqp).is_ok());
+    assert!(
+        broker.authenticate("guest", "guest", [127, 0, 0, 1].into(), LoginProtocol::Amqp).is_ok()
+    );
 }
 
 #[test]

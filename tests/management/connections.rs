@@ -110,6 +110,12 @@ fn a_channel_shows_what_it_has_out_and_what_has_happened() {
     assert_eq!((&stats["deliver"], &stats["deliver_get"]), (&json!(1), &json!(1)));
     assert!(stats["publish_details"]["rate"].is_number(), "{stats}");
     assert_eq!(shown["consumer_details"][0]["consumer_tag"], "tag");
+    let exchange = json!({"name": "", "vhost": "/"});
+    let published = json!({"publish": 1, "return_unroutable": 0, "drop_unroutable": 0});
+    assert_eq!(shown["publishes"], json!([{"exchange": exchange, "stats": published}]));
+    let delivery = &shown["deliveries"][0];
+    assert_eq!(delivery["queue"], json!({"name": "q", "vhost": "/"}));
+    assert_eq!((&delivery["stats"]["deliver"], &delivery["stats"]["ack"]), (&json!(1), &json!(0)));
     let connection = only_name(&client, "/api/connections");
     let of_connection = format!("/api/connections/{}/channels", in_path(&connection));
     assert_eq!(only_name(&client, &of_connection), name);

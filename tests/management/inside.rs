@@ -198,6 +198,7 @@ impl Inside {
             timeout: None,
             is_ended: AtomicBool::new(false),
             arguments: Default::default(),
+            counts: Default::default(),
             lane: Arc::clone(&hands) as Arc<_>,
         });
         let mut batch = Changes::default();

@@ -16,6 +16,7 @@ mod audit;
 mod bindings;
 mod connections;
 mod definitions;
+mod every_path;
 mod exchanges;
 mod features;
 mod health;

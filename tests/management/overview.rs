@@ -113,3 +113,51 @@ fn the_memory_of_the_node_is_that_of_its_process() {
     assert_eq!(parts.sum::<u64>(), total);
     client.get("/api/nodes/x/memory").expect_refused(404, "no node 'x'");
 }
+
+#[test]
+fn a_node_says_what_it_reads_and_writes_and_where_its_memory_is() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    client.put("/api/queues/%2f/q", &json!({"durable": true})).expect(201);
+    let node = client.get("/api/nodes/ferrymq@localhost").expect(200);
+    for name in ["io_write_count", "io_write_bytes", "io_sync_count"] {
+        assert!(node[name].as_u64() > Some(0), "{name} in {node}");
+        assert!(node[format!("{name}_details")]["rate"].is_number(), "{name}");
+    }
+    assert_eq!((&node["io_read_count"], &node["io_read_bytes"]), (&json!(0), &json!(0)));
+    assert!(node["io_sync_avg_time"].as_f64() > Some(0.0), "{node}");
+    let path = "/api/nodes/ferrymq@localhost/memory";
+    let (bytes, percents) = (client.get(path), client.get(&format!("{path}/relative")));
+    let (bytes, percents) = (bytes.expect(200), percents.expect(200));
+    assert_eq!(percents["memory"]["total"], 100);
+    for (part, percent) in percents["memory"].as_object().expect("parts") {
+        let is_any = bytes["memory"][part].as_u64() != Some(0);
+        assert_eq!(percent.as_u64() > Some(0), is_any, "{part}");
+    }
+    client.get("/api/nodes/other@host/memory/relative").expect_refused(404, "no node");
+}
+
+#[test]
+fn logins_are_told_apart_by_where_they_came_from() {
+    const PATH: &str = "/api/auth/attempts/ferrymq@localhost/source";
+    let broker = TestBroker::start();
+    let client = broker.client();
+    broker.client_as("eve", "wrong").get("/api/whoami").expect(401);
+    drop(broker.channel());
+    let sources = client.get(PATH).expect(200);
+    let of = |protocol: &str, user: &str| {
+        let sources = sources.as_array().expect("a list");
+        let is_it = |source: &&Value| source["protocol"] == protocol && source["username"] == user;
+        sources.iter().find(is_it).unwrap_or_else(|| panic!("{protocol} {user}: {sources:?}"))
+    };
+    let eve = json!({
+        "remote_address": "127.0.0.1", "username": "eve", "protocol": "http",
+        "auth_attempts": 1, "auth_attempts_failed": 1, "auth_attempts_succeeded": 0,
+    });
+    assert_eq!(*of("http", "eve"), eve);
+    assert_eq!(of("amqp091", "guest")["auth_attempts_succeeded"], 1);
+    client.delete(PATH).expect(204);
+    let left = client.get(PATH).expect(200);
+    assert_eq!(left.as_array().map(Vec::len), Some(1), "only the one who asks: {left}");
+    client.get("/api/auth/attempts/other@host/source").expect_refused(404, "no node");
+}

@@ -366,3 +366,32 @@ fn a_page_is_sorted_by_a_column_that_is_not_answered() {
     assert_eq!(page["items"], json!([{"name": "b"}, {"name": "c"}]));
     assert_eq!((&page["item_count"], &page["total_count"]), (&json!(2), &json!(3)));
 }
+
+#[test]
+fn a_queue_says_from_which_exchanges_and_to_which_channels_its_messages_go() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    let mut peer = broker.channel();
+    peer.declare_queue(1, "q");
+    peer.bind(1, "q", "amq.fanout", "");
+    for exchange in ["", "amq.fanout", "amq.fanout", "amq.direct"] {
+        peer.publish(1, exchange, "q", "x");
+    }
+    let mut other = broker.channel();
+    other.consume(1, "q", "one");
+    (0..3).for_each(|_| drop(other.delivery(1)));
+    other.send(1, BasicAck { delivery_tag: 2, multiple: true });
+    let found = wait_for(&client, "/api/queues/%2f/q", "two are acked", |queue| {
+        queue["deliveries"][0]["stats"]["ack"] == 2
+    });
+    let incoming = |name: &str, publish: u64| json!({"exchange": {"name": name, "vhost": "/"}, "stats": {"publish": publish}});
+    assert_eq!(found["incoming"], json!([incoming("", 1), incoming("amq.fanout", 2)]));
+    let [delivery] = found["deliveries"].as_array().expect("a list").as_slice() else {
+        panic!("one channel consumes: {found}")
+    };
+    assert_eq!(delivery["channel_details"]["number"], 1);
+    let stats = &delivery["stats"];
+    assert_eq!((&stats["deliver"], &stats["deliver_get"]), (&json!(3), &json!(3)));
+    let listed = client.get("/api/queues").expect(200);
+    assert!(listed[0].get("deliveries").is_none(), "that is said of a queue alone: {listed}");
+}

@@ -139,6 +139,7 @@ impl Fixture {
             timeout: None,
             is_ended: AtomicBool::new(false),
             arguments: FieldTable::default(),
+            counts: Default::default(),
             lane: Arc::clone(&hands) as Arc<_>,
         });
         let mut batch = Changes::default();

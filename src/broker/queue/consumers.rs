@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::{Entry, Queue};
 use crate::broker::ConnectionId;
+use crate::broker::counters::SharedCounts;
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 
@@ -52,6 +53,8 @@ pub struct Consumer {
     /// Its time was over: what is still on its way to it goes back.
     pub is_ended: AtomicBool,
     pub arguments: FieldTable,
+    /// What was delivered to it, and what it has acked.
+    pub counts: SharedCounts,
     pub lane: Arc<dyn Lane>,
 }
 

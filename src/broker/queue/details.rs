@@ -6,6 +6,7 @@ use super::state::State;
 use super::{Activity, Consumer, Inner, Queue, QueueOptions, Tally};
 use crate::broker::counters::Counts;
 use crate::broker::policy::matching::Matching;
+use crate::protocol::wire::ShortStr;
 
 /// What a queue without messages takes in memory, in bytes. Measured.
 const EMPTY_COST: u64 = 4 * 1024;
@@ -61,6 +62,14 @@ pub struct QueueDetails {
 /// A consumer, and what it does.
 pub type Active = (Arc<Consumer>, Activity);
 
+/// Who brings messages to a queue, and who gets them.
+#[derive(Default)]
+pub struct Parties {
+    pub consumers: Vec<Active>,
+    /// The exchanges by which messages have come, and how many by each.
+    pub exchanges: Vec<(ShortStr, u64)>,
+}
+
 impl Queue {
     pub fn status(&self) -> QueueStatus {
         self.status_of(&self.inner.lock())
@@ -70,10 +79,11 @@ impl Queue {
         self.details_of(&self.inner.lock())
     }
 
-    /// The same, and its consumers, each.
-    pub fn details_and_consumers(&self) -> (QueueDetails, Vec<Active>) {
+    /// The same, and who brings its messages and gets them.
+    pub fn details_and_parties(&self) -> (QueueDetails, Parties) {
         let inner = self.inner.lock();
-        (self.details_of(&inner), actives(&inner))
+        let parties = Parties { consumers: actives(&inner), exchanges: inner.incoming.list() };
+        (self.details_of(&inner), parties)
     }
 
     /// The consumers of the moment, and what they do.

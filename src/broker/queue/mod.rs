@@ -18,6 +18,7 @@ mod delivery;
 mod details;
 pub mod entry;
 mod groups;
+mod incoming;
 mod lane;
 mod levels;
 mod mark;
@@ -48,7 +49,7 @@ pub use browsing::Browsed;
 pub use claim::{Claim, Sight};
 pub use consumers::{Activity, Consumer, Lane};
 pub use delivery::Got;
-pub use details::{Active, QueueDetails, QueueStatus};
+pub use details::{Active, Parties, QueueDetails, QueueStatus};
 pub use entry::{ENTRY_COST, Entry, Place};
 pub use lane::Next;
 pub use pick::{Found, Rest, Scheduled, View};
@@ -63,6 +64,7 @@ use self::aging::STEP_MAX;
 use self::arguments::{Overflow, QueueType};
 use self::consumers::Consumers;
 use self::groups::Groups;
+use self::incoming::Incoming;
 use self::memory::{Part, QueueMemory};
 use self::sample::Followed;
 use self::seen::Seen;
@@ -134,6 +136,7 @@ pub struct Queue {
 struct Inner {
     state: State,
     counts: QueueCounts,
+    incoming: Incoming,
     /// A message whose time in the queue is measured.
     followed: Option<Followed>,
     /// Messages that died by themselves, on their way out in the order of their deaths.
@@ -209,6 +212,7 @@ impl Queue {
         let inner = Inner {
             state,
             counts: QueueCounts::default(),
+            incoming: Incoming::default(),
             followed: None,
             dead: VecDeque::new(),
             part: Part::default(),

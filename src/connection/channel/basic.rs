@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::time::Duration;
 
 use super::content::ContentAssembler;
-use super::settlement::{Settlement, settle};
+use super::settlement::{Settlement, count_acks, settle};
 use super::target::Found;
 use super::tx::HeldBack;
 use super::{Channel, Mode};
@@ -40,7 +40,8 @@ impl Channel {
             peer.flush();
         }
         let ContentAssembler { target, came, .. } = &mut self.content;
-        let (publish, found) = target.find(peer).map_err(|error| Failure::from(error).by(by))?;
+        let (publish, found) =
+            target.find(peer, &self.shared).map_err(|error| Failure::from(error).by(by))?;
         let BasicPublish { routing_key, mandatory, immediate, .. } = publish;
         if *immediate {
             return Err(Failure::new(ReplyCode::NotImplemented, "immediate=true").by(by));
@@ -61,8 +62,8 @@ impl Channel {
             self.shared.shown.publishes.add(1);
             return transaction.publish(HeldBack { exchange, message, extra_keys, mandatory });
         }
-        peer.count_publish(&self.shared);
-        let Found { exchange, way, .. } = found;
+        let Found { exchange, counted, way, .. } = found;
+        peer.count_publish(&self.shared, counted);
         let fate = peer.publishes.publish(exchange, message, properties, |message| {
             let route = way.of(exchange, &Routable { keys, properties, message }, &peer.vhost);
             if peer.is_tracing {
@@ -118,6 +119,7 @@ impl Channel {
             timeout: timeout_of(&consume, &queue, peer)?,
             is_ended: AtomicBool::new(false),
             arguments: consume.arguments,
+            counts: Default::default(),
             lane: Arc::clone(&self.shared) as Arc<dyn Lane>,
         });
         peer.timeouts.watch(consumer.timeout);
@@ -245,6 +247,7 @@ impl Channel {
         };
         if settlement == Settlement::Ack {
             self.shared.sent.acked.add(held.len() as u64);
+            count_acks(&held);
         }
         match &mut self.mode {
             Mode::Transaction(transaction) => {

@@ -39,7 +39,7 @@ impl Recipient {
         }
     }
 
-    fn consumer(&self) -> Option<&Arc<Consumer>> {
+    pub(super) fn consumer(&self) -> Option<&Arc<Consumer>> {
         match self {
             Self::Consumer(consumer) => Some(consumer),
             Self::Get(_) => None,

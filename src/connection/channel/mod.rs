@@ -10,6 +10,7 @@ mod content;
 mod exchange;
 pub(super) mod ledger;
 mod overdue;
+pub(super) mod publishes;
 mod queue;
 mod reply;
 mod settlement;

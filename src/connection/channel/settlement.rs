@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ledger::Held;
 use crate::broker::changes::Changes;
+use crate::broker::counters::Count;
 use crate::broker::queue::{Place, Queue, Return};
 
 /// A client's word about deliveries.
@@ -22,6 +23,16 @@ pub(super) fn settle(held: Vec<(u64, Held)>, settlement: Settlement, batch: &mut
             Settlement::Ack => drop(queue.ack(&places, batch)),
             Settlement::Requeue(why) => queue.requeue(places, why, batch),
             Settlement::Reject => queue.reject(&places, batch),
+        }
+    }
+}
+
+/// Counts what a client acks for the consumers that had it, each once for all that it had in a row.
+pub(super) fn count_acks(held: &[(u64, Held)]) {
+    let consumer = |held: &Held| held.recipient.consumer().map(|consumer| consumer.id);
+    for run in held.chunk_by(|(_, one), (_, next)| consumer(one) == consumer(next)) {
+        if let Some(consumer) = run.first().and_then(|(_, held)| held.recipient.consumer()) {
+            consumer.counts.add(Count::Ack, run.len() as u64);
         }
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::confirms::{Confirms, Numbers, count};
 use super::ledger::{Held, Ledger, Recipient};
+use super::publishes::Publishes;
 use crate::broker::changes::Changes;
 use crate::broker::counters::{Count, Counts, OwnCount};
 use crate::broker::link::ChannelStatus;
@@ -32,6 +33,8 @@ pub(crate) struct Sent {
     /// Of them, those that found no queue.
     pub(crate) returned: OwnCount,
     pub(crate) dropped: OwnCount,
+    /// By exchange.
+    pub(crate) publishes: Publishes,
     pub(crate) acked: OwnCount,
     /// A basic.get that found nothing.
     pub(crate) got_nothing: OwnCount,
@@ -120,8 +123,13 @@ impl ChannelShared {
                     Err(held) => refused.push(held.place),
                 }
             }
-            ledger.counts.add(recipient.count(no_ack), tags.len() as u64);
+            let (count, tagged) = (recipient.count(no_ack), tags.len() as u64);
+            ledger.counts.add(count, tagged);
             ledger.counts.add(Count::Redeliver, redelivered);
+            if let Some(consumer) = recipient.consumer() {
+                consumer.counts.add(count, tagged);
+                consumer.counts.add(Count::Redeliver, redelivered);
+            }
         }
         if let Recipient::Consumer(_) = recipient {
             self.release_shared(u32::try_from(refused.len()).unwrap_or(u32::MAX));
@@ -195,7 +203,7 @@ impl ChannelShared {
     }
 
     fn with_sent(&self, counts: Counts) -> Counts {
-        let Sent { published, returned, dropped, acked, got_nothing } = &self.sent;
+        let Sent { published, returned, dropped, acked, got_nothing, .. } = &self.sent;
         counts
             .with(Count::Publish, published.get())
             .with(Count::ReturnUnroutable, returned.get())

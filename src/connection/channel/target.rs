@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use super::publishes::ToExchange;
+use super::shared::ChannelShared;
 use crate::broker::auth::{Access, TopicPermission};
 use crate::broker::error::Error;
 use crate::broker::exchange::Exchange;
@@ -30,6 +32,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) exchange: Arc<Exchange>,
+    /// Where the channel counts what it publishes to it.
+    pub(super) counted: Arc<ToExchange>,
     pub(super) way: Way,
     /// Which routing keys the user may use, where not every one.
     pub(super) topics: Option<Arc<TopicPermission>>,
@@ -70,14 +74,19 @@ impl Target {
     }
 
     /// What the publish said, and the exchange, if it is there and the user may.
-    pub(super) fn find(&mut self, peer: &Peer) -> Result<(&BasicPublish, &mut Found), Error> {
+    pub(super) fn find(
+        &mut self,
+        peer: &Peer,
+        channel: &ChannelShared,
+    ) -> Result<(&BasicPublish, &mut Found), Error> {
         let versions = (peer.vhost.version(), peer.actor.user.version());
         let found = match self.found.take() {
             Some(found) if found.versions == versions => found,
             _ => {
                 let exchange = peer.vhost.publish_target(&self.publish.exchange, &peer.actor)?;
                 let topics = peer.actor.topic_permission(&peer.vhost.name, &exchange);
-                Found { exchange, way: Way::default(), topics, versions }
+                let counted = channel.sent.publishes.to(&exchange.name);
+                Found { exchange, counted, way: Way::default(), topics, versions }
             }
         };
         Ok((&self.publish, self.found.insert(found)))

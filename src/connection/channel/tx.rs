@@ -132,7 +132,8 @@ impl Channel {
         let mut publishes = PublishBatch::default();
         let mut is_whole = true;
         for HeldBack { exchange, message, extra_keys, mandatory } in transaction.publishes {
-            peer.count_publish(&self.shared);
+            let counted = self.shared.sent.publishes.to(&exchange.name);
+            peer.count_publish(&self.shared, &counted);
             let properties = message.properties();
             let fate = publishes.publish(&exchange, message, &properties, |message| {
                 let keys = RoutingKeys::new(message.routing_key(), &extra_keys);

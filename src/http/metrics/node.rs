@@ -119,6 +119,10 @@ pub(super) fn put_io(out: &mut Exposition, prefix: &str, broker: &Broker) {
     counter("io_write_ops_total", "Writes to the log.", writes);
     let bytes = vitals.written_bytes.load(Ordering::Relaxed) as f64;
     counter("io_write_bytes_total", "Bytes written to the log.", bytes);
+    let reads = vitals.reads.load(Ordering::Relaxed) as f64;
+    counter("io_read_ops_total", "Batches of messages read back from the log.", reads);
+    let bytes = vitals.read_bytes.load(Ordering::Relaxed) as f64;
+    counter("io_read_bytes_total", "Bytes of these.", bytes);
     counter("io_sync_ops_total", "Fsyncs of the log.", sync.count as f64);
     counter("io_sync_time_seconds_total", "Time that those took.", sync.sum_seconds);
 }

@@ -9,8 +9,9 @@ use axum::extract::{Path, Query, State};
 use serde_json::{Map, Value, json};
 
 use super::connections::{Named, find, visible, visible_in};
-use super::consumers::show_consumers_of;
+use super::consumers::{deliveries_of_channel, numbers, show_consumers_of};
 use crate::broker::NODE_NAME;
+use crate::broker::counters::{Count, Counts};
 use crate::broker::link::{ChannelStatus, LinkState};
 use crate::broker::registry::ConnectionInfo;
 use crate::http::answer::aside;
@@ -20,6 +21,7 @@ use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::Visitor;
+use crate::protocol::wire::ShortStr;
 
 pub(super) fn router() -> Routes {
     Routes::new()
@@ -82,6 +84,16 @@ fn show(open: &Open, rates: Option<&Rates<'_>>) -> Map<String, Value> {
         shown.extend(all);
     }
     shown
+}
+
+/// What a channel has published to each exchange.
+fn show_publishes(info: &ConnectionInfo, channel: u16) -> Value {
+    const SHOWN: [Count; 3] = [Count::Publish, Count::ReturnUnroutable, Count::DropUnroutable];
+    let show = |(exchange, counts): &(ShortStr, Counts)| {
+        let exchange = json!({ "name": exchange.as_str(), "vhost": info.vhost });
+        json!({ "exchange": exchange, "stats": numbers(counts, &SHOWN) })
+    };
+    info.link.publishes(channel).iter().map(show).collect()
 }
 
 /// Answers the channels of connections, put together apart from the threads that clients are served
@@ -165,7 +177,13 @@ async fn get_channel(
     let is_it = |open: &Open| open.status.number.to_string() == number;
     let open = channels.into_iter().find(is_it).ok_or_else(none)?;
     let mut shown = show(&open, Some(&api.stats().now(&ages)?));
-    let consumers = show_consumers_of(&visitor.broker, &open.info, open.status.number);
-    shown.insert("consumer_details".to_owned(), consumers);
+    let (info, number) = (&open.info, open.status.number);
+    for (name, more) in [
+        ("consumer_details", show_consumers_of(&visitor.broker, info, number)),
+        ("publishes", show_publishes(info, number)),
+        ("deliveries", deliveries_of_channel(info, number)),
+    ] {
+        shown.insert(name.to_owned(), more);
+    }
     Ok(Json(query.cut(shown.into())))
 }

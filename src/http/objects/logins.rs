@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::check_node;
 use crate::broker::auth::PasswordHash;
-use crate::broker::auth::attempts::LoginProtocol;
+use crate::broker::auth::attempts::{LoginProtocol, Source};
 use crate::http::body::JsonBody;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
@@ -21,6 +21,7 @@ pub(super) fn router() -> Routes {
         .add(routes!(put_hash_password))
         .add(routes!(get_hash_password))
         .add(routes!(get_attempts, delete_attempts))
+        .add(routes!(get_sources, delete_sources))
 }
 
 /// By what one logs in: a name and password. Asked by those who have not.
@@ -82,6 +83,41 @@ async fn delete_attempts(
     check_node(&node)?;
     for protocol in LoginProtocol::ALL {
         visitor.broker.attempts(protocol).reset();
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How many logins there were from each address, as each user; the last thousand of each protocol.
+#[utoipa::path(get, path = "/api/auth/attempts/{node}/source", tag = "logins",
+    responses((status = 200, description = "A list of sources")))]
+async fn get_sources(
+    Monitor(visitor): Monitor,
+    Path(node): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_node(&node)?;
+    let of = |protocol: LoginProtocol| {
+        let sources = visitor.broker.attempts(protocol).by_source();
+        sources.into_iter().map(move |(Source { address, user }, tries)| {
+            json!({
+                "remote_address": address, "username": user, "protocol": protocol.name(),
+                "auth_attempts": tries.succeeded.saturating_add(tries.failed),
+                "auth_attempts_failed": tries.failed, "auth_attempts_succeeded": tries.succeeded,
+            })
+        })
+    };
+    Ok(Json(LoginProtocol::ALL.into_iter().flat_map(of).collect()))
+}
+
+/// Tells sources apart anew.
+#[utoipa::path(delete, path = "/api/auth/attempts/{node}/source", tag = "logins",
+    responses((status = 204, description = "There are none")))]
+async fn delete_sources(
+    Administrator(visitor): Administrator,
+    Path(node): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    check_node(&node)?;
+    for protocol in LoginProtocol::ALL {
+        visitor.broker.attempts(protocol).reset_sources();
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::check_node;
 use super::overview::{VERSION, contexts, exchange_types, listener};
@@ -18,9 +18,14 @@ use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Use};
 use crate::http::visitor::Monitor;
+use crate::metrics::Reading;
 
 pub(super) fn router() -> Routes {
-    Routes::new().add(routes!(list_nodes)).add(routes!(get_node)).add(routes!(get_memory))
+    Routes::new()
+        .add(routes!(list_nodes))
+        .add(routes!(get_node))
+        .add(routes!(get_memory))
+        .add(routes!(get_relative_memory))
 }
 
 /// Tasks that a connection has: one reads, one writes.
@@ -32,13 +37,23 @@ const NO_LIMIT: u64 = u32::MAX as u64;
 fn show(broker: &Broker, api: &Api, ages: &AgesQuery) -> Result<Value, Refusal> {
     let checked = api.checked();
     let use_of = Use::measure(broker, &checked.data_dir);
-    let mut shown = api.stats().now(ages)?.node(&use_of, broker.churn());
+    let vitals = broker.store().vitals();
+    let mut shown = api.stats().now(ages)?.node(&use_of, &vitals, broker.churn());
+    shown.insert("io_sync_avg_time".to_owned(), average_ms(&vitals.sync.read()).into());
     for part in [what_it_is(api), limits(broker, checked)] {
         if let Value::Object(part) = part {
             shown.extend(part);
         }
     }
     Ok(Value::Object(shown))
+}
+
+/// Of one fsync, in milliseconds.
+fn average_ms(times: &Reading) -> f64 {
+    match times.count {
+        0 => 0.0,
+        count => times.sum_seconds * 1000.0 / count as f64,
+    }
 }
 
 fn what_it_is(api: &Api) -> Value {
@@ -142,8 +157,42 @@ const NOTHING_OF_IT: [&str; 22] = [
     "allocated_unused",
 ];
 
-/// Where the process's memory is, as far as it is counted: messages in the heads of queues
-/// (`queue_procs`), deliveries that wait for their clients (`connection_writers`), and the rest.
+/// Bytes of the process.
+struct Memory {
+    resident: u64,
+    parts: Vec<(&'static str, u64)>,
+}
+
+impl Memory {
+    /// A number for each part, and the total.
+    fn shown(self, number: impl Fn(u64) -> u64, total: Value) -> Map<String, Value> {
+        let part = |(name, bytes): (&'static str, u64)| (name.to_owned(), number(bytes).into());
+        let total = ("total".to_owned(), total);
+        self.parts.into_iter().map(part).chain([total]).collect()
+    }
+}
+
+/// What the process's memory is for, as far as it is counted: messages in the heads of queues,
+/// deliveries that wait for their clients, and the rest.
+fn memory_of(broker: &Broker) -> Result<Memory, Refusal> {
+    let resident = host::resident_bytes().map_err(|error| {
+        Refusal::internal(format!("the memory of the process can't be found out: {error}"))
+    })?;
+    let queues = broker.queue_memory_bytes();
+    let connections = broker.registry.connections();
+    let writers: u64 = connections.iter().map(|info| info.link.status().pending_bytes).sum();
+    let rest = resident.saturating_sub(queues).saturating_sub(writers);
+    let counted = [
+        ("queue_procs", queues),
+        ("connection_writers", writers),
+        ("other_system", rest),
+        ("reserved_unallocated", 0),
+    ];
+    let parts = counted.into_iter().chain(NOTHING_OF_IT.map(|name| (name, 0))).collect();
+    Ok(Memory { resident, parts })
+}
+
+/// Where the process's memory is: `queue_procs`, `connection_writers`, and `other_system`.
 #[utoipa::path(get, path = "/api/nodes/{node}/memory", tag = "nodes",
     responses((status = 200, description = "Bytes by what they are for"),
         (status = 404, description = "No such node")))]
@@ -152,21 +201,28 @@ async fn get_memory(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     check_node(&name)?;
-    let broker = visitor.broker;
-    let resident = host::resident_bytes().map_err(|error| {
-        Refusal::internal(format!("the memory of the process can't be found out: {error}"))
-    })?;
-    let queues = broker.queue_memory_bytes();
-    let connections = broker.registry.connections();
-    let writers: u64 = connections.iter().map(|info| info.link.status().pending_bytes).sum();
-    let rest = resident.saturating_sub(queues).saturating_sub(writers);
-    let mut memory = json!({
-        "queue_procs": queues, "connection_writers": writers, "other_system": rest,
-        "reserved_unallocated": 0, "strategy": "rss",
-        "total": { "rss": resident, "allocated": resident, "erlang": resident },
-    });
-    if let Value::Object(memory) = &mut memory {
-        memory.extend(NOTHING_OF_IT.map(|name| (name.to_owned(), 0.into())));
-    }
-    Ok(Json(json!({ "memory": memory })))
+    let memory = memory_of(&visitor.broker)?;
+    let resident = memory.resident;
+    let total = json!({ "rss": resident, "allocated": resident, "erlang": resident });
+    let mut shown = memory.shown(|bytes| bytes, total);
+    shown.insert("strategy".to_owned(), "rss".into());
+    Ok(Json(json!({ "memory": shown })))
+}
+
+/// The same as parts of a hundred. Rule (RabbitMQ): what isn't nothing is at least 1.
+#[utoipa::path(get, path = "/api/nodes/{node}/memory/relative", tag = "nodes",
+    responses((status = 200, description = "Percents by what they are for"),
+        (status = 404, description = "No such node")))]
+async fn get_relative_memory(
+    Monitor(visitor): Monitor,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_node(&name)?;
+    let memory = memory_of(&visitor.broker)?;
+    let all = memory.resident.max(1) as f64;
+    let percent = |bytes: u64| match (bytes as f64 * 100.0 / all).round() as u64 {
+        0 if bytes > 0 => 1,
+        percent => percent,
+    };
+    Ok(Json(json!({ "memory": memory.shown(percent, 100.into()) })))
 }

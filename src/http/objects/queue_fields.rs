@@ -9,13 +9,14 @@ use super::consumers;
 use super::exchanges::POLICIES;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::queue::{
-    Active, Consumer, Queue, QueueDetails, QueueProperties, QueueStatus, Tally,
+    Active, Consumer, Parties, Queue, QueueDetails, QueueProperties, QueueStatus, Tally,
 };
 use crate::broker::{Broker, NODE_NAME};
 use crate::http::listing::{Columns, Shown};
 use crate::http::stats::Rates;
 use crate::http::time::utc;
 use crate::protocol::json;
+use crate::protocol::wire::ShortStr;
 
 /// The version of the message store that RabbitMQ's classic queues have since 4.0.
 const STORAGE_VERSION: u64 = 2;
@@ -40,9 +41,9 @@ pub fn show(
     rates: Option<&Rates<'_>>,
     columns: &Columns,
 ) -> Value {
-    let (details, consumers) = match depth == Depth::All && columns.has(CONSUMERS) {
-        true => queue.details_and_consumers(),
-        false => (queue.details(), Vec::new()),
+    let (details, parties) = match depth == Depth::All && columns.has_any(&OF_PARTIES) {
+        true => queue.details_and_parties(),
+        false => (queue.details(), Parties::default()),
     };
     let mut out = Shown::new(columns);
     put_declared(&mut out, broker, queue, &details);
@@ -53,7 +54,10 @@ pub fn show(
         put_details(&mut out, &details);
     }
     if depth == Depth::All {
-        out.put_with(CONSUMERS, || show_consumers(broker, &consumers));
+        let Parties { consumers, exchanges } = &parties;
+        out.put_with("consumer_details", || show_consumers(broker, consumers));
+        out.put_with("deliveries", || consumers::deliveries_of_queue(broker, consumers));
+        out.put_with("incoming", || show_incoming(queue, exchanges));
     }
     if let Some(rates) = rates.filter(|_| columns.has_any(&OF_RATES)) {
         out.extend(rates.queue(queue, &details));
@@ -62,7 +66,8 @@ pub fn show(
     out.into_value()
 }
 
-const CONSUMERS: &str = "consumer_details";
+/// The columns of those who bring messages and get them.
+const OF_PARTIES: [&str; 3] = ["consumer_details", "deliveries", "incoming"];
 
 /// The columns that rates bring.
 const OF_RATES: [&str; 4] = [
@@ -74,6 +79,15 @@ const OF_RATES: [&str; 4] = [
 
 fn show_consumers(broker: &Broker, consumers: &[Active]) -> Value {
     consumers.iter().map(|consumer| consumers::show(broker, consumer)).collect()
+}
+
+fn show_incoming(queue: &Queue, exchanges: &[(ShortStr, u64)]) -> Value {
+    let vhost = queue.properties.vhost.as_str();
+    let show = |(exchange, count): &(ShortStr, u64)| {
+        let exchange = json!({ "name": exchange.as_str(), "vhost": vhost });
+        json!({ "exchange": exchange, "stats": { "publish": count } })
+    };
+    exchanges.iter().map(show).collect()
 }
 
 fn put_declared(out: &mut Shown<'_>, broker: &Broker, queue: &Queue, details: &QueueDetails) {

@@ -61,6 +61,8 @@ pub(super) struct Track {
     previous: Option<Sample>,
     /// From the shortest to the longest.
     rings: Vec<Ring>,
+    /// The sample before which a number changed last, in milliseconds since 1970.
+    changed_ms: u64,
     /// The round in which it was there.
     pub(super) round: u64,
 }
@@ -79,7 +81,17 @@ impl Track {
 
     pub(super) fn push(&mut self, sample: Sample) {
         self.rings.iter_mut().for_each(|ring| ring.push(&sample));
+        if self.last.as_ref().is_none_or(|last| last.values != sample.values) {
+            self.changed_ms = sample.at_ms;
+        }
         self.previous = self.last.replace(sample);
+    }
+
+    /// Since when no number has changed, in milliseconds since 1970, if it is for longer than
+    /// between two samples.
+    pub(super) fn idle_since_ms(&self) -> Option<u64> {
+        let last = self.last.as_ref()?;
+        (last.at_ms > self.changed_ms).then_some(self.changed_ms)
     }
 
     /// By how much the number in a place changes in a second. Numbers that only grow, and have
@@ -159,6 +171,13 @@ mod tests {
         assert_eq!(tracked(&[0, 100, 150]).details(0, None), json!({"rate": 10.0}));
         assert_eq!(tracked(&[100, 50]).details(0, None), json!({"rate": -10.0}));
         assert_eq!(tracked(&[100]).details(0, None), json!({"rate": 0.0}));
+    }
+
+    #[test]
+    fn a_thing_is_idle_since_its_numbers_have_not_changed() {
+        assert_eq!(tracked(&[1]).idle_since_ms(), None);
+        assert_eq!(tracked(&[1, 2]).idle_since_ms(), None);
+        assert_eq!(tracked(&[1, 2, 2, 2]).idle_since_ms(), Some(1_005_000));
     }
 
     #[test]

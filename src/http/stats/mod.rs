@@ -30,6 +30,7 @@ use self::ages::{Ages, Wanted};
 use self::history::Track;
 use self::reading::{Group, Number, Reading};
 use super::refusal::Refusal;
+use super::time::utc;
 use crate::broker::ConnectionId;
 use crate::broker::counters::Churn;
 use crate::broker::exchange::Exchange;
@@ -38,6 +39,7 @@ use crate::broker::queue::{Queue, QueueDetails};
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::{Vhost, VhostTotals};
 use crate::protocol::wire::ShortStr;
+use crate::store::Vitals;
 use crate::store::record::QueueId;
 
 /// How long samples of single things are taken after somebody has asked for one.
@@ -119,14 +121,21 @@ impl Rates<'_> {
         self.show(Of::Connection(id), &Reading::of_connection(status))
     }
 
-    /// `message_stats`, if anything has happened on it.
+    /// `message_stats`, if anything has happened on it, and `idle_since`, if nothing does.
     pub fn channel(&self, id: ConnectionId, status: &ChannelStatus) -> Map<String, Value> {
-        self.show(Of::Channel(id, status.number), &Reading::of_counts(&status.counts))
+        let of = Of::Channel(id, status.number);
+        let idle_ms = self.tracks.all.get(&of).and_then(Track::idle_since_ms);
+        let mut shown = self.show(of, &Reading::of_counts(&status.counts));
+        if let Some(since) = idle_ms.and_then(utc) {
+            shown.insert("idle_since".to_owned(), since.into());
+        }
+        shown
     }
 
-    /// What the process uses and what came and went in it, with `_details`.
-    pub fn node(&self, use_of: &Use, churn: &Churn) -> Map<String, Value> {
-        self.show(Of::Node, &Reading::of_node(use_of, churn))
+    /// What the process uses, what was read and written, and what came and went in it, with
+    /// `_details`.
+    pub fn node(&self, use_of: &Use, vitals: &Vitals, churn: &Churn) -> Map<String, Value> {
+        self.show(Of::Node, &Reading::of_node(use_of, vitals, churn))
     }
 
     /// As [`Rates::queue`], of all queues of a vhost together, with what publishers are told.

@@ -10,6 +10,7 @@ use crate::broker::exchange::Exchange;
 use crate::broker::link::LinkStatus;
 use crate::broker::queue::QueueDetails;
 use crate::broker::vhost::VhostTotals;
+use crate::store::Vitals;
 
 /// What a number says, and so where it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +102,19 @@ impl Reading {
         )
     }
 
-    pub(super) fn of_node(use_of: &Use, churn: &Churn) -> Self {
+    pub(super) fn of_node(use_of: &Use, vitals: &Vitals, churn: &Churn) -> Self {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Self::default()
             .with(Group::Process, "mem_used", use_of.memory_bytes)
             .with(Group::Process, "fd_used", use_of.descriptors)
             .with(Group::Process, "sockets_used", use_of.connections)
             .with(Group::Process, "proc_used", use_of.tasks)
             .with(Group::Process, "disk_free", use_of.disk_free_bytes)
+            .with(Group::Process, "io_read_count", count(&vitals.reads))
+            .with(Group::Process, "io_read_bytes", count(&vitals.read_bytes))
+            .with(Group::Process, "io_write_count", count(&vitals.writes))
+            .with(Group::Process, "io_write_bytes", count(&vitals.written_bytes))
+            .with(Group::Process, "io_sync_count", vitals.sync.read().count)
             .with_churn(Group::Process, churn)
     }
 

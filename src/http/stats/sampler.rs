@@ -56,7 +56,8 @@ impl Inner {
         if is_asked {
             read_single_things(broker, &mut readings);
             let used = Use::measure(broker, data_dir);
-            readings.push((Of::Node, Reading::of_node(&used, broker.churn())));
+            let vitals = broker.store().vitals();
+            readings.push((Of::Node, Reading::of_node(&used, &vitals, broker.churn())));
         }
         self.forget_unwanted(at_ms);
         self.take_up(at_ms, readings);

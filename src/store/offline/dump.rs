@@ -130,7 +130,7 @@ fn messages(
     each: &mut dyn FnMut(Dumped<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let files: Arc<dyn Files> = Arc::<super::overlay::Overlay>::clone(&directory.files);
-    let (reads, reader) = LogReader::new(files, Arc::clone(&fold.state));
+    let (reads, reader) = LogReader::new(files, Arc::clone(&fold.state), Arc::default());
     let reading = std::thread::Builder::new().name("store-read".to_owned());
     let reading = reading.spawn(move || reader.run())?;
     let dumped = owners.iter().try_for_each(|owner| {
