@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -20,8 +21,10 @@ scrape_configs:
     basic_auth: {{username: guest, password: guest}}
     static_configs: [{{targets: ["127.0.0.1:{HTTP_PORT}"]}}]
 """
-# What RabbitMQ's own dashboard asks for first.
-QUERIES = ("up", "rabbitmq_build_info", "rabbitmq_queues", "rabbitmq_queue_messages_ready")
+# What RabbitMQ's own dashboard asks for first, and in which way.
+METRICS = ("rabbitmq_build_info", "rabbitmq_queues", "rabbitmq_queue_messages_ready")
+JOIN = 'on(instance, job) group_left(rabbitmq_cluster, rabbitmq_node) rabbitmq_identity_info{rabbitmq_cluster=~".+"}'
+QUERIES = ("up", *(f"sum({metric} * {JOIN}) by(rabbitmq_node)" for metric in METRICS))
 
 
 def read(url):
@@ -56,7 +59,8 @@ def prometheus_scrapes_what_the_broker_counts():
 
                 def answers():
                     try:
-                        answers = [json.loads(read(f"http://127.0.0.1:{port}/api/v1/query?query={q}")) for q in QUERIES]
+                        queries = [urllib.parse.urlencode({"query": query}) for query in QUERIES]
+                        answers = [json.loads(read(f"http://127.0.0.1:{port}/api/v1/query?{q}")) for q in queries]
                     except OSError:
                         return None
                     values = [answer["data"]["result"] for answer in answers]

@@ -52,6 +52,9 @@ pub const CLUSTER_NAME: &str = "cluster_name";
 /// The one that has rules of alerts, a list of them.
 pub const ALERT_RULES: &str = "alert-rules";
 
+/// The one with what its operator notes of it, an object.
+pub const CLUSTER_TAGS: &str = "cluster_tags";
+
 /// By vhost, component and name.
 type Key = (String, String, String);
 

@@ -15,6 +15,7 @@ mod alerts;
 mod audit;
 mod bindings;
 mod connections;
+mod dashboards;
 mod definitions;
 mod every_path;
 mod exchanges;

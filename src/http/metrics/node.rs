@@ -2,42 +2,39 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::Value;
+
 use super::exposition::{Exposition, Family, Kind, Labels, Row};
 use crate::broker::counters::{Count, Counts, Deaths};
 use crate::broker::dead_letter::Reason;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::timers::now_ms;
 use crate::broker::vhost::VhostTotals;
-use crate::broker::{Broker, NODE_NAME};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, NODE_NAME};
 use crate::host;
 use crate::http::api::Api;
 use crate::store;
 
-/// The global parameter that names the cluster.
-const CLUSTER_NAME: &str = "cluster_name";
-
-/// And the one that never changes.
+/// The global parameter that names the cluster for good.
 const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// What dashboards join everything else with.
 pub(super) fn put_identity(out: &mut Exposition, broker: &Broker, endpoint: &str) {
     let version = env!("CARGO_PKG_VERSION");
     let build = Labels::default()
-        .with("rabbitmq_version", version)
+        // As in the management API: what clients may take this broker for.
+        .with("rabbitmq_version", BEHAVES_AS_VERSION)
         .with("product_name", "FerryMQ")
         .with("product_version", version)
         .with("prometheus_plugin_version", version)
         .with("erlang_version", "");
     out.one("rabbitmq_build_info", Kind::Gauge, "The version of the broker.", &build, 1.0);
-    let parameters = broker.global_parameters();
-    let named = |name: &str| {
-        let found = parameters.iter().find(|parameter| parameter.name == name)?;
-        found.value.as_str().map(str::to_owned)
-    };
+    let id = broker.global_parameter(CLUSTER_ID);
+    let id = id.as_ref().and_then(Value::as_str).unwrap_or_default();
     let identity = Labels::default()
         .with("rabbitmq_node", NODE_NAME)
-        .with("rabbitmq_cluster", named(CLUSTER_NAME).as_deref().unwrap_or(NODE_NAME))
-        .with("rabbitmq_cluster_permanent_id", named(CLUSTER_ID).as_deref().unwrap_or(""))
+        .with("rabbitmq_cluster", &broker.cluster_name())
+        .with("rabbitmq_cluster_permanent_id", id)
         .with("rabbitmq_endpoint", endpoint);
     out.one("rabbitmq_identity_info", Kind::Gauge, "The broker's name.", &identity, 1.0);
 }
@@ -88,6 +85,10 @@ pub(super) fn put_process(out: &mut Exposition, prefix: &str, broker: &Broker, a
     gauge("process_open_fds", "Descriptors open.", open.map(|n| n as f64));
     let most = host::descriptors_max();
     gauge("process_max_fds", "Descriptors that may be open.", most.map(|n| n as f64));
+    let connections = broker.registry.len() as f64;
+    gauge("process_open_tcp_sockets", "AMQP connections open.", Some(connections));
+    let most = api.checked().connections_max as f64;
+    gauge("process_max_tcp_sockets", "AMQP connections that may be open.", Some(most));
     let used = host::resident_bytes().ok();
     let help = "Memory in use, in bytes.";
     gauge("process_resident_memory_bytes", help, used.map(|n| n as f64));
