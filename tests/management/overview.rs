@@ -99,7 +99,12 @@ fn the_node_says_what_it_uses_and_may_use() {
     assert_eq!((&node["running"], &node["being_drained"]), (&json!(true), &json!(false)));
     assert_eq!(node["os_pid"], std::process::id().to_string());
     assert_eq!(node["mem_used_details"], json!({"rate": 0.0}));
-    assert_eq!(node["enabled_plugins"], json!([]));
+    let plugins = node["enabled_plugins"].as_array().expect("names");
+    assert!(plugins.contains(&json!("rabbitmq_management")), "{plugins:?}");
+    assert!(!plugins.contains(&json!("rabbitmq_stream")), "{plugins:?}");
+    let applications = node["applications"].as_array().expect("applications");
+    let rabbit = applications.iter().find(|application| application["name"] == "rabbit");
+    assert_eq!(rabbit.expect("it is there")["version"], client.get("/api/version").expect(200));
     client.get("/api/nodes/rabbit@other").expect_refused(404, "no node 'rabbit@other'");
 }
 
@@ -160,4 +165,26 @@ fn logins_are_told_apart_by_where_they_came_from() {
     let left = client.get(PATH).expect(200);
     assert_eq!(left.as_array().map(Vec::len), Some(1), "only the one who asks: {left}");
     client.get("/api/auth/attempts/other@host/source").expect_refused(404, "no node");
+}
+
+/// rabbitmq_http_client reads the tags that it has set from the overview, too.
+#[test]
+fn the_tags_of_the_cluster_are_in_the_overview() {
+    let broker = TestBroker::start();
+    let client = broker.client();
+    assert_eq!(client.get("/api/overview").expect(200)["cluster_tags"], json!({}));
+    let path = "/api/global-parameters/cluster_tags";
+    client.put(path, &json!({"value": {"region": "ca-central-1"}})).expect(201);
+    let tags = client.get("/api/overview").expect(200)["cluster_tags"].clone();
+    assert_eq!(tags, json!({"region": "ca-central-1"}));
+    client.put(path, &json!({"value": "north"})).expect(204);
+    assert_eq!(client.get("/api/overview").expect(200)["cluster_tags"], json!({}));
+}
+
+#[test]
+fn the_queues_of_one_node_are_balanced() {
+    let broker = TestBroker::start();
+    broker.client().post("/api/rebalance/queues", &json!({})).expect(204);
+    let monitor = broker.user_in("%2f", "ann", "monitoring");
+    monitor.post("/api/rebalance/queues", &json!({})).expect_refused(401, "administrator");
 }

@@ -1,4 +1,5 @@
-//! What clients ask about a broker's features: feature flags, what is deprecated, extensions.
+//! What clients ask about a broker's features: feature flags, what is deprecated, plugins,
+//! extensions.
 //!
 //! FerryMQ has no features that have to be switched on. What is answered are RabbitMQ's names for
 //! those that it has, so that clients who look for them find them.
@@ -30,6 +31,17 @@ const FEATURE_FLAGS: [(&str, &str); 5] = [
     ("empty_basic_get_metric", "Counts of basic.get on empty queues"),
     ("user_limits", "Limits of connections and channels of users"),
     ("virtual_host_metadata", "Vhosts with a description, tags and a default queue type"),
+];
+
+/// RabbitMQ's plugins that do what FerryMQ does by itself.
+pub(super) const PLUGINS: [&str; 7] = [
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_delayed_message_exchange",
+    "rabbitmq_event_exchange",
+    "rabbitmq_management",
+    "rabbitmq_prometheus",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
 ];
 
 /// The feature flags, all of them enabled.

@@ -5,10 +5,11 @@ use axum::extract::{Path, Query, State};
 use serde_json::{Map, Value, json};
 
 use super::check_node;
+use super::features::PLUGINS;
 use super::overview::{VERSION, contexts, exchange_types, listener};
 use crate::broker::alarm::Alarm;
 use crate::broker::timers::now_ms;
-use crate::broker::{Broker, NODE_NAME};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, NODE_NAME};
 use crate::host;
 use crate::http::answer::aside;
 use crate::http::api::Api;
@@ -58,7 +59,6 @@ fn average_ms(times: &Reading) -> f64 {
 
 fn what_it_is(api: &Api) -> Value {
     let listening = api.checked().listening.borrow();
-    let mechanism = |name: &str, description: &str| json!({ "name": name, "description": description, "enabled": true });
     json!({
         "name": NODE_NAME, "type": "disc", "running": true, "being_drained": false,
         "os_pid": std::process::id().to_string(), "rates_mode": "basic",
@@ -66,11 +66,13 @@ fn what_it_is(api: &Api) -> Value {
         "processors": std::thread::available_parallelism().map_or(1, usize::from),
         "run_queue": tokio::runtime::Handle::current().metrics().global_queue_depth(),
         "db_dir": api.checked().data_dir.display().to_string(),
-        "config_files": [], "log_files": [], "enabled_plugins": [], "partitions": [],
+        "config_files": [], "log_files": [], "enabled_plugins": PLUGINS, "partitions": [],
         "cluster_links": [], "net_ticktime": 0, "mem_calculation_strategy": "rss",
-        "applications": [{
-            "name": "ferrymq", "description": "FerryMQ message broker", "version": VERSION,
-        }],
+        "applications": [
+            application("ferrymq", "FerryMQ message broker", VERSION),
+            // Where clients look for the version of the broker.
+            application("rabbit", "RabbitMQ, as FerryMQ behaves", BEHAVES_AS_VERSION),
+        ],
         "auth_mechanisms": [
             mechanism("AMQPLAIN", "A name and a password in a table"),
             mechanism("PLAIN", "A name and a password"),
@@ -78,6 +80,14 @@ fn what_it_is(api: &Api) -> Value {
         "exchange_types": exchange_types(), "contexts": contexts(&listening),
         "listeners": listening.iter().map(listener).collect::<Value>(),
     })
+}
+
+fn application(name: &str, description: &str, version: &str) -> Value {
+    json!({ "name": name, "description": description, "version": version })
+}
+
+fn mechanism(name: &str, description: &str) -> Value {
+    json!({ "name": name, "description": description, "enabled": true })
 }
 
 fn limits(broker: &Broker, checked: &Checked) -> Value {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::connections::visible;
 use crate::broker::exchange::ExchangeKind;
+use crate::broker::parameter::CLUSTER_TAGS;
 use crate::broker::vhost::{Vhost, VhostTotals};
-use crate::broker::{BEHAVES_AS_VERSION, NODE_NAME};
+use crate::broker::{BEHAVES_AS_VERSION, Broker, NODE_NAME};
 use crate::http::answer::aside;
 use crate::http::api::Api;
 use crate::http::health::Listening;
@@ -88,7 +89,8 @@ fn about(visitor: &Visitor, query: &ListQuery) -> Map<String, Value> {
         "product_name": PRODUCT, "product_version": VERSION,
         // Clients choose by it what they ask for.
         "rabbitmq_version": BEHAVES_AS_VERSION,
-        "cluster_name": visitor.broker.cluster_name(), "cluster_tags": {}, "node_tags": {},
+        "cluster_name": visitor.broker.cluster_name(),
+        "cluster_tags": cluster_tags(&visitor.broker), "node_tags": {},
         "erlang_version": ERLANG_VERSION, "erlang_full_version": ERLANG_VERSION,
         "release_series_support_status": "supported",
         "disable_stats": !query.wants_stats(), "enable_queue_totals": query.wants_totals(),
@@ -99,6 +101,12 @@ fn about(visitor: &Visitor, query: &ListQuery) -> Map<String, Value> {
         Value::Object(about) => about,
         _ => Map::new(),
     }
+}
+
+/// Another sort of value than an object would break clients that expect one.
+fn cluster_tags(broker: &Broker) -> Value {
+    let tags = broker.global_parameter(CLUSTER_TAGS);
+    tags.filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
 /// What happens in all that the user sees, and the sums over it.

@@ -21,7 +21,7 @@ use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::AgesQuery;
-use crate::http::visitor::Visitor;
+use crate::http::visitor::{Administrator, Visitor};
 use crate::protocol::json;
 
 pub(super) fn router() -> Routes {
@@ -32,6 +32,7 @@ pub(super) fn router() -> Routes {
         .add(routes!(get_queue, put_queue, delete_queue))
         .add(routes!(purge_queue))
         .add(routes!(post_action))
+        .add(routes!(rebalance))
 }
 
 fn queues_of(vhost: &Arc<Vhost>) -> Vec<Arc<Queue>> {
@@ -247,4 +248,11 @@ async fn post_action(
     let vhost = visitor.own_vhost(&vhost)?;
     existing(&vhost, &name)?;
     Err(Refusal::bad_request(format!("there is no action '{action}': queues are not mirrored")))
+}
+
+/// Spreads the leaders of queues over the nodes. With one node they always are.
+#[utoipa::path(post, path = "/api/rebalance/queues", tag = "queues",
+    responses((status = 204, description = "They are")))]
+async fn rebalance(_: Administrator) -> StatusCode {
+    StatusCode::NO_CONTENT
 }
