@@ -191,6 +191,12 @@ impl Document {
         };
         problems.check().map(|()| document)
     }
+
+    /// Whether all that it declares is there again after a restart.
+    pub(super) fn is_durable(&self) -> bool {
+        let mut all = self.queues.iter().map(|queue| queue.durable);
+        all.all(|is| is) && self.exchanges.iter().all(|exchange| exchange.durable)
+    }
 }
 
 struct Reading<'a> {

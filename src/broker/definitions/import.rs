@@ -43,7 +43,17 @@ impl Broker {
     /// anything is changed. Blocks until it is on disk; a crash before that may leave a part of it,
     /// which importing it again makes whole.
     pub fn import_definitions(&self, document: &Document, actor: &Actor) -> Result<(), Problems> {
-        self.import(document, Some(actor))
+        self.import(document, Some(actor), false).map(|_| ())
+    }
+
+    /// The same, unless it would change nothing, which is found out and leaves no trace. Answers
+    /// whether it was taken up.
+    pub fn import_changed_definitions(
+        &self,
+        document: &Document,
+        actor: &Actor,
+    ) -> Result<bool, Problems> {
+        self.import(document, Some(actor), true)
     }
 
     /// Takes up the definitions file that the broker starts with; these are its bytes. When
@@ -59,7 +69,7 @@ impl Broker {
         if only_if_changed && self.global_parameter(FILE_DIGEST).as_ref() == Some(&digest) {
             return Ok(false);
         }
-        self.import(document, None)?;
+        self.import(document, None, false)?;
         // It comes last: after a crash before it the file is taken up again.
         let digest = GlobalParameterDefinition { name: FILE_DIGEST.to_owned(), value: digest };
         let stored = self.put_global_parameter(digest, None).map_err(one_problem)?;
@@ -67,13 +77,23 @@ impl Broker {
         Ok(true)
     }
 
-    fn import(&self, document: &Document, actor: Option<&Actor>) -> Result<(), Problems> {
+    fn import(
+        &self,
+        document: &Document,
+        actor: Option<&Actor>,
+        only_if_changed: bool,
+    ) -> Result<bool, Problems> {
         let stage = rehearsal::stage().map_err(one_problem)?;
         let present = Document::read(self.export_definitions(), None)?;
         // What is here was taken once; if it isn't now, that is not this file's fault.
         let _ = Import::new(&stage, actor).run(&present);
+        // What isn't durable is in no export, so of that it can't be said that it is there.
+        let before = (only_if_changed && document.is_durable()).then(|| stage.export_definitions());
         let tried = Import::new(&stage, actor).run(document);
         tried.problems.check()?;
+        if before.is_some_and(|before| before == stage.export_definitions()) {
+            return Ok(false);
+        }
         let mut done = Import::new(self, actor).run(document);
         // What each part of it has changed has been told already.
         self.events.tell(Some(&done.actor), || document.event());
@@ -82,7 +102,8 @@ impl Broker {
                 done.problems.add(error.to_string());
             }
         }
-        done.problems.check()
+        done.problems.check()?;
+        Ok(true)
     }
 }
 

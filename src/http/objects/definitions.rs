@@ -7,7 +7,7 @@ use axum::extract::{Path, Query};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use crate::broker::definitions::Document;
@@ -27,6 +27,14 @@ struct Download {
     download: Option<String>,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Condition {
+    /// Do nothing, not even store it again, if all of the file is in force already.
+    #[serde(default)]
+    skip_if_unchanged: bool,
+}
+
 /// Everything that is defined, passwords as hashes.
 #[utoipa::path(get, path = "/api/definitions", tag = "definitions", params(Download),
     responses((status = 200, description = "A definitions file")))]
@@ -42,13 +50,15 @@ async fn export_all(
 /// Takes up a definitions file: all of it or, when something in it is wrong, nothing. It is the
 /// body, or the part `file` of a form.
 #[utoipa::path(method(post, put), path = "/api/definitions", tag = "definitions",
-    responses((status = 204, description = "It is in force and on disk"),
+    params(Condition), responses((status = 204, description = "It is in force and on disk"),
+        (status = 200, description = "`unchanged`: it was in force already"),
         (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
 async fn import_all(
     Administrator(visitor): Administrator,
+    Query(condition): Query<Condition>,
     JsonFile(file): JsonFile<Value>,
-) -> Result<StatusCode, Refusal> {
-    import(visitor, file, None).await
+) -> Result<Response, Refusal> {
+    import(visitor, file, None, condition).await
 }
 
 /// What is defined in a vhost.
@@ -67,28 +77,39 @@ async fn export_vhost(
 
 /// Takes up the definitions file of a vhost into this one: all of it or nothing.
 #[utoipa::path(method(post, put), path = "/api/definitions/{vhost}", tag = "definitions",
-    responses((status = 204, description = "It is in force and on disk"),
+    params(Condition), responses((status = 204, description = "It is in force and on disk"),
+        (status = 200, description = "`unchanged`: it was in force already"),
         (status = 400, description = "Nothing was changed; the reason names everything wrong")))]
 async fn import_vhost(
     Administrator(visitor): Administrator,
     Path(vhost): Path<String>,
+    Query(condition): Query<Condition>,
     JsonFile(file): JsonFile<Value>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<Response, Refusal> {
     visitor.visible_vhost(&vhost)?;
-    import(visitor, file, Some(vhost)).await
+    import(visitor, file, Some(vhost), condition).await
 }
 
 async fn import(
     visitor: Visitor,
     file: Value,
     vhost: Option<String>,
-) -> Result<StatusCode, Refusal> {
+    condition: Condition,
+) -> Result<Response, Refusal> {
     let imported = blocking(move || {
         let document = Document::read(file, vhost.as_deref())?;
-        visitor.broker.import_definitions(&document, &visitor.actor)
+        let (broker, actor) = (&visitor.broker, &visitor.actor);
+        if condition.skip_if_unchanged {
+            return broker.import_changed_definitions(&document, actor);
+        }
+        broker.import_definitions(&document, actor).map(|()| true)
     });
-    imported.await?.map_err(|problems| Refusal::bad_request(problems.to_string()))?;
-    Ok(StatusCode::NO_CONTENT)
+    let is_taken =
+        imported.await?.map_err(|problems| Refusal::bad_request(problems.to_string()))?;
+    Ok(match is_taken {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => Json(json!({ "unchanged": true })).into_response(),
+    })
 }
 
 /// Going through tens of thousands of definitions takes longer than the runtime should wait.
