@@ -10,7 +10,12 @@ use super::output::Output;
 /// A bar over `total` things, or bytes; one of unknown length where that is `None`. It is hidden
 /// where nobody looks, or nobody wants to be told.
 pub(super) fn bar(output: &Output, what: &'static str, total: Option<u64>) -> ProgressBar {
-    if !output.talks() || !io::stderr().is_terminal() {
+    if output.talks() { on_terminal(what, total) } else { ProgressBar::hidden() }
+}
+
+/// The same for what prints no sentences beside its answer.
+pub(super) fn on_terminal(what: &'static str, total: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());

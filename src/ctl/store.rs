@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::json;
+use super::{json, progress};
 use crate::store::OpenError;
 use crate::store::offline::{self, DumpFilter, Dumped, Problem, QueueName, Repaired, Report};
 
@@ -170,12 +170,23 @@ fn quiet_sled() {
     }));
 }
 
+/// Reads a log with a bar that says how far that is.
+fn watched<T>(read: impl FnOnce(&mut offline::Watch<'_>) -> T) -> T {
+    let bar = progress::on_terminal(progress::BYTES, Some(0));
+    let answer = read(&mut |done, whole| {
+        bar.set_length(whole);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    answer
+}
+
 fn directory(matches: &ArgMatches) -> PathBuf {
     matches.get_one::<PathBuf>("DIR").cloned().unwrap_or_default()
 }
 
 fn check(matches: &ArgMatches) -> Result<bool, Failure> {
-    let report = offline::check(&directory(matches))?;
+    let report = watched(|watch| offline::check(&directory(matches), watch))?;
     let mut out = io::stdout().lock();
     if matches.get_flag("json") {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
@@ -202,7 +213,7 @@ fn dump(matches: &ArgMatches) -> Result<bool, Failure> {
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")
     };
-    let is_whole = offline::dump(&directory(matches), &filter, &mut each)??;
+    let is_whole = watched(|watch| offline::dump(&directory(matches), &filter, watch, &mut each))??;
     out.flush()?;
     if !is_whole {
         eprintln!(
@@ -217,7 +228,7 @@ fn repair(matches: &ArgMatches) -> Result<bool, Failure> {
     let directory = directory(matches);
     let to = matches.get_one::<PathBuf>("to").cloned().unwrap_or_default();
     let Repaired { report, definitions, messages, has_no_users } =
-        offline::repair(&directory, &to)?;
+        watched(|watch| offline::repair(&directory, &to, watch))?;
     let mut text = text_of(&report);
     let _ = writeln!(
         text,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
-use super::fold::{Fold, Seen};
+use super::fold::{Fold, Seen, Watch};
 use super::report::{FileReport, Lost, Problem, ProblemKind, QueueName, QueueReport, Report};
 use super::{Catalog, DataDirectory};
 use crate::store::OpenError;
@@ -18,10 +18,10 @@ use crate::store::recovery::{NoFit, from_checkpoint};
 use crate::store::segment::{self, Damage, SegmentError};
 
 /// Looks at all of a data directory.
-pub fn check(directory: &Path) -> Result<Report, OpenError> {
+pub fn check(directory: &Path, watch: &mut Watch<'_>) -> Result<Report, OpenError> {
     let (directory, kept) = DataDirectory::open(directory)?;
     let held = Held::of(&directory, &kept);
-    let fold = Fold::of(&directory, kept)?;
+    let fold = Fold::of(&directory, kept, watch)?;
     Ok(report(&directory, &fold, &held))
 }
 

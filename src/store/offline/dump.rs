@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::DataDirectory;
-use super::fold::Fold;
+use super::fold::{Fold, Watch};
 use crate::protocol::message::Message;
 use crate::store::definition::Definition;
 use crate::store::files::Files;
@@ -52,11 +52,12 @@ pub struct DumpedMessage<'a> {
 pub fn dump(
     directory: &Path,
     filter: &DumpFilter,
+    watch: &mut Watch<'_>,
     each: &mut dyn FnMut(Dumped<'_>) -> io::Result<()>,
 ) -> Result<io::Result<bool>, OpenError> {
     let (directory, kept) = DataDirectory::open(directory)?;
     directory.refuse_other_formats()?;
-    let fold = Fold::of(&directory, kept)?;
+    let fold = Fold::of(&directory, kept, watch)?;
     let mut definitions: Vec<Definition> = fold.state.lock().catalog.values().cloned().collect();
     definitions.retain(|definition| filter.wants(definition));
     definitions.sort_by_cached_key(order);

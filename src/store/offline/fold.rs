@@ -49,6 +49,9 @@ pub(super) struct Seen {
     pub(super) has_index: bool,
 }
 
+/// Is told how many bytes of the log have been read, and of how many.
+pub type Watch<'a> = dyn FnMut(u64, u64) + 'a;
+
 /// A log that was read as a whole.
 pub(super) struct Fold {
     pub(super) state: Arc<Mutex<LogState>>,
@@ -61,13 +64,17 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    pub(super) fn of(directory: &DataDirectory, kept: Kept) -> Result<Self, OpenError> {
-        Self::read(directory, kept)
+    pub(super) fn of(
+        directory: &DataDirectory,
+        kept: Kept,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self, OpenError> {
+        Self::read(directory, kept, watch)
             .map_err(|error| cannot_read(&directory.files.described(""), &error))
     }
 
-    fn read(directory: &DataDirectory, kept: Kept) -> io::Result<Self> {
-        let mut looking = Looking::new(directory, &kept);
+    fn read(directory: &DataDirectory, kept: Kept, watch: &mut Watch<'_>) -> io::Result<Self> {
+        let mut looking = Looking::new(directory, &kept, watch);
         let files = &*directory.files;
         let (mut state, last_position) =
             fold_whole_log(files, &directory.found, kept, &mut looking)?;
@@ -102,7 +109,9 @@ fn define(state: &mut LogState, recovered: &[QueueId]) {
 }
 
 /// Looks on while the log is read.
-struct Looking {
+struct Looking<'a, 'b> {
+    watch: &'a mut Watch<'b>,
+    log_len: u64,
     files: Arc<Overlay>,
     last_segment: SegmentNumber,
     known_position: u64,
@@ -117,8 +126,8 @@ struct Looking {
     gone: HashSet<QueueId>,
 }
 
-impl Looking {
-    fn new(directory: &DataDirectory, kept: &Kept) -> Self {
+impl<'a, 'b> Looking<'a, 'b> {
+    fn new(directory: &DataDirectory, kept: &Kept, watch: &'a mut Watch<'b>) -> Self {
         let runs_of = |kept: &KeptLedger| {
             let queue = kept.queue;
             kept.runs.clone().into_iter().map(move |run| (queue, run))
@@ -133,7 +142,13 @@ impl Looking {
         };
         let missing = kept.ledgers.iter().flat_map(runs_of);
         let heads = &directory.found.heads;
+        let len =
+            |number: &SegmentNumber| directory.files.len(&segment::file_name(*number)).unwrap_or(0);
+        let log_len = heads.keys().map(len).fold(0, u64::saturating_add);
+        watch(0, log_len);
         Self {
+            watch,
+            log_len,
             files: Arc::clone(&directory.files),
             last_segment: directory.found.last_segment,
             known_position: kept.position,
@@ -278,7 +293,7 @@ impl Looking {
     }
 }
 
-impl Witness for Looking {
+impl Witness for Looking<'_, '_> {
     fn trusted_len(&self, segment: SegmentNumber) -> u64 {
         // The next segment was begun after this one was whole.
         match segment == self.last_segment {
@@ -312,5 +327,7 @@ impl Witness for Looking {
             // What can't be read this way stays missing.
             let _ = self.salvage(number, content, state);
         }
+        let read = self.segments.values().map(|seen| seen.len).fold(0, u64::saturating_add);
+        (self.watch)(read, self.log_len);
     }
 }

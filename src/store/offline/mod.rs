@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 pub use check::check;
 pub use dump::{DumpFilter, Dumped, DumpedMessage, dump};
+pub use fold::Watch;
 pub use repair::{Repaired, repair};
 pub use report::{FileReport, Problem, ProblemKind, QueueName, QueueReport, Report};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::DataDirectory;
 use super::check::{Held, report};
-use super::fold::Fold;
+use super::fold::{Fold, Watch};
 use super::report::Report;
 use crate::protocol::gather::Gather;
 use crate::store::carry::each_batch;
@@ -41,13 +41,13 @@ pub struct Repaired {
 }
 
 /// Writes all that can be read of `directory` into `to`, which must not exist or be empty.
-pub fn repair(directory: &Path, to: &Path) -> Result<Repaired, OpenError> {
+pub fn repair(directory: &Path, to: &Path, watch: &mut Watch<'_>) -> Result<Repaired, OpenError> {
     refuse_target(directory, to)?;
     let (directory, kept) = DataDirectory::open(directory)?;
     directory.refuse_other_formats()?;
     let held = Held::of(&directory, &kept);
     let kept_epoch = kept.epoch;
-    let fold = Fold::of(&directory, kept)?;
+    let fold = Fold::of(&directory, kept, watch)?;
     let report = report(&directory, &fold, &held);
     let epoch = epoch(&fold, directory.found.last_epoch.max(kept_epoch));
     write(&directory, &fold, epoch, to).map_err(|error| {
