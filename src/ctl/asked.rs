@@ -48,7 +48,7 @@ impl Asked<'_> {
 
     pub(super) fn number(&self, name: &str) -> Result<i64, Failure> {
         let text = self.text(name);
-        text.parse().map_err(|_| Failure::data(format!("{name} is a whole number, not '{text}'")))
+        text.parse().map_err(|_| Failure::usage(format!("{name} is a whole number, not '{text}'")))
     }
 
     /// JSON that was given as a word.

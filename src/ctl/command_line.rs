@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::file;
 use super::output::{Formatter, Output};
 use super::session::{Login, Place, Session, login_in};
+use super::verb::{Action, Verb};
 use super::{store, verbs};
 
 const ABOUT: &str = "ferrymqctl manages a FerryMQ broker.\n\n\
@@ -30,17 +31,22 @@ const USUAL_URL: &str = "http://127.0.0.1:15672";
 const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n{after-help}\n\n{options}";
 
 pub(super) fn command() -> Command {
+    with_verbs(verbs::all())
+}
+
+fn with_verbs(verbs: impl Iterator<Item = &'static Verb>) -> Command {
     let mut command = Command::new(PROGRAM)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .override_usage("ferrymqctl [OPTIONS] VERB [WORDS]\n       ferrymqctl VERB --help")
         .help_template(TEMPLATE)
+        .disable_help_flag(true)
         .after_help(verbs_by_subject())
         .args(shared())
         .subcommand(store::command())
         .subcommand(Command::new("version").about("Print the version of ferrymqctl"))
         .subcommand(completions_command());
-    for verb in verbs::all() {
+    for verb in verbs {
         command = command.subcommand(verb.command());
     }
     command
@@ -91,7 +97,7 @@ fn shared() -> Vec<Arg> {
             .env("FERRYMQ_URL")
             .hide_env_values(true)
             .default_value(USUAL_URL),
-        option("user", "USER", "Who asks [default: guest]")
+        option("username", "USER", "Who asks [default: guest]")
             .short('u')
             .env("FERRYMQ_USER")
             .hide_env_values(true),
@@ -106,6 +112,7 @@ fn shared() -> Vec<Arg> {
             "FILE",
             "Certificates (PEM) to trust instead of the usual ones, for https",
         )
+        .visible_alias("cacert")
         .value_hint(ValueHint::FilePath),
         option("node", "NODE", "Refuse if the broker is not the node of this name").short('n'),
         option("timeout", "SECONDS", "Longest time for an answer [default: no limit]")
@@ -120,6 +127,9 @@ fn shared() -> Vec<Arg> {
         flag("quiet", "Print no sentences but the answer").short('q'),
         flag("silent", "Print no sentences and no column names").short('s'),
         flag("no-table-headers", "Print no column names"),
+        // Names of nodes are compared as they are, long or short.
+        flag("longnames", "Nothing: for rabbitmqctl's sake").short('l').hide(true),
+        flag("help", "Say more of a verb").short('h').short_alias('?').action(ArgAction::Help),
     ]
 }
 
@@ -151,7 +161,7 @@ pub(super) fn login(matches: &ArgMatches) -> Result<Login, Failure> {
     let in_url = text(matches, "url").and_then(login_in);
     let (url_user, url_password) =
         in_url.map_or((None, None), |(user, password)| (Some(user), password));
-    let named = text(matches, "user").map(str::to_owned);
+    let named = text(matches, "username").map(str::to_owned);
     // A password in the address is that of the user in the address.
     let url_password = url_password.filter(|_| named.is_none() || named == url_user);
     let user = named.or(url_user).unwrap_or_else(|| USUAL_USER.to_owned());
@@ -219,7 +229,8 @@ fn completions_command() -> Command {
 pub(super) fn completions(matches: &ArgMatches) -> ExitCode {
     let Some(shell) = matches.get_one::<Shell>("SHELL") else { return ExitCode::from(64) };
     let mut script = Vec::new();
-    clap_complete::generate(*shell, &mut command(), PROGRAM, &mut script);
+    let here = verbs::all().filter(|verb| !matches!(verb.action, Action::NotHere));
+    clap_complete::generate(*shell, &mut with_verbs(here), PROGRAM, &mut script);
     match io::stdout().lock().write_all(&script) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(74),
         _ => ExitCode::SUCCESS,

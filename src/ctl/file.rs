@@ -52,7 +52,12 @@ pub(super) fn save(path: &str, source: &mut dyn Read) -> Result<u64, Failure> {
         let mut out = io::stdout().lock();
         return Ok(io::copy(source, &mut out).and_then(|count| out.flush().map(|()| count))?);
     }
-    let failed = |error: io::Error| Failure::input_output(format!("cannot write {path}: {error}"));
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::data(format!("cannot write {path}: its directory does not exist"))
+        }
+        _ => Failure::input_output(format!("cannot write {path}: {error}")),
+    };
     let is_special = Path::new(path).metadata().is_ok_and(|found| !found.is_file());
     if is_special {
         let mut there = File::options().write(true).open(path).map_err(failed)?;

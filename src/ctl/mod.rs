@@ -10,6 +10,7 @@
 
 mod action;
 mod asked;
+mod certificate;
 mod command_line;
 mod failure;
 mod file;

@@ -4,14 +4,17 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use serde_json::{Map, Value, json};
+use serde::Serializer as _;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
 
 /// What a verb found or did.
 pub(super) enum Answer {
-    /// It is done; the sentence may be empty.
+    /// It is done, and this is what came of it; the sentence may be empty.
     Done(String),
+    /// It is done; what may help is left out where sentences are not wanted.
+    Advice(String),
     Rows(Rows),
     /// One thing: as JSON, and as text for people.
     Document {
@@ -78,7 +81,8 @@ impl Output {
     pub(super) fn answer(&self, answer: &Answer) -> Result<(), Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         match answer {
-            Answer::Done(text) => self.done(&mut out, text)?,
+            Answer::Done(text) => self.done(&mut out, text, true)?,
+            Answer::Advice(text) => self.done(&mut out, text, self.talks())?,
             Answer::Rows(rows) => self.rows(&mut out, rows)?,
             Answer::Document { value, .. } if self.is_json() => {
                 serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
@@ -90,17 +94,17 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    fn done(&self, out: &mut impl Write, text: &str) -> io::Result<()> {
+    fn done(&self, out: &mut impl Write, text: &str, is_wanted: bool) -> io::Result<()> {
         if self.is_json() {
             let mut answer = json!({ "result": "ok" });
             if !text.is_empty() {
                 answer["message"] = text.into();
             }
             writeln!(out, "{answer}")
-        } else if text.is_empty() || self.is_silent {
-            Ok(())
-        } else {
+        } else if is_wanted && !text.is_empty() {
             writeln!(out, "{}", printable(text))
+        } else {
+            Ok(())
         }
     }
 
@@ -125,13 +129,13 @@ impl Output {
     }
 }
 
-/// An array with an object in each line.
+/// An array with an object in each line, its members in the order of the columns.
 fn put_json(out: &mut impl Write, list: &Rows) -> io::Result<()> {
     writeln!(out, "[")?;
     for (number, row) in list.rows.iter().enumerate() {
-        let pairs = list.columns.iter().cloned().zip(row.iter().cloned());
-        let comma = if number + 1 < list.rows.len() { "," } else { "" };
-        writeln!(out, "{}{comma}", Value::Object(pairs.collect::<Map<_, _>>()))?;
+        let pairs = list.columns.iter().zip(row);
+        serde_json::Serializer::new(&mut *out).collect_map(pairs)?;
+        writeln!(out, "{}", if number + 1 < list.rows.len() { "," } else { "" })?;
     }
     writeln!(out, "]")
 }

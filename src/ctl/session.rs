@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 use ureq::http::{Request, Response, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 use url::Url;
 
+use super::certificate;
 use super::failure::Failure;
 
 /// Longest time to reach the broker; how long its answer takes is for `--timeout` to say.
@@ -75,7 +75,7 @@ impl Session {
             .timeout_connect(Some(CONNECT_WAIT))
             .timeout_global(place.timeout);
         if let Some(pem) = &place.authorities {
-            config = config.tls_config(trusting(pem)?);
+            config = config.tls_config(certificate::trusting(pem)?);
         }
         let agent = config.build().into();
         Ok(Self { agent, base: base_of(&place.url)?, authorization: authorization(login) })
@@ -152,6 +152,9 @@ impl Session {
     /// What a request that got no answer says.
     fn failed(&self, error: &ureq::Error) -> Refused {
         let base = &self.base;
+        if let Some(told) = certificate::told(error, base) {
+            return Failure::unavailable(told).into();
+        }
         let failure = match error {
             ureq::Error::Timeout(ureq::Timeout::Connect) => Failure::unavailable(format!(
                 "unable to reach {base} within {} s: is the broker running, and --url right?",
@@ -160,6 +163,9 @@ impl Session {
             ureq::Error::Timeout(_) => {
                 Failure::timeout(format!("{base} did not answer in time: see --timeout"))
             }
+            ureq::Error::Protocol(error) => Failure::unavailable(format!(
+                "{base} does not answer with HTTP ({error}): is it https:// rather than http://?"
+            )),
             error => Failure::unavailable(format!(
                 "unable to reach {base}: {error}: is the broker running, and --url right?"
             )),
@@ -193,22 +199,6 @@ fn base_of(url: &str) -> Result<String, Failure> {
     parsed.set_fragment(None);
     let base = parsed.as_str().trim_end_matches('/');
     Ok(base.strip_suffix("/api").unwrap_or(base).to_owned())
-}
-
-fn trusting(pem: &[u8]) -> Result<TlsConfig, Failure> {
-    let mut found: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(pem) {
-        let item = item
-            .map_err(|error| Failure::data(format!("the file of --ca-file is no PEM: {error}")))?;
-        if let PemItem::Certificate(certificate) = item {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() {
-        return Err(Failure::data("there is no certificate in the file of --ca-file"));
-    }
-    let roots = RootCerts::new_with_certs(&found);
-    Ok(TlsConfig::builder().root_certs(roots).build())
 }
 
 /// An answer that isn't what was asked for, or none.

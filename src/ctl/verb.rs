@@ -4,7 +4,8 @@
 //! completions and what is done follow from that. Most verbs are one request ([`Change`]) or one
 //! list ([`List`]); what neither can say is a function.
 
-use clap::{Arg, ArgAction, Command};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command, ValueHint};
 use serde_json::Value;
 
 use super::asked::Asked;
@@ -87,6 +88,16 @@ pub(super) struct Word {
     kind: Kind,
     about: &'static str,
     usual: Option<&'static str>,
+    allowed: Allowed,
+}
+
+/// What a word may be.
+enum Allowed {
+    Anything,
+    Number,
+    OneOf(&'static [&'static str]),
+    /// The name of a file.
+    File,
 }
 
 enum Kind {
@@ -99,12 +110,25 @@ enum Kind {
 
 impl Word {
     const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, kind, about, usual: None }
+        Self { name, kind, about, usual: None, allowed: Allowed::Anything }
     }
 
     /// A value that is used when none is given.
     pub(super) const fn or(self, usual: &'static str) -> Self {
         Self { usual: Some(usual), ..self }
+    }
+
+    /// A whole number.
+    pub(super) const fn number(self) -> Self {
+        Self { allowed: Allowed::Number, ..self }
+    }
+
+    pub(super) const fn one_of(self, words: &'static [&'static str]) -> Self {
+        Self { allowed: Allowed::OneOf(words), ..self }
+    }
+
+    pub(super) const fn file(self) -> Self {
+        Self { allowed: Allowed::File, ..self }
     }
 }
 
@@ -170,6 +194,15 @@ impl Word {
             Kind::Many => arg.action(ArgAction::Append).num_args(0..),
             Kind::Option => arg.long(self.name).value_name("VALUE").allow_negative_numbers(true),
             Kind::Flag => arg.long(self.name).action(ArgAction::SetTrue),
+        };
+        let arg = match self.allowed {
+            Allowed::Anything => arg,
+            Allowed::Number => arg.value_parser(|text: &str| {
+                let number: Result<i64, _> = text.parse();
+                number.map(|_| text.to_owned()).map_err(|_| "it is a whole number")
+            }),
+            Allowed::OneOf(words) => arg.value_parser(PossibleValuesParser::new(words)),
+            Allowed::File => arg.value_hint(ValueHint::FilePath),
         };
         match self.usual {
             Some(usual) => arg.default_value(usual),

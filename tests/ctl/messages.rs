@@ -64,3 +64,54 @@ fn dead_letters_are_replayed_to_where_they_came_from() {
     managed.ctl(&["cancel_replay", "dead"]).expect_failed(69, "replay");
     managed.ctl(&["replay", "dead", "--rate", "0"]).expect_failed(69, "rate");
 }
+
+/// Declares an exchange that delays, and gives it messages that are due in so many seconds.
+fn schedule(managed: &Managed, seconds: &[u32]) {
+    let client = managed.client();
+    let exchange = json!({"type": "x-delayed-message", "arguments": {"x-delayed-type": "direct"}});
+    client.put("/api/exchanges/%2f/later", &exchange).expect(201);
+    for seconds in seconds {
+        let message = json!({
+            "routing_key": format!("in.{seconds}"), "payload": format!("in {seconds} s"),
+            "payload_encoding": "string", "properties": {"headers": {"x-delay": seconds * 1000}},
+        });
+        client.post("/api/exchanges/%2f/later/publish", &message).expect(200);
+    }
+}
+
+#[test]
+fn scheduled_messages_are_listed_the_next_first_and_cancelled() {
+    let managed = Managed::start();
+    schedule(&managed, &[3000, 1000, 2000]);
+    let listed = managed.json(&["list_scheduled", "later", "routing_key", "payload"]);
+    let message = |seconds| json!({"routing_key": format!("in.{seconds}"), "payload": format!("in {seconds} s")});
+    assert_eq!(listed, json!([message(1000), message(2000), message(3000)]));
+    let two = managed.json(&["list_scheduled", "later", "--count", "2", "id", "due_at"]);
+    assert!(two[0]["due_at"].as_u64() < two[1]["due_at"].as_u64(), "{two}");
+    let second = two[1]["id"].as_str().expect("an id");
+    let rest = managed.json(&["list_scheduled", "later", "--from", second, "payload"]);
+    assert_eq!(rest, json!([{"payload": "in 2000 s"}, {"payload": "in 3000 s"}]));
+
+    let told = managed.ctl(&["cancel_scheduled", "later", second]).expect(0);
+    assert!(
+        told.starts_with(&format!("Cancelling message {second} of exchange 'later'")),
+        "{told}"
+    );
+    let left = managed.json(&["list_scheduled", "later", "--truncate", "4", "payload"]);
+    assert_eq!(left, json!([{"payload": "in 1"}, {"payload": "in 3"}]));
+    managed.ctl(&["cancel_scheduled", "later", second]).expect_failed(69, "no message");
+}
+
+#[test]
+fn what_is_not_scheduled_is_said() {
+    let managed = Managed::start();
+    schedule(&managed, &[]);
+    assert_eq!(managed.ctl(&["-q", "list_scheduled", "later"]).expect(0), "");
+    managed.ctl(&["list_scheduled", "nowhere"]).expect_failed(69, "no exchange 'nowhere'");
+    managed.ctl(&["list_scheduled", "amq.direct"]).expect_failed(69, "delays nothing");
+    managed.ctl(&["list_scheduled", "later", "--count", "x"]).expect_failed(64, "whole number");
+    managed.ctl(&["list_scheduled", "later", "--encoding", "x"]).expect_failed(64, "base64");
+    managed.ctl(&["list_scheduled", "-p", "nowhere", "later"]).expect_failed(65, "'nowhere'");
+    managed.ctl(&["cancel_scheduled", "later", "x"]).expect_failed(69, "'x' is no id");
+    managed.ctl(&["cancel_scheduled", "later"]).expect_failed(64, "<ID>");
+}

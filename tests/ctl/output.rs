@@ -46,10 +46,21 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(told.trim(), "0");
 }
 
+/// As rabbitmqctl does: what came of it is an answer, advice is not.
 #[test]
-fn completions_know_the_verbs() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = run(&["completions", shell], "").expect(0);
-        assert!(script.contains("list_queues"), "{shell}");
-    }
+fn silence_leaves_answers_and_takes_advice_away() {
+    let managed = Managed::start();
+    assert_eq!(managed.ctl(&["-s", "ping"]).expect(0), "Ping succeeded\n");
+    let told = managed.ctl(&["-s", "check_running"]).expect(0);
+    assert_eq!(told, "The broker is fully booted and running\n");
+    assert_eq!(managed.ctl(&["-s", "trace_off"]).expect(0), "Trace disabled for vhost /\n");
+    assert_eq!(managed.ctl(&["-q", "add_user", "alice", "x"]).expect(0), "");
+    assert_eq!(managed.ctl_with(&["-q", "import_definitions"], "{}").expect(0), "");
+}
+
+#[test]
+fn members_of_json_stand_in_the_order_of_the_columns() {
+    let managed = Managed::start();
+    let listed = managed.ctl(&["list_vhosts", "tags", "name", "--formatter", "json"]).expect(0);
+    assert_eq!(listed, "[\n{\"tags\":[],\"name\":\"/\"}\n]\n");
 }

@@ -7,21 +7,22 @@ use crate::program::*;
 #[test]
 fn policies_are_set_listed_and_cleared() {
     let managed = Managed::start();
-    for kind in ["policy", "operator_policy"] {
-        let (set, clear) = (format!("set_{kind}"), format!("clear_{kind}"));
-        let list = format!("list_{}", kind.replace("policy", "policies"));
+    for [set, clear, list] in [
+        ["set_policy", "clear_policy", "list_policies"],
+        ["set_operator_policy", "clear_operator_policy", "list_operator_policies"],
+    ] {
         let definition = "{\"max-length\":10}";
-        let words = [&*set, "p", "^q", definition, "--priority", "-2", "--apply-to", "queues"];
+        let words = [set, "p", "^q", definition, "--priority", "-2", "--apply-to", "queues"];
         managed.ctl(&words).expect(0);
-        let listed = managed.ctl(&["-q", &list]).expect(0);
+        let listed = managed.ctl(&["-q", list]).expect(0);
         let columns = "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n";
         assert_eq!(listed, format!("{columns}/\tp\t^q\tqueues\t{definition}\t-2\n"));
-        managed.ctl(&[&set, "bad", "^q", "{\"nope\":1}"]).expect_failed(69, "'nope'");
-        managed.ctl(&[&set, "bad", "^q", "{}", "--priority", "x"]).expect_failed(65, "priority");
-        managed.ctl(&[&clear, "p"]).expect(0);
-        managed.ctl(&[&clear, "p"]).expect_failed(69, "'p'");
-        assert_eq!(managed.json(&[&list]), json!([]));
-        managed.ctl(&[&list, "-p", "nowhere"]).expect_failed(65, "'nowhere'");
+        managed.ctl(&[set, "bad", "^q", "{\"nope\":1}"]).expect_failed(69, "'nope'");
+        managed.ctl(&[set, "bad", "^q", "{}", "--priority", "x"]).expect_failed(64, "priority");
+        managed.ctl(&[clear, "p"]).expect(0);
+        managed.ctl(&[clear, "p"]).expect_failed(69, "'p'");
+        assert_eq!(managed.json(&[list]), json!([]));
+        managed.ctl(&[list, "-p", "nowhere"]).expect_failed(65, "'nowhere'");
     }
 }
 
@@ -47,6 +48,8 @@ fn parameters_of_the_broker_are_set_listed_and_cleared() {
     let found = managed.json(&["list_global_parameters"]);
     let region = json!({"name": "region", "value": "eu"});
     assert!(found.as_array().expect("a list").contains(&region), "{found}");
+    let listed = managed.ctl(&["-s", "list_global_parameters"]).expect(0);
+    assert!(listed.contains("region\t\"eu\"\n"), "as it was set: {listed}");
     managed.ctl(&["set_global_parameter", "region", "eu"]).expect_failed(65, "JSON is not JSON");
     managed.ctl(&["clear_global_parameter", "region"]).expect(0);
     managed.ctl(&["clear_global_parameter", "region"]).expect_failed(69, "region");
@@ -59,19 +62,25 @@ fn limits_are_set_listed_and_cleared() {
     let managed = Managed::start();
     managed.ctl(&["set_vhost_limits", "{\"max-queues\":3,\"max-connections\":4}"]).expect(0);
     let limits = json!({"max-queues": 3, "max-connections": 4});
-    assert_eq!(managed.json(&["list_vhost_limits"]), json!([{"vhost": "/", "limits": limits}]));
+    assert_eq!(
+        managed.json(&["list_vhost_limits", "--global"]),
+        json!([{"vhost": "/", "limits": limits}])
+    );
     managed.ctl(&["set_vhost_limits", "{\"max-nothing\":3}"]).expect_failed(69, "max-nothing");
     managed.ctl(&["set_vhost_limits", "3"]).expect_failed(65, "JSON object");
     managed.ctl(&["clear_vhost_limits"]).expect(0);
-    assert_eq!(managed.json(&["list_vhost_limits", "-p", "/"]), json!([]));
+    assert_eq!(managed.ctl(&["-q", "list_vhost_limits", "-p", "/"]).expect(0), "{}\n");
+    assert_eq!(managed.json(&["list_vhost_limits", "--global"]), json!([]));
     managed.ctl(&["list_vhost_limits", "-p", "nowhere"]).expect_failed(65, "'nowhere'");
 
     managed
         .ctl(&["set_user_limits", "guest", "{\"max-channels\":3,\"max-connections\":9}"])
         .expect(0);
     managed.ctl(&["clear_user_limits", "guest", "max-connections"]).expect(0);
-    let listed = managed.json(&["list_user_limits", "--of", "guest"]);
+    let listed = managed.json(&["list_user_limits"]);
     assert_eq!(listed, json!([{"user": "guest", "limits": {"max-channels": 3}}]));
+    let listed = managed.ctl(&["-q", "list_user_limits", "--user", "guest"]).expect(0);
+    assert_eq!(listed, "{\"max-channels\":3}\n");
     managed.ctl(&["clear_user_limits", "guest", "all"]).expect(0);
     assert_eq!(managed.json(&["list_user_limits"]), json!([]));
     managed.ctl(&["set_user_limits", "nobody", "{\"max-channels\":3}"]).expect_failed(67, "nobody");

@@ -27,10 +27,47 @@ fn help_has_an_example() {
     assert_eq!(run(&["version"], "").expect(0).trim(), env!("CARGO_PKG_VERSION"));
 }
 
+/// Of the verbs in the help; a verb that has none is in no table.
+#[test]
+fn every_verb_has_a_test_and_its_help_an_example() {
+    let help = run(&["--help"], "").expect(0);
+    let verb = |line: &str| {
+        let name = line.strip_prefix("  ")?.split_once("  ")?.0;
+        name.starts_with(|letter: char| letter.is_ascii_lowercase()).then(|| name.to_owned())
+    };
+    let verbs: Vec<String> = help.lines().filter_map(verb).collect();
+    assert!(verbs.len() > 100, "{verbs:?}");
+    let tests: String = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ctl"))
+        .expect("the tests")
+        .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a text"))
+        .collect();
+    for verb in verbs {
+        assert!(tests.contains(&format!("\"{verb}\"")), "{verb} has no test");
+        let help = run(&["help", &verb], "").expect(0);
+        let is_shown = help.contains(&format!("  ferrymqctl {verb}"));
+        let has_own = matches!(verb.as_str(), "help" | "version" | "store");
+        assert!(is_shown || has_own, "{verb} has no example: {help}");
+    }
+}
+
+#[test]
+fn help_is_asked_for_in_every_way() {
+    let asked: Vec<String> =
+        [&["help", "ping"][..], &["ping", "--help"], &["ping", "-h"], &["ping", "-?"]]
+            .iter()
+            .map(|words| run(words, "").expect(0))
+            .collect();
+    assert!(asked.iter().all(|help| *help == asked[0]), "{asked:?}");
+    let known = run(&["help", "completions"], "").expect(0);
+    assert!(known.contains("ferrymqctl completions bash"), "{known}");
+}
+
 #[test]
 fn what_only_a_cluster_or_erlang_can_do_is_refused_with_a_reason() {
     run(&["join_cluster", "rabbit@there", "--ram"], "").expect_failed(69, "is one node");
     run(&["eval", "1 + 1."], "").expect_failed(69, "no Erlang");
+    run(&["quorum_status", "orders"], "").expect_failed(69, "no replicas");
+    run(&["os_env"], "").expect_failed(69, "`ferrymqctl environment`");
 }
 
 #[test]
@@ -49,7 +86,7 @@ fn a_broker_that_is_not_there_or_does_not_answer_is_said() {
 fn a_wrong_password_is_not_allowed_and_a_missing_one_is_asked_for() {
     let managed = Managed::start();
     managed.ctl(&["--password", "wrong", "list_vhosts"]).expect_failed(77, "password is wrong");
-    managed.ctl(&["--user", "alice", "list_vhosts"]).expect_failed(64, "the password of alice");
+    managed.ctl(&["--username", "alice", "list_vhosts"]).expect_failed(64, "the password of alice");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "guest\nsecond line").expect("it is written");
     let path = file.path().to_str().expect("UTF-8");
@@ -67,5 +104,7 @@ fn a_broker_that_runs_answers_pings_and_the_wait_for_it_ends() {
     managed.ctl(&["await_startup"]).expect(0);
     managed.ctl(&["check_running"]).expect(0);
     assert!(managed.ctl(&["-s", "is_running"]).expect(0).contains("fully booted and running"));
+    assert_eq!(managed.json(&["is_running"])["result"], true);
+    assert_eq!(managed.json(&["is_booting"])["result"], false);
     managed.ctl(&["check_local_alarms"]).expect(0);
 }

@@ -53,3 +53,11 @@ fn what_describes_a_vhost_does_not_add_one() {
     managed.client().get("/api/vhosts/nowhere").expect(404);
     managed.ctl(&["add_vhost", &"v".repeat(300)]).expect_failed(69, "255 bytes");
 }
+
+#[test]
+fn a_vhost_that_is_there_runs() {
+    let managed = Managed::start();
+    let told = managed.ctl(&["restart_vhost", "-p", "/"]).expect(0);
+    assert!(told.ends_with("Vhost '/' is already running\n"), "{told}");
+    managed.ctl(&["restart_vhost", "-p", "nowhere"]).expect_failed(65, "'nowhere'");
+}

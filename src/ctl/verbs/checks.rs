@@ -11,7 +11,7 @@ use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::Answer;
 use crate::ctl::session::Refused;
-use crate::ctl::verb::{Action, Check, Subject, Verb, option, required};
+use crate::ctl::verb::{Action, Check, Subject, Verb, option, optional, required};
 
 use super::node::listeners_of;
 
@@ -79,7 +79,7 @@ pub(super) const SUBJECT: Subject = Subject {
             name: "check_port_listener",
             about: "Fail unless the broker listens on a port",
             example: "check_port_listener 5672",
-            words: &[required("PORT", "The port's number")],
+            words: &[required("PORT", "The port's number").number()],
             action: check(
                 "Asking the broker if there's an active listener on port {PORT} ...",
                 "/api/health/checks/port-listener/{PORT}",
@@ -120,8 +120,10 @@ pub(super) const SUBJECT: Subject = Subject {
             about: "Fail if a listener's certificate expires soon",
             example: "check_certificate_expiration --within 3 --unit weeks",
             words: &[
-                option("within", "How many of these units").or("4"),
-                option("unit", "days, weeks, months or years").or("weeks"),
+                option("within", "How many of these units").or("4").number(),
+                option("unit", "What is counted")
+                    .one_of(&["days", "weeks", "months", "years"])
+                    .or("weeks"),
             ],
             action: check(
                 "Checking certificate expiration ...",
@@ -138,6 +140,50 @@ pub(super) const SUBJECT: Subject = Subject {
                 "Checking if the node is critical for quorum queues ...",
                 "/api/health/checks/node-is-quorum-critical",
                 "The node is the only one",
+            ),
+        },
+        Verb {
+            name: "check_if_node_is_mirror_sync_critical",
+            about: "Fail if mirrored queues would lose data with this node: there are none",
+            example: "check_if_node_is_mirror_sync_critical",
+            words: &[],
+            action: check(
+                "Checking if the node is critical for mirrored queues ...",
+                "/api/health/checks/node-is-mirror-sync-critical",
+                "The node is the only one",
+            ),
+        },
+        Verb {
+            name: "check_for_quorum_queues_without_an_elected_leader",
+            about: "Fail if a queue has no leader: never, it is on the one node",
+            example: "check_for_quorum_queues_without_an_elected_leader -p / '^orders'",
+            words: &[optional("PATTERN", "Expression for the names of the queues").or(".*")],
+            action: check(
+                "Checking for queues without an elected leader in vhost '{vhost}' ...",
+                "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{PATTERN}",
+                "The broker reported no queues without a leader",
+            ),
+        },
+        Verb {
+            name: "check_if_metadata_store_is_initialized",
+            about: "Fail unless the broker has its definitions",
+            example: "check_if_metadata_store_is_initialized",
+            words: &[],
+            action: check(
+                "Checking if the definitions are there ...",
+                "/api/health/checks/metadata-store/initialized",
+                "The broker has its definitions",
+            ),
+        },
+        Verb {
+            name: "check_if_metadata_store_is_initialized_with_data",
+            about: "Fail unless the broker has definitions beside those of its first start",
+            example: "check_if_metadata_store_is_initialized_with_data",
+            words: &[],
+            action: check(
+                "Checking if there are definitions ...",
+                "/api/health/checks/metadata-store/initialized/with-data",
+                "The broker has definitions",
             ),
         },
         Verb {

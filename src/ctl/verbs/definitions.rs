@@ -4,13 +4,16 @@ use std::io::Read;
 
 use serde_json::Value;
 
+use crate::ctl::action::at;
 use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::file;
 use crate::ctl::output::Answer;
 use crate::ctl::progress;
 use crate::ctl::session::{Sent, encode};
-use crate::ctl::verb::{Action, Subject, Verb, flag, optional, required};
+use crate::ctl::verb::{Action, Subject, Verb, Word, flag, option, optional, required};
+
+const FORMAT: Word = option("format", "The file's format").one_of(&["json"]).or("json");
 
 pub(super) const SUBJECT: Subject = Subject {
     title: "Definitions",
@@ -19,19 +22,17 @@ pub(super) const SUBJECT: Subject = Subject {
             name: "export_definitions",
             about: "Save users, vhosts, permissions, queues, exchanges, ... as JSON",
             example: "export_definitions definitions.json\nexport_definitions - | jq .queues\nexport_definitions shop.json -p shop",
-            words: &[required("FILE", "Where to; - is the standard output")],
+            words: &[required("FILE", "Where to; - is the standard output").file(), FORMAT],
             action: Action::Own(export),
         },
         Verb {
             name: "import_definitions",
             about: "Take definitions from a JSON file, all or none",
-            example: "import_definitions definitions.json\nimport_definitions shop.json -p shop",
+            example: "import_definitions definitions.json --skip-if-unchanged\nimport_definitions shop.json -p shop",
             words: &[
-                optional("FILE", "Where from; - is the standard input").or("-"),
-                flag(
-                    "skip-if-unchanged",
-                    "Accepted for rabbitmqctl's sake: what is the same stays as it is anyway",
-                ),
+                optional("FILE", "Where from; - is the standard input").or("-").file(),
+                flag("skip-if-unchanged", "Store nothing if all of it is in force already"),
+                FORMAT,
             ],
             action: Action::Own(import),
         },
@@ -60,13 +61,27 @@ fn export(asked: &Asked<'_>) -> Result<Answer, Failure> {
 }
 
 fn import(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let source = asked.text("FILE");
-    asked.banner("Importing definitions in JSON from a file at \"{FILE}\" ...")?;
-    let wrong = |error| Failure::data(format!("{source} is not JSON: {error}"));
+    let (source, named) = match asked.text("FILE") {
+        file::STANDARD => (file::STANDARD, "standard input"),
+        path => (path, "a file at \"{FILE}\""),
+    };
+    asked.banner(&format!("Importing definitions in JSON from {named} ..."))?;
+    let wrong = |error| {
+        let named = asked.sentence(named);
+        Failure::data(format!("what comes from {named} is not JSON: {error}"))
+    };
     let definitions: Value = serde_json::from_slice(&file::content(source)?).map_err(wrong)?;
     let bar = progress::bar(asked.output, "importing", None);
     bar.enable_steady_tick(progress::TICK);
-    asked.send("POST", path(asked), &Sent { body: Some(&definitions), headers: &[] })?;
+    let condition = if asked.flag("skip-if-unchanged") { "?skip_if_unchanged=true" } else { "" };
+    let path = format!("{}{condition}", path(asked));
+    let answer = asked.send("POST", &path, &Sent { body: Some(&definitions), headers: &[] })?;
     bar.finish_and_clear();
-    Ok(Answer::Done("Successfully imported definitions".to_owned()))
+    let is_unchanged = at(&answer, "unchanged").as_bool() == Some(true);
+    let done = if is_unchanged {
+        "Nothing was imported: all of it is in force already"
+    } else {
+        "Successfully imported definitions"
+    };
+    Ok(Answer::Advice(done.to_owned()))
 }

@@ -1,13 +1,13 @@
 //! Limits of vhosts and of users.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ctl::action::{array, at};
 use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Answer, Rows};
 use crate::ctl::session::{Sent, encode};
-use crate::ctl::verb::{Action, Subject, Verb, Word, option, optional, required};
+use crate::ctl::verb::{Action, Subject, Verb, Word, flag, option, optional, required};
 
 const LIMITS: Word =
     required("LIMITS", "A JSON object of limits and their values; a negative one is none");
@@ -40,18 +40,16 @@ pub(super) const SUBJECT: Subject = Subject {
         },
         Verb {
             name: "list_vhost_limits",
-            about: "List the limits of all vhosts, or of the one that -p names",
-            example: "list_vhost_limits\nlist_vhost_limits -p /",
-            words: &[],
-            action: Action::Own(|asked| match asked.named_vhost() {
-                Some(_) => {
-                    asked.banner("Listing limits for vhost \"{vhost}\" ...")?;
-                    list(asked, "vhost", ONE_VHOST)
-                }
-                None => {
+            about: "List the limits of a vhost, or of all",
+            example: "list_vhost_limits -p /\nlist_vhost_limits --global",
+            words: &[flag("global", "Those of all vhosts")],
+            action: Action::Own(|asked| {
+                if asked.flag("global") {
                     asked.banner("Listing limits for all vhosts ...")?;
-                    list(asked, "vhost", "/api/vhost-limits")
+                    return list(asked, "vhost", "/api/vhost-limits");
                 }
+                asked.banner("Listing limits for vhost \"{vhost}\" ...")?;
+                list_one(asked, ONE_VHOST)
             }),
         },
         Verb {
@@ -70,24 +68,27 @@ pub(super) const SUBJECT: Subject = Subject {
             example: "clear_user_limits alice max-connections\nclear_user_limits alice all",
             words: &[USER, optional("LIMIT", "max-connections, max-channels or all").or("all")],
             action: Action::Own(|asked| {
-                asked.banner("Clearing \"{LIMIT}\" limits for user \"{USER}\" ...")?;
+                let which =
+                    if asked.text("LIMIT") == "all" { "all limits" } else { "\"{LIMIT}\" limit" };
+                asked.banner(&format!("Clearing {which} for user \"{{USER}}\" ..."))?;
                 clear(asked, ONE_USER, asked.text("LIMIT"))
             }),
         },
         Verb {
             name: "list_user_limits",
             about: "List the limits of all users, or of one",
-            example: "list_user_limits\nlist_user_limits --of alice",
-            words: &[option("of", "The user whose limits are meant")],
-            action: Action::Own(|asked| match asked.given("of") {
-                Some(_) => {
-                    asked.banner("Listing limits for user \"{of}\" ...")?;
-                    list(asked, "user", "/api/user-limits/{of}")
-                }
-                None => {
+            example: "list_user_limits\nlist_user_limits --user alice",
+            words: &[
+                option("user", "The user whose limits are meant"),
+                flag("global", "Those of all users, as if no user is said"),
+            ],
+            action: Action::Own(|asked| {
+                if asked.given("user").is_none() || asked.flag("global") {
                     asked.banner("Listing limits for all users ...")?;
-                    list(asked, "user", "/api/user-limits")
+                    return list(asked, "user", "/api/user-limits");
                 }
+                asked.banner("Listing limits for user \"{user}\" ...")?;
+                list_one(asked, "/api/user-limits/{user}")
             }),
         },
     ],
@@ -101,7 +102,7 @@ fn set(asked: &Asked<'_>, path: &str) -> Result<Answer, Failure> {
         .ok_or_else(|| Failure::data(asked.sentence("limits are a JSON object, not {LIMITS}")))?;
     for (name, value) in limits {
         let path = format!("{path}/{}", encode(name));
-        let body = serde_json::json!({ "value": value });
+        let body = json!({ "value": value });
         asked.send("PUT", &path, &Sent { body: Some(&body), headers: &[] })?;
     }
     Ok(Answer::Done(String::new()))
@@ -126,4 +127,11 @@ fn list(asked: &Asked<'_>, owner: &str, path: &str) -> Result<Answer, Failure> {
     let row = |found: &Value| vec![at(found, owner).clone(), at(found, "value").clone()];
     let columns = vec![owner.to_owned(), "limits".to_owned()];
     Ok(Answer::Rows(Rows { columns, rows: found.iter().map(row).collect() }))
+}
+
+/// The limits of one, as `set_vhost_limits` and `set_user_limits` take them.
+fn list_one(asked: &Asked<'_>, path: &str) -> Result<Answer, Failure> {
+    let found = array(asked.get(path)?)?;
+    let value = found.first().map_or(json!({}), |found| at(found, "value").clone());
+    Ok(Answer::Document { text: value.to_string(), value })
 }

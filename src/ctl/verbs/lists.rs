@@ -183,6 +183,9 @@ pub(super) const QUEUE: &[Column] = columns![
     "leader" = "node",
     "members" = "node",
     "online" = "node",
+    // There are no mirrors: these stay empty.
+    "slave_pids",
+    "synchronised_slave_pids",
     "owner_pid" = "owner_pid_details.name",
     "exclusive_consumer_tag",
     "exclusive_consumer_pid",

@@ -19,6 +19,8 @@ use crate::ctl::wait;
 const QUEUE: Word = required("QUEUE", "The queue's name");
 const HEADER: Word =
     option("header", "Only messages with this header, as NAME=VALUE; several with commas");
+const ENCODING: Word =
+    option("encoding", "How payloads are shown").one_of(&["auto", "base64"]).or("auto");
 const EXCHANGE: Word = required("EXCHANGE", "The exchange's name");
 const REPLAY: &str = "/api/queues/{vhost}/{QUEUE}/replay";
 
@@ -34,11 +36,11 @@ pub(super) const SUBJECT: Subject = Subject {
             example: "peek -p / orders --count 3\npeek orders --header tenant=acme --formatter json",
             words: &[
                 QUEUE,
-                option("count", "How many, at most 500").or("10"),
-                option("offset", "Pass over so many").or("0"),
+                option("count", "How many, at most 500").or("10").number(),
+                option("offset", "Pass over so many").or("0").number(),
                 option("from", "Begin at the message of this id"),
-                option("truncate", "Show so many bytes of each payload").or("200"),
-                option("encoding", "auto or base64").or("auto"),
+                option("truncate", "Show so many bytes of each payload").or("200").number(),
+                ENCODING,
                 HEADER,
                 many(
                     COLUMN,
@@ -55,8 +57,8 @@ pub(super) const SUBJECT: Subject = Subject {
                 QUEUE,
                 option("ids", "Only the messages of these ids, as peek shows them, with commas"),
                 HEADER,
-                option("count", "At most so many"),
-                option("rate", "At most so many a second"),
+                option("count", "At most so many").number(),
+                option("rate", "At most so many a second").number(),
                 option("exchange", "To this exchange instead of the one of each message"),
                 option("routing-key", "With this key instead of the one of each message"),
                 flag("detach", "Begin, and don't wait for the end"),
@@ -89,10 +91,10 @@ pub(super) const SUBJECT: Subject = Subject {
             example: "list_scheduled -p / reminders --count 20",
             words: &[
                 EXCHANGE,
-                option("count", "How many, at most 500").or("10"),
+                option("count", "How many, at most 500").or("10").number(),
                 option("from", "Begin at the message of this id"),
-                option("truncate", "Show so many bytes of each payload").or("200"),
-                option("encoding", "auto or base64").or("auto"),
+                option("truncate", "Show so many bytes of each payload").or("200").number(),
+                ENCODING,
                 many(
                     COLUMN,
                     "What to show of each [default: id due_at routing_key payload_bytes payload]",

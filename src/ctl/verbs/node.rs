@@ -9,8 +9,8 @@ use crate::ctl::action::{array, at};
 use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Answer, cell};
-use crate::ctl::session::encode;
-use crate::ctl::verb::{Action, List, Subject, Verb, columns, option};
+use crate::ctl::session::{Sent, encode};
+use crate::ctl::verb::{Action, List, Subject, Verb, Word, columns, option, required};
 use crate::ctl::wait;
 
 use super::checks::READY;
@@ -19,6 +19,9 @@ use super::report;
 /// Between two looks at a broker that starts.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+const UNIT: Word =
+    option("unit", "Of memory and disk space").one_of(&["gb", "mb", "kb", "bytes"]).or("gb");
+
 pub(super) const SUBJECT: Subject = Subject {
     title: "The broker",
     verbs: &[
@@ -26,7 +29,7 @@ pub(super) const SUBJECT: Subject = Subject {
             name: "status",
             about: "Say how the broker is: version, alarms, memory, disk, listeners",
             example: "status\nstatus --unit mb --formatter json",
-            words: &[option("unit", "gb, mb, kb or bytes").or("gb")],
+            words: &[UNIT],
             action: Action::Own(status),
         },
         Verb {
@@ -35,6 +38,13 @@ pub(super) const SUBJECT: Subject = Subject {
             example: "await_startup --timeout 60",
             words: &[],
             action: Action::Own(await_startup),
+        },
+        Verb {
+            name: "await_online_nodes",
+            about: "Wait until one node serves clients; more there never are",
+            example: "await_online_nodes 1 --timeout 60",
+            words: &[required("COUNT", "How many nodes").number()],
+            action: Action::Own(await_online_nodes),
         },
         Verb {
             name: "server_version",
@@ -58,9 +68,10 @@ pub(super) const SUBJECT: Subject = Subject {
             action: Action::Own(|asked| {
                 asked.banner("Asking the broker to report its protocol listeners ...")?;
                 let overview = asked.get("/api/overview?columns=listeners,node")?;
-                let found: Vec<Value> = listeners_of(&overview).cloned().collect();
-                let text = listeners_text(&overview);
-                Ok(Answer::Document { value: json!({"listeners": found}), text })
+                let value = json!({
+                    "result": "ok", "node": at(&overview, "node"), "listeners": listeners_json(&overview),
+                });
+                Ok(Answer::Document { value, text: listeners_text(&overview) })
             }),
         },
         Verb {
@@ -70,20 +81,25 @@ pub(super) const SUBJECT: Subject = Subject {
             words: &[],
             action: Action::Own(|asked| {
                 asked.banner("Asking the broker to report any known resource alarms ...")?;
-                let alarms = alarms_of(&Node::of(asked)?.node);
-                let text = if alarms.is_empty() {
-                    "The broker reported no alarms, local or clusterwide".to_owned()
-                } else {
-                    alarms.join("\n")
-                };
-                Ok(Answer::Document { value: json!({"alarms": alarms}), text })
+                let node = Node::of(asked)?;
+                let alarms: Vec<String> = alarms_of(&node).map(Alarm::sentence).collect();
+                if alarms.is_empty() {
+                    let text = "The broker reported no alarms, local or clusterwide".to_owned();
+                    let value = json!({"result": "ok", "node": node.name, "alarms": []});
+                    return Ok(Answer::Document { value, text });
+                }
+                let value = json!({
+                    "result": "ok", "local": alarms, "global": [],
+                    "message": format!("Node {} reported alarms", node.name),
+                });
+                Ok(Answer::Document { value, text: alarms.join("\n") })
             }),
         },
         Verb {
             name: "memory_breakdown",
             about: "Say what the broker's memory is used for",
             example: "memory_breakdown --unit mb",
-            words: &[option("unit", "gb, mb, kb or bytes").or("gb")],
+            words: &[UNIT],
             action: Action::Own(memory_breakdown),
         },
         Verb {
@@ -122,7 +138,7 @@ pub(super) const SUBJECT: Subject = Subject {
             words: &[],
             action: Action::Own(|asked| {
                 asked.banner("Listing authentication attempts ...")?;
-                let path = format!("/api/auth/attempts/{}", encode(&Node::of(asked)?.name));
+                let path = format!("/api/auth/attempts/{}", encode(&Node::name_of(asked)?));
                 asked.list_at(
                     &path,
                     columns![
@@ -132,6 +148,18 @@ pub(super) const SUBJECT: Subject = Subject {
                         "auth_attempts_succeeded",
                     ],
                 )
+            }),
+        },
+        Verb {
+            name: "reset_node_auth_attempt_metrics",
+            about: "Count logins from zero again",
+            example: "reset_node_auth_attempt_metrics",
+            words: &[],
+            action: Action::Own(|asked| {
+                asked.banner("Resetting the counts of authentication attempts ...")?;
+                let path = format!("/api/auth/attempts/{}", encode(&Node::name_of(asked)?));
+                asked.send("DELETE", &path, &Sent::default())?;
+                Ok(Answer::Done(String::new()))
             }),
         },
         Verb {
@@ -176,8 +204,19 @@ impl Node {
         Ok(Self { name, overview, node })
     }
 
+    pub(super) fn name_of(asked: &Asked<'_>) -> Result<String, Failure> {
+        let overview = asked.get("/api/overview?columns=node")?;
+        Ok(at(&overview, "node").as_str().unwrap_or_default().to_owned())
+    }
+
     fn version(&self) -> &str {
         version_of(&self.overview)
+    }
+
+    /// The API has it as a text.
+    fn pid(&self) -> Value {
+        let pid = at(&self.node, "os_pid");
+        pid.as_str().and_then(|pid| pid.parse::<u64>().ok()).map_or(pid.clone(), Into::into)
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -195,17 +234,32 @@ pub(super) fn listeners_of(overview: &Value) -> impl Iterator<Item = &Value> {
     at(overview, "listeners").as_array().into_iter().flatten()
 }
 
+/// A listener as rabbitmq-diagnostics describes it.
+fn listeners_json(overview: &Value) -> Value {
+    let one = |one: &Value| {
+        let protocol = at(one, "protocol").as_str().unwrap_or_default();
+        json!({
+            "interface": interface(one), "node": at(one, "node"), "port": at(one, "port"),
+            "protocol": protocol, "purpose": purpose(protocol),
+        })
+    };
+    listeners_of(overview).map(one).collect()
+}
+
+fn interface(listener: &Value) -> String {
+    let address = at(listener, "ip_address").as_str().unwrap_or_default();
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}
+
 pub(super) fn listeners_text(overview: &Value) -> String {
     let mut text = String::new();
     for one in listeners_of(overview) {
         let protocol = at(one, "protocol").as_str().unwrap_or_default();
-        let address = at(one, "ip_address").as_str().unwrap_or_default();
-        let address =
-            if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         // Writing to a string doesn't fail.
         let _ = writeln!(
             text,
-            "Interface: {address}, port: {}, protocol: {protocol}, purpose: {}",
+            "Interface: {}, port: {}, protocol: {protocol}, purpose: {}",
+            interface(one),
             cell(at(one, "port")),
             purpose(protocol)
         );
@@ -224,30 +278,47 @@ fn purpose(protocol: &str) -> &str {
     }
 }
 
-pub(super) fn alarms_of(node: &Value) -> Vec<String> {
-    let name = at(node, "name").as_str().unwrap_or_default();
-    let is_on = |alarm: &str| at(node, alarm).as_bool() == Some(true);
-    let mut alarms = Vec::new();
-    if is_on("mem_alarm") {
-        alarms.push(format!("Memory alarm on node {name}"));
+/// What a node has too little of, and its name.
+#[derive(Clone, Copy)]
+struct Alarm<'a>(&'static str, &'a str);
+
+fn alarms_of(node: &Node) -> impl Iterator<Item = Alarm<'_>> {
+    let alarms = [("memory", "mem_alarm"), ("disk", "disk_free_alarm")];
+    let is_on = |name: &str| at(&node.node, name).as_bool() == Some(true);
+    let on = alarms.into_iter().filter(move |(_, name)| is_on(name));
+    on.map(|(resource, _)| Alarm(resource, &node.name))
+}
+
+impl Alarm<'_> {
+    fn sentence(self) -> String {
+        let Self(resource, node) = self;
+        let named = if resource == "memory" { "Memory" } else { "Free disk space" };
+        format!("{named} alarm on node {node}")
     }
-    if is_on("disk_free_alarm") {
-        alarms.push(format!("Free disk space alarm on node {name}"));
+
+    fn json(self) -> Value {
+        let Self(resource, node) = self;
+        json!({"type": "resource_limit", "resource": resource, "node": node})
     }
-    alarms
+}
+
+/// All of them as a part of a text.
+fn alarms_text(node: &Node) -> String {
+    let alarms: Vec<String> = alarms_of(node).map(Alarm::sentence).collect();
+    if alarms.is_empty() { "(none)".to_owned() } else { alarms.join("\n") }
 }
 
 /// Bytes in the unit that is asked for.
 struct Unit(&'static str, f64);
 
 impl Unit {
-    fn of(asked: &Asked<'_>) -> Result<Self, Failure> {
+    fn of(asked: &Asked<'_>) -> Self {
         match asked.text("unit") {
-            "gb" => Ok(Self("gb", 1e9)),
-            "mb" => Ok(Self("mb", 1e6)),
-            "kb" => Ok(Self("kb", 1e3)),
-            "bytes" => Ok(Self("bytes", 1.0)),
-            other => Err(Failure::data(format!("the unit is gb, mb, kb or bytes, not {other}"))),
+            "mb" => Self("mb", 1e6),
+            "kb" => Self("kb", 1e3),
+            "bytes" => Self("bytes", 1.0),
+            // No other word comes through the command line.
+            _ => Self("gb", 1e9),
         }
     }
 
@@ -261,13 +332,13 @@ impl Unit {
 }
 
 fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let unit = Unit::of(asked)?;
+    let unit = Unit::of(asked);
     asked.banner("Asking the broker for its status ...")?;
     let node = Node::of(asked)?;
     let vhosts = asked.names("/api/vhosts")?.len();
     let (overview, total) =
         (&node.overview, |name: &str| cell(at(&node.overview, &format!("object_totals.{name}"))));
-    let (number, alarms) = (|name: &str| node.number(name), alarms_of(&node.node));
+    let number = |name: &str| node.number(name);
     let text = format!(
         "Runtime\n\nOS PID: {}\nUptime (seconds): {}\nProduct: {} {}\nNode name: {}\n\n\
          Data directory\n\n{}\n\nAlarms\n\n{}\n\n\
@@ -282,7 +353,7 @@ fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
         node.version(),
         node.name,
         cell(at(&node.node, "db_dir")),
-        if alarms.is_empty() { "(none)".to_owned() } else { alarms.join("\n") },
+        alarms_text(&node),
         unit.say(number("mem_used")),
         unit.say(number("mem_limit")),
         number("fd_used"),
@@ -294,17 +365,25 @@ fn status(asked: &Asked<'_>) -> Result<Answer, Failure> {
         listeners_text(overview),
     );
     let value = json!({
-        "node": node.name, "version": node.version(), "alarms": alarms,
-        "os_pid": at(&node.node, "os_pid"), "uptime": number("uptime") / 1000,
+        "node": node.name, "product_name": at(overview, "product_name"),
+        "product_version": node.version(), "rabbitmq_version": at(overview, "rabbitmq_version"),
+        "alarms": alarms_of(&node).map(Alarm::json).collect::<Vec<_>>(),
+        "pid": node.pid(), "uptime": number("uptime") / 1000,
+        "is_under_maintenance": at(&node.node, "being_drained"),
         "data_directory": at(&node.node, "db_dir"),
-        "memory": {"total": number("mem_used"), "limit": number("mem_limit")},
-        "file_descriptors": {"total_used": number("fd_used"), "total_limit": number("fd_total")},
+        "config_files": at(&node.node, "config_files"), "log_files": at(&node.node, "log_files"),
+        "memory": {"total": {"rss": number("mem_used")}},
+        "vm_memory_high_watermark_limit": number("mem_limit"),
+        "file_descriptors": {
+            "total_used": number("fd_used"), "total_limit": number("fd_total"),
+            "sockets_used": number("sockets_used"), "sockets_limit": number("sockets_total"),
+        },
         "disk_free": number("disk_free"), "disk_free_limit": number("disk_free_limit"),
         "totals": {
             "connection_count": at(overview, "object_totals.connections"),
             "queue_count": at(overview, "object_totals.queues"), "virtual_host_count": vhosts,
         },
-        "listeners": at(overview, "listeners"),
+        "listeners": listeners_json(overview),
     });
     Ok(Answer::Document { value, text })
 }
@@ -325,11 +404,20 @@ fn await_startup(asked: &Asked<'_>) -> Result<Answer, Failure> {
     Ok(Answer::Done(String::new()))
 }
 
+/// There is one node, and one that can't be reached isn't online.
+fn await_online_nodes(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    if asked.number("COUNT")? > 1 {
+        let text = asked.sentence("{COUNT} nodes there never are: a FerryMQ broker is one node");
+        return Err(Failure::unavailable(text));
+    }
+    await_startup(asked)
+}
+
 fn server_version(asked: &Asked<'_>) -> Result<Answer, Failure> {
     asked.banner("Asking the broker for its version ...")?;
     let overview = asked.get("/api/overview")?;
     let version = version_of(&overview).to_owned();
-    Ok(Answer::Document { value: json!({"version": version}), text: version })
+    Ok(Answer::Document { value: json!({"result": "ok", "value": version}), text: version })
 }
 
 fn cluster_status(asked: &Asked<'_>) -> Result<Answer, Failure> {
@@ -337,14 +425,13 @@ fn cluster_status(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let node = Node::of(asked)?;
     let name = cell(at(&node.overview, "cluster_name"));
     let flags = array(asked.get("/api/feature-flags?columns=name,state")?)?;
-    let alarms = alarms_of(&node.node);
     let mut text = format!(
-        "Basics\n\nCluster name: {name}\n\nRunning Nodes\n\n{0}\n\nVersions\n\n{0}: {1} {2}\n\n\
+        "Basics\n\nCluster name: {name}\n\nDisk Nodes\n\n{0}\n\nRunning Nodes\n\n{0}\n\nVersions\n\n{0}: {1} {2}\n\n\
          Alarms\n\n{3}\n\nNetwork Partitions\n\n(none)\n\nListeners\n\n{4}\nFeature flags\n\n",
         node.name,
         cell(at(&node.overview, "product_name")),
         node.version(),
-        if alarms.is_empty() { "(none)".to_owned() } else { alarms.join("\n") },
+        alarms_text(&node),
         listeners_text(&node.overview),
     );
     for flag in &flags {
@@ -353,17 +440,20 @@ fn cluster_status(asked: &Asked<'_>) -> Result<Answer, Failure> {
     }
     let value = json!({
         "cluster_name": name, "running_nodes": [node.name], "disk_nodes": [node.name],
-        "versions": {(node.name.as_str()): {"version": node.version()}}, "alarms": alarms,
-        "partitions": {}, "listeners": {(node.name.as_str()): at(&node.overview, "listeners")},
+        "versions": {(node.name.as_str()): {"version": node.version()}},
+        "alarms": alarms_of(&node).map(Alarm::json).collect::<Vec<_>>(),
+        "partitions": {}, "ram_nodes": [],
+        "maintenance_status": {(node.name.as_str()): "not under maintenance"},
+        "listeners": {(node.name.as_str()): listeners_json(&node.overview)},
         "feature_flags": flags,
     });
     Ok(Answer::Document { value, text })
 }
 
 fn memory_breakdown(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    let unit = Unit::of(asked)?;
+    let unit = Unit::of(asked);
     asked.banner("Reporting memory breakdown ...")?;
-    let path = format!("/api/nodes/{}/memory", encode(&Node::of(asked)?.name));
+    let path = format!("/api/nodes/{}/memory", encode(&Node::name_of(asked)?));
     let memory = asked.get(&path)?;
     let parts = at(&memory, "memory").as_object();
     let mut parts: Vec<(&str, u64)> = parts
@@ -373,10 +463,15 @@ fn memory_breakdown(asked: &Asked<'_>) -> Result<Answer, Failure> {
         .collect();
     parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let whole: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-    let mut text = String::new();
-    for (name, bytes) in &parts {
-        let percent = bytes.saturating_mul(100).checked_div(whole).unwrap_or(0);
-        let _ = writeln!(text, "{name}: {} ({percent}%)", unit.say(*bytes));
+    let (mut text, mut value) = (String::new(), json!({}));
+    for (name, bytes) in parts {
+        let hundredths = bytes.saturating_mul(10_000).checked_div(whole).unwrap_or(0);
+        let percent = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+        value[name] = json!({"bytes": bytes, "percentage": percent.parse::<f64>().ok()});
+        // What only Erlang has is zero here, and tells people nothing.
+        if bytes > 0 {
+            let _ = writeln!(text, "{name}: {} ({percent}%)", unit.say(bytes));
+        }
     }
-    Ok(Answer::Document { value: memory.clone(), text })
+    Ok(Answer::Document { value, text })
 }

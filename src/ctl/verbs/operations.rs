@@ -81,8 +81,10 @@ pub(super) const SUBJECT: Subject = Subject {
             words: &[
                 REASON,
                 flag("global", "Those of every vhost"),
-                option("limit", "Close at most so many"),
-                option("per-connection-delay", "Milliseconds between one and the next").or("0"),
+                option("limit", "Close at most so many").number(),
+                option("per-connection-delay", "Milliseconds between one and the next")
+                    .or("0")
+                    .number(),
             ],
             action: Action::Own(close_all_connections),
         },
@@ -97,9 +99,12 @@ pub(super) const SUBJECT: Subject = Subject {
 };
 
 fn delete_queue(asked: &Asked<'_>) -> Result<Answer, Failure> {
-    asked.banner("Deleting queue '{QUEUE}' on vhost '{vhost}' ...")?;
-    let conditions = ["if-empty", "if-unused"].into_iter().filter(|name| asked.flag(name));
-    let query: Vec<String> = conditions.map(|name| format!("{name}=true")).collect();
+    let conditions = [("if-empty", " if queue is empty"), ("if-unused", " if queue is unused")];
+    let conditions: Vec<_> = conditions.iter().filter(|(name, _)| asked.flag(name)).collect();
+    let told: Vec<&str> = conditions.iter().map(|(_, told)| *told).collect();
+    let told = told.join(" and");
+    asked.banner(&format!("Deleting queue '{{QUEUE}}' on vhost '{{vhost}}'{told} ..."))?;
+    let query: Vec<String> = conditions.iter().map(|(name, _)| format!("{name}=true")).collect();
     let path = format!("{ONE}?{}", query.join("&"));
     asked.send("DELETE", &path, &Sent::default())?;
     Ok(Answer::Done("Queue was successfully deleted".to_owned()))

@@ -7,7 +7,7 @@ use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::Answer;
 use crate::ctl::verb::{
-    Action, COLUMN, Change, Column, List, Subject, Verb, Word, columns, many, no_body, required,
+    Action, COLUMN, Change, Column, Subject, Verb, Word, columns, many, no_body, required,
 };
 
 const COMPONENT: Word = required("COMPONENT", "What it is for");
@@ -82,13 +82,8 @@ pub(super) const SUBJECT: Subject = Subject {
             name: "list_global_parameters",
             about: "List the parameters of the whole broker",
             example: "list_global_parameters",
-            words: &[],
-            action: Action::List(List {
-                banner: "Listing global runtime parameters ...",
-                path: "/api/global-parameters",
-                columns: columns!["name", "value"],
-                usual: &["name", "value"],
-            }),
+            words: &[many(COLUMN, "name or value [default: both]")],
+            action: Action::Own(list_global_parameters),
         },
         Verb {
             name: "set_cluster_name",
@@ -120,6 +115,22 @@ fn list_parameters(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let mut fetched = chosen.clone();
     fetched.push(("vhost", "vhost"));
     asked.list_filtered("/api/parameters", &fetched, &chosen, |parameter| {
-        (at(&parameter, "vhost").as_str() == Some(asked.vhost())).then_some(parameter)
+        let is_of_vhost = at(&parameter, "vhost").as_str() == Some(asked.vhost());
+        is_of_vhost.then(|| with_json(asked, parameter))
     })
+}
+
+fn list_global_parameters(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    let chosen = asked.columns(columns!["name", "value"], &["name", "value"])?;
+    asked.banner("Listing global runtime parameters ...")?;
+    let shown = |parameter| Some(with_json(asked, parameter));
+    asked.list_filtered("/api/global-parameters", &chosen, &chosen, shown)
+}
+
+/// A value that `set_parameter` takes as it is printed: a text with its quotes.
+fn with_json(asked: &Asked<'_>, mut parameter: Value) -> Value {
+    if !asked.output.is_json() && !at(&parameter, "value").is_null() {
+        parameter["value"] = at(&parameter, "value").to_string().into();
+    }
+    parameter
 }

@@ -15,8 +15,11 @@ const PUT_WORDS: &[Word] = &[
     NAME,
     required("PATTERN", "Expression for the names of what it is for"),
     required("DEFINITION", "What it sets, as a JSON object"),
-    option("priority", "Of several policies that fit, the one with the highest holds").or("0"),
-    option("apply-to", "queues, classic_queues, quorum_queues, streams, exchanges or all")
+    option("priority", "Of several policies that fit, the one with the highest holds")
+        .or("0")
+        .number(),
+    option("apply-to", "What it is for")
+        .one_of(&["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"])
         .or("all"),
 ];
 

@@ -146,7 +146,7 @@ fn add_user(asked: &Asked<'_>) -> Result<Answer, Failure> {
     put_user(asked, &json!({"tags": asked.each("tags")}), &secret(asked)?)?;
     let done = "Done. The user has no permissions in any vhost yet: see \
                 'ferrymqctl help set_permissions'.";
-    Ok(Answer::Done(done.to_owned()))
+    Ok(Answer::Advice(done.to_owned()))
 }
 
 fn change_password(asked: &Asked<'_>) -> Result<Answer, Failure> {
@@ -174,9 +174,9 @@ fn authenticate_user(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let login = Login { user, password: asked.password("PASSWORD")? };
     match asked.session.as_another(&login).get("/api/whoami") {
         Ok(_) => Ok(Answer::Done("Success".to_owned())),
-        Err(refused) if refused.status == 401 && needs_tag(&refused) => Ok(Answer::Done(
-            "Success: the user has no tag that opens the management API".to_owned(),
-        )),
+        Err(refused) if refused.status == 401 && needs_tag(&refused) => {
+            Ok(Answer::Done("Success".to_owned()))
+        }
         Err(refused) if refused.status == 401 => {
             let reason = refused.reason();
             let text = asked.sentence("failed to authenticate user \"{USER}\"");

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::Answer;
-use crate::ctl::session::Sent;
+use crate::ctl::session::{Sent, encode};
 use crate::ctl::verb::{
     Action, Change, List, Subject, Verb, Word, columns, many, no_body, option, required,
 };
+
+use super::node::Node;
 
 const VHOST: Word = required("VHOST", "The vhost's name");
 const DESCRIPTION: Word = option("description", "A sentence about it");
@@ -114,6 +116,19 @@ pub(super) const SUBJECT: Subject = Subject {
                     "messages_unacknowledged"
                 ],
                 usual: &["name"],
+            }),
+        },
+        Verb {
+            name: "restart_vhost",
+            about: "Make sure that a vhost runs, which each does that is there",
+            example: "restart_vhost -p shop",
+            words: &[],
+            action: Action::Own(|asked| {
+                asked.banner("Trying to restart vhost '{vhost}' ...")?;
+                let path =
+                    format!("/api/vhosts/{{vhost}}/start/{}", encode(&Node::name_of(asked)?));
+                asked.send("POST", &path, &Sent::default())?;
+                Ok(Answer::Done(asked.sentence("Vhost '{vhost}' is already running")))
             }),
         },
         Verb {
