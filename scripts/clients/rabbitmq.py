@@ -36,6 +36,8 @@ def rabbitmq():
             with open(directory / "output", "wb") as output:
                 node = subprocess.Popen([RABBITMQ_SERVER], env=environment, stdout=output, stderr=output)
             management = Management(http_port)
+            # Its own programs need it to find the node.
+            management.environment = environment
             deadline = time.monotonic() + START_SECONDS_MAX
             while not management.answers():
                 assert node.poll() is None and time.monotonic() < deadline, (directory / "output").read_text()
