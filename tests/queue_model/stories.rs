@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferrymq::broker::queue::state::State;
-use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Next, Place, Tally, Wanted};
+use ferrymq::broker::queue::{Ahead, Due, ENTRY_COST, Found, Next, Place, Tally, Wanted};
 use ferrymq::protocol::message::Message;
 use ferrymq::store::{Epoch, Note, Page, RecoveredQueue, Seq};
 
@@ -227,4 +227,24 @@ fn what_is_held_back_keeps_its_place_and_those_behind_it() {
     .map(|entry| entry.seq)
     .collect();
     assert_eq!(taken, seqs);
+}
+
+/// A transient message among stored ones, picked and put back, could be picked twice once what came
+/// behind it had been paged out: it was then looked for on disk, too.
+#[test]
+fn what_was_picked_between_paged_messages_is_there_once_when_it_is_back() {
+    let mut state = State::new(Epoch(1));
+    state.set_head_max(ENTRY_COST);
+    let before: Vec<Seq> = (0..8).map(|_| enqueue(&mut state, message(0), true)).collect();
+    let wanted = Place { level: 0, seq: enqueue(&mut state, message(0), false) };
+    state.on_disk(0, before[0], before[7], 0);
+    let Found::Here(entry) = state.find(wanted) else { panic!("it is transient") };
+    assert!(state.pick(&entry).is_some());
+    let behind = enqueue(&mut state, message(0), true);
+    state.on_disk(0, behind, behind, 0);
+    let (entry, _) = state.settle(wanted).expect("it is out");
+    state.put_back(entry.clone());
+    assert!(state.pick(&entry).is_some());
+    assert!(state.pick(&entry).is_none(), "it is not there any more");
+    assert_eq!(state.ready_count(), 9);
 }

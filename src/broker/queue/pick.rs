@@ -200,6 +200,8 @@ impl Lane {
         }
         let Some(Cold::Entry(entry)) = self.cold.remove(index) else { return None };
         self.cold_count -= 1;
+        // A range on disk before it may come to reach beyond it.
+        self.picked.insert(seq);
         Some(entry)
     }
 

@@ -38,10 +38,7 @@ impl Grant for TopicPermissionDefinition {
     }
 }
 
-pub(super) fn list_all<G: Grant>(
-    visitor: &Visitor,
-    query: &ListQuery,
-) -> Result<Listed, Refusal> {
+pub(super) fn list_all<G: Grant>(visitor: &Visitor, query: &ListQuery) -> Result<Listed, Refusal> {
     listed::<G>(visitor, query, |_| true)
 }
 
