@@ -191,7 +191,7 @@ impl Queue {
 
     /// What was asked for has been read; it goes on in the order in which it was asked for, which
     /// is that of its times.
-    fn on_due_read(self: &Arc<Self>, level: u8, round: u64, asked: &[Seq], page: Page) {
+    fn on_due_read(self: &Arc<Self>, level: u8, round: u32, asked: &[Seq], page: Page) {
         let mut read: HashMap<Seq, _> = page.messages.into_iter().collect();
         let mut batch = Changes::default();
         let mut lost = asked.len();

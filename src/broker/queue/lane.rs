@@ -15,10 +15,11 @@
 //! picked (`pick.rs`): so the next is the smallest of them. Only a stored message that is known to
 //! be on disk is paged out; one that isn't stored stands in `cold` itself.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::entry::{ENTRY_COST, Entry};
+use super::few::Few;
 use super::mark::Mark;
 use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
 use super::since::Since;
@@ -100,13 +101,13 @@ pub struct Lane {
     mark: Mark,
     /// Of these messages something is on its way to the log that has to be there before they are
     /// delivered.
-    pub(super) unwritten: BTreeSet<Seq>,
+    pub(super) unwritten: Few,
     /// Up to here what is asked for will be read back.
     pub(super) reading: Option<Seq>,
     pub(super) read_round: u64,
     pub(super) unreadable: bool,
     /// Of the ranges on disk, now or later, what doesn't stand there.
-    pub(super) picked: BTreeSet<Seq>,
+    pub(super) picked: Few,
     /// Only where messages have come.
     pub(super) since: Option<Box<Since>>,
 }
@@ -129,11 +130,11 @@ impl Lane {
             head_max: u64::MAX,
             redelivered_upto: Seq(0),
             mark: Mark::default(),
-            unwritten: BTreeSet::new(),
+            unwritten: Few::default(),
             reading: None,
             read_round: 0,
             unreadable: false,
-            picked: BTreeSet::new(),
+            picked: Few::default(),
             since: None,
         }
     }
@@ -311,7 +312,7 @@ impl Lane {
             if seq < from || seq > through {
                 break;
             }
-            if self.picked.contains(&seq) {
+            if self.picked.contains(seq) {
                 continue;
             }
             let one = Tally::one(&message);
@@ -331,7 +332,7 @@ impl Lane {
             paged.first = paged.first.max(Seq(through.0 + 1));
             self.cold.push_front(Cold::Paged(paged));
         }
-        self.forget_picked(through);
+        self.picked.remove_through(through);
         self.refill();
         read
     }
@@ -354,7 +355,7 @@ impl Lane {
             (None, None) if self.unreadable => return Next::Unreadable,
             (None, None) => return Next::Paged,
         };
-        if !self.unwritten.is_empty() && self.unwritten.contains(&next.seq) {
+        if self.unwritten.contains(next.seq) {
             return Next::Unwritten;
         }
         if came_back || self.is_marked(next) || self.is_fresh(next.seq) {
@@ -371,7 +372,7 @@ impl Lane {
 
     /// What was written of these messages is on disk.
     pub fn release(&mut self, seqs: &[Seq]) {
-        seqs.iter().for_each(|seq| _ = self.unwritten.remove(seq));
+        seqs.iter().for_each(|seq| self.unwritten.remove(*seq));
     }
 
     /// The first of those that came back, if it is the next.
@@ -435,7 +436,7 @@ impl Lane {
         let bytes = self.stored_bytes();
         (self.returned, self.head, self.cold, self.tail) = Default::default();
         (self.head_cost, self.cold_count, self.paged_out) = (0, 0, Tally::default());
-        (self.reading, self.unreadable, self.picked) = (None, false, BTreeSet::new());
+        (self.reading, self.unreadable, self.picked) = (None, false, Few::default());
         self.read_round += 1;
         (self.all_but_unacked(), bytes)
     }

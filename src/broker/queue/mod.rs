@@ -17,6 +17,7 @@ pub mod consumers;
 mod delivery;
 mod details;
 pub mod entry;
+mod few;
 mod groups;
 mod incoming;
 mod lane;
@@ -38,7 +39,7 @@ mod traits;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
@@ -124,7 +125,7 @@ pub struct Queue {
     /// What publishers have to know of the options.
     traits: AtomicU8,
     /// Messages that have left it, and the log doesn't know where to ([`LeavingMark`]).
-    leaving: AtomicUsize,
+    leaving: AtomicU32,
     inner: Mutex<Inner>,
     /// Whoever holds it moves the next of the dead messages elsewhere. Taken before any queue's
     /// `inner`, and never two of them.
@@ -136,7 +137,8 @@ pub struct Queue {
 struct Inner {
     state: State,
     counts: QueueCounts,
-    incoming: Incoming,
+    /// Only where messages have come.
+    incoming: Option<Box<Incoming>>,
     /// A message whose time in the queue is measured.
     followed: Option<Followed>,
     /// Messages that died by themselves, on their way out in the order of their deaths.
@@ -212,7 +214,7 @@ impl Queue {
         let inner = Inner {
             state,
             counts: QueueCounts::default(),
-            incoming: Incoming::default(),
+            incoming: None,
             followed: None,
             dead: VecDeque::new(),
             part: Part::default(),
@@ -230,7 +232,7 @@ impl Queue {
         };
         let (inner, exit, came_nearer) = (Mutex::new(inner), Mutex::new(()), Notify::new());
         let traits = AtomicU8::new(0);
-        let leaving = AtomicUsize::new(0);
+        let leaving = AtomicU32::new(0);
         let queue =
             Arc::new(Self { properties, around, vhost, traits, leaving, inner, exit, came_nearer });
         queue.set_options(options);

@@ -67,13 +67,6 @@ impl Lane {
         })
     }
 
-    /// What stood on disk up to here has been read back.
-    pub(super) fn forget_picked(&mut self, through: Seq) {
-        if !self.picked.is_empty() {
-            self.picked = self.picked.split_off(&Seq(through.0.saturating_add(1)));
-        }
-    }
-
     /// Ready messages from a number on that have never been out, in their order.
     fn line(&self, from: Seq) -> impl Iterator<Item = Seen<'_>> {
         let in_head = self.head.partition_point(|entry| entry.seq < from);
@@ -146,7 +139,7 @@ impl Lane {
         if let Some(entry) = self.returned.get(&seq) {
             return Found::Here(entry.clone());
         }
-        if self.picked.contains(&seq) {
+        if self.picked.contains(seq) {
             return Found::Nowhere;
         }
         match self.line(seq).next() {
@@ -159,7 +152,7 @@ impl Lane {
     /// Takes a ready message out of wherever it stands. `message` is what was read of it, if it is
     /// on disk only.
     fn pick(&mut self, seq: Seq, message: &Arc<Message>) -> Option<Entry> {
-        if self.unwritten.contains(&seq) {
+        if self.unwritten.contains(seq) {
             return None;
         }
         if let Some(entry) = self.returned.remove(&seq) {
@@ -320,7 +313,7 @@ impl State {
     /// Whether something of the message is on its way to the log.
     pub fn is_held(&self, place: Place) -> bool {
         let lane = self.lanes.get(usize::from(place.level));
-        lane.is_some_and(|lane| lane.unwritten.contains(&place.seq))
+        lane.is_some_and(|lane| lane.unwritten.contains(place.seq))
     }
 
     /// Takes a ready message out of its place. It is unacked until it is settled or put back.
@@ -344,7 +337,7 @@ impl State {
             && lane.reading.is_none()
         {
             // Otherwise it may be in what is being read.
-            lane.picked.remove(&place.seq);
+            lane.picked.remove(place.seq);
         }
     }
 }

@@ -64,7 +64,7 @@ pub struct State {
     /// Nothing in most queues.
     pub(super) delayed: Option<Box<Delayed>>,
     /// Tells an answer that came too late, after a purge.
-    due_round: u64,
+    due_round: u32,
     head_max: u64,
 }
 
@@ -407,7 +407,7 @@ impl State {
     }
 
     /// Which purge came last: what was due before one isn't wanted after it.
-    pub fn due_round(&self) -> u64 {
+    pub fn due_round(&self) -> u32 {
         self.due_round
     }
 
@@ -433,7 +433,7 @@ impl State {
         let count = self.ready_count() + self.delayed_count();
         let delayed = self.delayed.take().unwrap_or_default();
         let delayed_bytes = delayed.schedule.into_stored_bytes();
-        self.due_round += 1;
+        self.due_round = self.due_round.wrapping_add(1);
         let purge = |lane: &mut Lane| {
             let (ranges, bytes) = lane.purge();
             let level = lane.level();
