@@ -72,7 +72,6 @@ LISTS = [
     "list_bindings -p ctl source_name source_kind destination_name destination_kind routing_key",
     "list_consumers -p ctl",
     "list_channels name number",
-    "list_parameters -p ctl.more",
     "list_unresponsive_queues -p ctl",
 ]
 
