@@ -80,7 +80,7 @@ pub struct Level {
 /// A message that was due and is being read.
 #[derive(Debug)]
 pub struct DueReading {
-    pub round: u64,
+    pub round: u32,
     pub place: Place,
     pub message: Expected,
 }

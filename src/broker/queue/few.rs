@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::store::record::Seq;
 
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a pointer is a third of an empty set")]
 pub(super) struct Few(Option<Box<BTreeSet<Seq>>>);
 
 impl Few {
