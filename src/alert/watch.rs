@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::notice::{Notice, State};
 use crate::alert_rule::AlertRule;
 use crate::broker::queue::Queue;
-use crate::store::record::QueueId;
+use crate::store::record::{QueueId, QueueMap};
 
 /// What is told, by which rule.
 pub(super) type Told = (Arc<AlertRule>, Notice);
@@ -48,7 +48,7 @@ struct Standing {
 #[derive(Debug)]
 struct Watched {
     rule: Arc<AlertRule>,
-    standing: HashMap<QueueId, Standing>,
+    standing: QueueMap<Standing>,
 }
 
 #[derive(Debug, Default)]

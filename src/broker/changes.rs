@@ -54,6 +54,11 @@ pub(super) struct Leaving {
 }
 
 impl Changes {
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, records: usize) {
+        self.records.reserve(records);
+    }
+
     pub fn push(&mut self, record: Record) {
         self.records.push(record);
     }

@@ -39,7 +39,6 @@ mod users;
 pub mod vhost;
 mod vhosts;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +70,7 @@ use self::vhost::{QueueFactory, Vhost, VhostMetadata};
 use crate::store::definition::{
     CatalogChange, Definition, PermissionDefinition, UserDefinition, VhostDefinition,
 };
-use crate::store::record::{QueueId, Record};
+use crate::store::record::{QueueMap, Record};
 use crate::store::{Opened, RecoveredQueue, Store, StoreState};
 
 /// What a broker that is alone is called.
@@ -220,7 +219,7 @@ impl Broker {
     /// Takes up definitions in the order in which they need one another. One that can't be taken up
     /// is reported and left alone: it must not keep the others from being served.
     fn restore(&self, catalog: Vec<Definition>, contents: Vec<RecoveredQueue>) {
-        let mut contents: HashMap<_, _> =
+        let mut contents: QueueMap<_> =
             contents.into_iter().map(|queue| (queue.id, queue)).collect();
         let mut later = Vec::new();
         for definition in catalog {
@@ -245,7 +244,7 @@ impl Broker {
     fn restore_one(
         &self,
         definition: Definition,
-        contents: &mut HashMap<QueueId, RecoveredQueue>,
+        contents: &mut QueueMap<RecoveredQueue>,
     ) -> Result<(), Error> {
         match definition {
             Definition::Exchange(stored) => {

@@ -148,6 +148,7 @@ impl PublishBatch {
         for queue in &self.route {
             is_taken &= queue.enqueue(&self.run, &mut self.places, &mut self.records);
         }
+        self.records.reserve(self.run.len());
         for (message, queues) in self.run.drain(..).zip(self.places.drain(..)) {
             if !queues.is_empty() {
                 self.records.push(Record::Enqueue { message, queues });

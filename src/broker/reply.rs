@@ -51,7 +51,7 @@ impl Replies {
     }
 
     pub fn remove(&self, address: &ShortStr) {
-        self.0.remove(address.as_bytes().as_ref());
+        self.0.remove(address.as_bytes());
     }
 
     /// Whether a name can be declared as if it were a queue: the pseudo-queue always, an address as

@@ -76,7 +76,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// The next whole frame of what was read; [`Reader::advance`] goes on behind it.
     pub(super) fn frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
-        if self.frames.peek().is_none() {
+        if self.frames.is_empty() {
             self.frames = self.decoder.take_whole(&mut self.buffer)?;
         }
         Ok(self.frames.peek())

@@ -38,6 +38,10 @@ use crate::protocol::wire::ShortStr;
 /// A buffer larger than this is given back when there is nothing to write.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
 
+/// What the frames of a delivery are beside the consumer's tag and the message as it is kept, if
+/// its body takes one frame.
+const DELIVERY_ROOM: usize = 50;
+
 pub(super) struct Writer {
     socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
@@ -235,6 +239,9 @@ impl Pen {
         let recipient = Recipient::Consumer(Arc::clone(consumer));
         channel.record(&recipient, entries, consumer.no_ack, &mut tags);
         channel.trace(&consumer.queue, entries.get(..tags.len()).unwrap_or_default());
+        let frames = DELIVERY_ROOM.saturating_add(consumer.tag.len());
+        let room = entries.iter().map(|entry| entry.message.packed().len().saturating_add(frames));
+        self.gather.buffer().reserve(room.sum());
         let mut cost: usize = 0;
         for (index, entry) in entries.iter().enumerate() {
             let Entry { message, redelivered, .. } = entry;

@@ -77,6 +77,10 @@ impl Frames {
         self.next = rest.and_then(|rest| Head::parse(rest).ok().flatten());
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// The next one, which stays.
     #[inline]
     pub fn peek(&self) -> Option<Frame<'_>> {

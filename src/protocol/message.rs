@@ -188,7 +188,12 @@ impl Message {
     }
 
     pub fn exchange(&self) -> &str {
-        text(self.part(self.address_at().saturating_add(1), usize::from(self.key_at)))
+        text(self.exchange_bytes())
+    }
+
+    /// The exchange's name, for comparison.
+    pub fn exchange_bytes(&self) -> &[u8] {
+        self.part(self.address_at().saturating_add(1), usize::from(self.key_at))
     }
 
     pub fn routing_key(&self) -> &str {

@@ -10,9 +10,11 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::{Deref, Range};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
 use nom::bytes::complete::take;
 use nom::multi::{length_data, length_value};
 use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
@@ -21,8 +23,8 @@ use nom::{IResult, Parser};
 use super::error::DecodeError;
 
 /// An AMQP short string: at most 255 bytes of UTF-8, shared by reference.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShortStr(Bytes);
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShortStr(ByteString);
 
 /// Why bytes are not a short string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl ShortStr {
 
     pub const fn from_static(text: &'static str) -> Self {
         assert!(text.len() <= Self::MAX_LEN);
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(ByteString::from_static(text))
     }
 
     /// Checks length and encoding; shares the bytes.
@@ -55,24 +57,20 @@ impl ShortStr {
         if bytes.len() > Self::MAX_LEN {
             return Err(ShortStrError::TooLong);
         }
-        match std::str::from_utf8(&bytes) {
-            Ok(_) => Ok(Self(bytes)),
-            Err(_) => Err(ShortStrError::NotUtf8),
-        }
+        ByteString::try_from(bytes).map(Self).map_err(|_| ShortStrError::NotUtf8)
     }
 
     pub fn as_str(&self) -> &str {
-        // Checked when it was made; an empty name is the harmless answer to the impossible.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        &self.0
     }
 
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     /// A copy that no longer shares (and so no longer pins) the buffer it was read from.
     pub fn detached(&self) -> Self {
-        Self(Bytes::copy_from_slice(&self.0))
+        Self(self.as_str().into())
     }
 }
 
@@ -92,22 +90,28 @@ impl Deref for ShortStr {
     }
 }
 
-/// Hash and equality of a `Bytes` are those of its bytes, and so are those of `[u8]`.
+/// That of its bytes, so that it is found by them.
+impl Hash for ShortStr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
 impl Borrow<[u8]> for ShortStr {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl PartialEq<str> for ShortStr {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for ShortStr {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_str() == *other
     }
 }
 
@@ -224,8 +228,9 @@ impl<'a> Fields<'a> {
     }
 
     pub fn shortstr(&mut self) -> Result<ShortStr, DecodeError> {
-        let text = self.text()?;
-        Ok(ShortStr(self.owner.slice_ref(text.as_bytes())))
+        let bytes = self.short_bytes()?;
+        ShortStr::from_bytes(self.owner.slice_ref(bytes))
+            .map_err(|_| DecodeError::syntax("a short string is not UTF-8"))
     }
 
     /// A long string that is only looked at.
@@ -277,8 +282,8 @@ pub fn put_bits<const N: usize>(out: &mut BytesMut, bits: [bool; N]) {
 
 pub fn put_shortstr(out: &mut BytesMut, text: &ShortStr) {
     // At most 255 bytes, by its type.
-    out.put_u8(u8::try_from(text.0.len()).unwrap_or(u8::MAX));
-    out.put_slice(&text.0);
+    out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.put_slice(text.as_bytes());
 }
 
 /// A long string. What can be said in a frame is far shorter than what its length can say.

@@ -6,12 +6,12 @@
 //! earlier window than its message stays, until a settle says that all up to it are gone. A mark of
 //! deliveries is for messages up to its number: it goes when a settle says that those are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::encoding::LogRecord;
 use super::inbox::Pending;
 use super::ranges::RangeSet;
-use super::record::{QueueId, Ranges, Record, Seq, SeqRange, Settled};
+use super::record::{QueueMap, Ranges, Record, Seq, SeqRange, Settled};
 
 /// Of one queue in one window: the numbers that are settled, the number up to which none is left,
 /// and what of them need not be written, with the bytes of their bodies.
@@ -36,8 +36,8 @@ pub(super) fn cancel_pairs(window: &mut [Pending]) {
     }
 }
 
-fn settled_in(window: &[Pending]) -> HashMap<QueueId, Coming> {
-    let mut queues: HashMap<QueueId, Coming> = HashMap::new();
+fn settled_in(window: &[Pending]) -> QueueMap<Coming> {
+    let mut queues: QueueMap<Coming> = QueueMap::default();
     for record in window.iter().flat_map(|pending| &pending.batch) {
         if let LogRecord::Broker(Record::Settle { queue, settled }) = record {
             let coming = queues.entry(*queue).or_default();
@@ -51,7 +51,7 @@ fn settled_in(window: &[Pending]) -> HashMap<QueueId, Coming> {
 }
 
 /// Whether all that a record brings is settled. What is settled of it is taken out of it.
-fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -> bool {
+fn is_cancelled(record: &mut LogRecord, coming: &mut QueueMap<Coming>) -> bool {
     let LogRecord::Broker(Record::Enqueue { message, queues }) = record else { return false };
     queues.retain(|(queue, Seq(seq))| {
         let Some(coming) = coming.get_mut(queue) else { return true };
@@ -65,7 +65,7 @@ fn is_cancelled(record: &mut LogRecord, coming: &mut HashMap<QueueId, Coming>) -
 }
 
 /// Whether something of a record is to be written once the messages that went are taken out of it.
-fn is_left(record: &mut LogRecord, queues: &HashMap<QueueId, Coming>) -> bool {
+fn is_left(record: &mut LogRecord, queues: &QueueMap<Coming>) -> bool {
     let LogRecord::Broker(record) = record else { return true };
     match record {
         Record::Settle { queue, settled } => {
@@ -116,7 +116,7 @@ mod tests {
     use crate::protocol::message::Message;
     use crate::protocol::properties::Properties;
     use crate::protocol::wire::ShortStr;
-    use crate::store::record::Note;
+    use crate::store::record::{Note, QueueId};
 
     fn enqueue(places: &[(u64, u64)]) -> Record {
         let (nowhere, properties) = (ShortStr::default(), Properties::default());

@@ -28,6 +28,9 @@ pub(super) const BATCH_HEAD_LEN: usize = 24;
 /// Length and CRC, in front of a message.
 pub(super) const MESSAGE_HEAD_LEN: usize = 8;
 
+/// What most records are beside their message.
+const RECORD_ROOM: usize = 32;
+
 pub(super) const TAG_ENQUEUE: u8 = 1;
 pub(super) const TAG_SETTLE: u8 = 2;
 pub(super) const TAG_MOVE: u8 = 3;
@@ -92,6 +95,13 @@ impl<M> LogRecord<M> {
     }
 }
 
+impl LogRecord {
+    /// About how many bytes it is, but for a large body, which is not copied.
+    fn room(&self) -> usize {
+        self.message().map_or(0, |message| message.packed().len()).saturating_add(RECORD_ROOM)
+    }
+}
+
 /// Starts a CRC with a segment's salt.
 pub(super) fn crc(salt: u64) -> crc32fast::Hasher {
     let mut crc = crc32fast::Hasher::new();
@@ -119,14 +129,15 @@ impl Encoder {
 
     /// Appends a batch to `out`, whose first byte will be at `base` of the segment. The places of
     /// its messages are added to `places`, in their order.
-    pub(super) fn put_batch<'a>(
+    pub(super) fn put_batch(
         &mut self,
         out: &mut Gather,
         base: u64,
         position: u64,
-        records: impl IntoIterator<Item = &'a LogRecord>,
+        records: &[LogRecord],
         places: &mut Vec<Place>,
     ) -> std::io::Result<()> {
+        self.payload.buffer().reserve(records.iter().map(LogRecord::room).sum());
         let mut payload_crc = crc(self.salt);
         let mut before = None;
         for record in records {

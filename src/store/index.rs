@@ -4,9 +4,9 @@
 //! (`index_file.rs`) and read from there in small parts, so that a long queue costs no memory. It
 //! says nothing that the segment doesn't: one that is missing or damaged is made again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::record::{QueueId, Seq};
+use super::record::{QueueId, QueueMap, Seq};
 
 /// Entries that stand together, in memory and in the file.
 const BLOCK_ENTRIES: usize = 256;
@@ -96,7 +96,7 @@ impl Entries {
 /// A segment's index in memory.
 #[derive(Debug, Default)]
 pub(super) struct SegmentIndex {
-    queues: HashMap<QueueId, Entries>,
+    queues: QueueMap<Entries>,
 }
 
 impl SegmentIndex {

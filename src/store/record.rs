@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::definition::CatalogChange;
@@ -13,6 +14,11 @@ use crate::protocol::message::Message;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct QueueId(pub u64);
+
+/// By queue. Looked at for every message: and as the broker gives the ids, no client can choose
+/// them so that they meet in one place.
+pub type QueueMap<T> = FxHashMap<QueueId, T>;
+pub type QueueSet = FxHashSet<QueueId>;
 
 /// A message's place in its queue, from low to high. The high 24 bits are the epoch it was enqueued
 /// in, so that a number is never used twice, whatever a crash took away.

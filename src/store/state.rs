@@ -11,7 +11,7 @@ use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
 use super::index::{Place, SegmentIndex};
 use super::ledger::{Put, QueueLedger, SegmentNumber};
-use super::record::{Note, QueueId, Record, Seq, SeqRange, Settled};
+use super::record::{Note, QueueId, QueueMap, QueueSet, Record, Seq, SeqRange, Settled};
 use super::seen::SeenDigest;
 
 /// A definition's key in the catalog.
@@ -56,7 +56,7 @@ pub(super) struct SegmentState {
 #[derive(Debug, Default)]
 pub(super) struct LogState {
     pub(super) catalog: HashMap<CatalogKey, Definition>,
-    pub(super) ledgers: HashMap<QueueId, QueueLedger>,
+    pub(super) ledgers: QueueMap<QueueLedger>,
     pub(super) segments: BTreeMap<SegmentNumber, SegmentState>,
     /// While the whole log is read, queues are taken up as they are met: which of them are left is
     /// known at its end.
@@ -65,7 +65,7 @@ pub(super) struct LogState {
     emptied: bool,
     /// What changed since the last checkpoint.
     changed_definitions: HashSet<CatalogKey>,
-    changed_queues: HashSet<QueueId>,
+    changed_queues: QueueSet,
     changed_segments: HashSet<SegmentNumber>,
 }
 
@@ -158,7 +158,7 @@ impl LogState {
         }
     }
 
-    pub(super) fn defined_queues(&self) -> HashSet<QueueId> {
+    pub(super) fn defined_queues(&self) -> QueueSet {
         self.catalog.values().flat_map(Definition::queue_ids).collect()
     }
 

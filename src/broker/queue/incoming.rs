@@ -15,7 +15,7 @@ impl Incoming {
     /// Messages came. Those that come together mostly come from the same exchange.
     #[inline]
     pub(super) fn count(&mut self, messages: &[Arc<Message>]) {
-        for run in messages.chunk_by(|one, next| one.exchange() == next.exchange()) {
+        for run in messages.chunk_by(|one, next| one.exchange_bytes() == next.exchange_bytes()) {
             let Some(first) = run.first() else { continue };
             let count = run.len() as u64;
             match self.0.iter_mut().find(|(name, _)| **name == *first.exchange()) {

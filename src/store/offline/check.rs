@@ -1,6 +1,6 @@
 //! What is in each file of a data directory, what is wrong with it, and what each queue has lost.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::store::definition::Definition;
 use crate::store::files::Files;
 use crate::store::index_file::IndexFile;
 use crate::store::ledger::SegmentNumber;
-use crate::store::record::QueueId;
+use crate::store::record::{QueueId, QueueMap};
 use crate::store::recovery::{NoFit, from_checkpoint};
 use crate::store::segment::{self, Damage, SegmentError};
 
@@ -69,8 +69,8 @@ struct Owner {
 }
 
 /// The queues and exchanges by all their ids, those included whose definition is lost.
-fn owners(fold: &Fold) -> HashMap<QueueId, Owner> {
-    let (state, mut owners) = (fold.state.lock(), HashMap::new());
+fn owners(fold: &Fold) -> QueueMap<Owner> {
+    let (state, mut owners) = (fold.state.lock(), QueueMap::default());
     for definition in state.catalog.values() {
         let (vhost, name, is_exchange) = match definition {
             Definition::Queue(queue) => (&queue.vhost, &queue.name, false),
@@ -88,7 +88,7 @@ fn owners(fold: &Fold) -> HashMap<QueueId, Owner> {
 struct Reporter<'a> {
     directory: &'a DataDirectory,
     fold: &'a Fold,
-    owners: HashMap<QueueId, Owner>,
+    owners: QueueMap<Owner>,
 }
 
 impl Reporter<'_> {

@@ -5,7 +5,7 @@
 //! a CRC of its own, and the index of its segment says where it is. A queue whose definition is
 //! lost is taken up under a name of its own, unless the log says that it was deleted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::store::index_file::IndexFile;
 use crate::store::ledger::{Run, SegmentNumber};
 use crate::store::ranges::RangeSet;
 use crate::store::reader::read_entries;
-use crate::store::record::{QueueId, Record, Seq};
+use crate::store::record::{QueueId, QueueSet, Record, Seq};
 use crate::store::recovery::{Witness, count_bytes, fold_whole_log};
 use crate::store::segment::{self, Damage, ReadBatch, SegmentContent, SegmentError};
 use crate::store::state::{LogState, SegmentFacts};
@@ -115,15 +115,15 @@ struct Looking<'a, 'b> {
     files: Arc<Overlay>,
     last_segment: SegmentNumber,
     known_position: u64,
-    known_queues: HashSet<QueueId>,
+    known_queues: QueueSet,
     known_facts: BTreeMap<SegmentNumber, SegmentFacts>,
     salts: BTreeMap<SegmentNumber, u64>,
     segments: BTreeMap<SegmentNumber, Seen>,
     /// Messages that were in a segment and perhaps can't be read there.
     missing: Vec<(QueueId, Run)>,
     /// Queues with messages, and those of them that were deleted.
-    met: HashSet<QueueId>,
-    gone: HashSet<QueueId>,
+    met: QueueSet,
+    gone: QueueSet,
 }
 
 impl<'a, 'b> Looking<'a, 'b> {
@@ -157,8 +157,8 @@ impl<'a, 'b> Looking<'a, 'b> {
             salts: heads.iter().map(|(number, head)| (*number, head.salt)).collect(),
             segments: BTreeMap::new(),
             missing: missing.filter(|(_, run)| !is_others(run)).collect(),
-            met: HashSet::new(),
-            gone: HashSet::new(),
+            met: QueueSet::default(),
+            gone: QueueSet::default(),
         }
     }
 
@@ -216,7 +216,7 @@ impl<'a, 'b> Looking<'a, 'b> {
                 LogRecord::QueueState { queue, .. } => Some(*queue),
                 _ => None,
             });
-            let listed: HashSet<QueueId> = listed.collect();
+            let listed: QueueSet = listed.collect();
             self.gone.extend(self.met.difference(&listed));
         }
     }
