@@ -4,17 +4,65 @@ import datetime
 import os
 import re
 import subprocess
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+# What the machine itself does is measured for so long, each.
+SECONDS = 2
+
+# A program that is stopped for so long was stopped by somebody: no process of one's own takes it off both
+# processors for that.
+STOP_MIN = 0.005
 
 
 def describe_machine(directory):
     """`directory` is where the data is; asked before the first run, for the load that others make."""
     load, linux = os.getloadavg()[0], os.uname().release
+    (small, stops), large = small_appends_and_stops(directory), appends(directory, 1024 * 1024)
+    p50, p99 = (small[len(small) * percent // 100] * 1e6 for percent in (50, 99))
+    megabytes = len(large) * 1024 * 1024 / sum(large) / 1e6
+    longest, often = max(stops, default=0) * 1e3, len(stops) / SECONDS
     return [
         f"{datetime.date.today()}",
         f"{os.cpu_count()} cores of {cpu_model()}, {memory_gib():.0f} GiB, {file_system(directory)}, Linux {linux}",
         f"load of the minute before it began: {load:.1f} (0 is a quiet machine)",
+        f"its disk: 1 KiB appended and fdatasync p50 {p50:.0f}, p99 {p99:.0f} µs; "
+        f"1 MiB and fdatasync {megabytes:.0f} MB/s",
+        f"beside these small appends a program that only reads the clock was stopped by the host {often:.0f} times a "
+        f"second for more than {STOP_MIN * 1e3:.0f} ms, at most {longest:.0f} ms",
     ]
+
+
+def small_appends_and_stops(directory):
+    with ProcessPoolExecutor(1) as other:
+        stopped = other.submit(stops)
+        return appends(directory, 1024), stopped.result()
+
+
+def appends(directory, size):
+    """How long appends of so many bytes took with their fdatasync, shortest first."""
+    durations, piece = [], os.urandom(size)
+    with tempfile.NamedTemporaryFile(dir=directory, buffering=0) as file:
+        end = time.perf_counter() + SECONDS
+        while (begin := time.perf_counter()) < end:
+            file.write(piece)
+            os.fdatasync(file.fileno())
+            durations.append(time.perf_counter() - begin)
+    return sorted(durations)
+
+
+def stops():
+    """For how long a program was stopped that never waits."""
+    found, last = [], time.perf_counter()
+    end = last + SECONDS
+    while last < end:
+        now = time.perf_counter()
+        if now - last > STOP_MIN:
+            found.append(now - last)
+        last = now
+    return found
 
 
 def cpu_model():
