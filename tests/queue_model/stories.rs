@@ -67,6 +67,35 @@ fn a_few_marks_are_exact_and_a_long_drain_reaches_ahead() {
     assert!(asked.len() < 40, "{} marks", asked.len());
 }
 
+/// Large messages fill the head long before there are as many of them as consumers will take: each
+/// head full of them waited for a mark of its own, and so for the disk, while publishers went on.
+#[test]
+fn a_long_drain_reaches_beyond_what_is_in_memory() {
+    let mut state = State::new(Epoch(1));
+    state.set_head_max(ENTRY_COST);
+    let seqs: Vec<Seq> = (0..10_000).map(|_| enqueue(&mut state, message(0), true)).collect();
+    state.on_disk(0, seqs[0], seqs[9_999], 0);
+    let (mut marks, mut taken) = (0, 0);
+    while state.peek() != Next::Empty {
+        match state.peek() {
+            Next::Ready(_) => taken += u64::from(state.take(None).is_some()),
+            Next::Unmarked => {
+                marks += state.ask_marks(100).len();
+                state.mark_answered(0, true);
+            }
+            Next::Paged => {
+                let wanted = ask_read(&mut state).expect("the head is empty");
+                let (from, last) = (wanted.from, Seq(wanted.from.0 + 3).min(seqs[9_999]));
+                let messages = (from.0..=last.0).map(|seq| (Seq(seq), message(0))).collect();
+                read(&mut state, wanted, Page { messages, through: last });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(taken, 10_000);
+    assert!(marks < 40, "{marks} marks");
+}
+
 /// What was paged out between the question and the answer was once taken for lost.
 #[test]
 fn what_is_paged_out_while_others_are_read_back_is_not_lost() {

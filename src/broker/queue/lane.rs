@@ -18,16 +18,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::entry::{ENTRY_COST, Entry};
+use super::entry::Entry;
 use super::few::Few;
 use super::mark::Mark;
-use super::reading::{Ahead, NEXT_BYTES, Read, Wanted};
 use super::since::Since;
 use super::tally::Tally;
 use crate::broker::outstanding::Outstanding;
 use crate::protocol::message::Message;
 use crate::store::record::{Ranges, Seq, SeqRange};
-use crate::store::{Epoch, Page, ReadLimit, RecoveredQueue};
+use crate::store::{Epoch, RecoveredQueue};
 
 /// So many messages may cost four times what the head may otherwise: large ones that a consumer's
 /// prefetch will take in a moment aren't worth the way to the disk and back.
@@ -95,7 +94,7 @@ pub struct Lane {
     /// What the stored messages in `head` cost.
     pub(super) head_cost: u64,
     /// Where `head` ends when there is more, by what it costs.
-    head_max: u64,
+    pub(super) head_max: u64,
     /// Messages up to here were there when the broker started, and may have been delivered before.
     redelivered_upto: Seq,
     mark: Mark,
@@ -222,7 +221,7 @@ impl Lane {
     }
 
     #[inline]
-    fn push_head(&mut self, entry: Entry) {
+    pub(super) fn push_head(&mut self, entry: Entry) {
         self.head_cost += entry.cost();
         self.head.push_back(entry);
     }
@@ -273,68 +272,6 @@ impl Lane {
         } else {
             self.cold.push_back(Cold::Paged(Box::new(Paged { first: seq, last: seq, tally: one })));
         }
-    }
-
-    /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
-    /// read.
-    pub fn ask_read(&mut self, ahead: Ahead) -> Option<Wanted> {
-        let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
-        let (bytes, is_enough) = match ahead {
-            Ahead::Batch => (self.head_max / 2, self.head_cost > self.head_max / 2),
-            Ahead::Next => (NEXT_BYTES.min(self.head_max / 2), self.next().is_some()),
-        };
-        if self.reading.is_some() || self.unreadable || is_enough {
-            return None;
-        }
-        self.reading = Some(paged.last);
-        let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
-        let limit = ReadLimit { count, bytes: bytes.max(1) };
-        Some(Wanted { level: self.level, from: paged.first, limit, round: self.read_round })
-    }
-
-    /// Takes messages that were read back. `sift` may take one for itself.
-    pub fn read(
-        &mut self,
-        round: u64,
-        page: Page,
-        mut sift: impl FnMut(Entry) -> Option<Entry>,
-    ) -> Read {
-        let mut read = Read::default();
-        if round != self.read_round {
-            return read;
-        }
-        let Some(asked) = self.reading.take() else { return read };
-        let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return read };
-        let from = paged.first;
-        // What was paged out since it was asked may be missing, and is not lost.
-        let through = page.through.min(asked);
-        for (seq, message) in page.messages {
-            if seq < from || seq > through {
-                break;
-            }
-            if self.picked.contains(seq) {
-                continue;
-            }
-            let one = Tally::one(&message);
-            paged.tally.remove(one);
-            self.paged_out.remove(one);
-            self.cold_count -= 1;
-            if let Some(entry) = sift(self.entry_of(seq, message)) {
-                self.push_head(entry);
-            }
-        }
-        self.unreadable = through < from;
-        if through >= paged.last {
-            read.lost = paged.tally;
-            self.cold_count -= read.lost.count;
-            self.paged_out.remove(read.lost);
-        } else {
-            paged.first = paged.first.max(Seq(through.0 + 1));
-            self.cold.push_front(Cold::Paged(paged));
-        }
-        self.picked.remove_through(through);
-        self.refill();
-        read
     }
 
     /// A message that was read from the log.
@@ -481,14 +418,25 @@ impl Lane {
 
     /// The mark to write so that `wanted` more messages can be delivered.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
-        let head = &self.head;
-        let ahead = |count: usize| Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq);
-        self.mark.ask(wanted, ahead)
+        let Self { head, cold, mark, .. } = self;
+        mark.ask(wanted, |count| reach(head, cold, count))
     }
 
     /// The mark that was asked for is on disk (or, when the write failed, will never be).
     pub fn mark_answered(&mut self, written: bool) {
         self.mark.answered(written, self.head.is_empty() && self.cold.is_empty());
+    }
+}
+
+/// The number of the last of so many messages from the front of the head on; of fewer where there
+/// are not so many, or where numbers behind the head are no longer there.
+fn reach(head: &VecDeque<Entry>, cold: &VecDeque<Cold>, count: usize) -> Option<Seq> {
+    let beyond = count.checked_sub(head.len()).filter(|beyond| *beyond > 0);
+    match (beyond, cold.front()) {
+        (Some(beyond), Some(Cold::Paged(paged))) => {
+            Some(Seq(paged.first.0 + beyond as u64 - 1).min(paged.last))
+        }
+        _ => Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq),
     }
 }
 
