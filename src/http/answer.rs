@@ -1,8 +1,12 @@
 //! Answers that say only that something was done, and work that may take a while.
 
 use axum::http::StatusCode;
+use serde_json::Value;
 
+use super::api::Api;
+use super::listing::{Columns, ListQuery, Listed, list_columns};
 use super::refusal::Refusal;
+use super::stats::{AgesQuery, Rates};
 use crate::broker::durable::Durable;
 
 /// What is answered to a PUT: 201 where there was nothing, 204 where something was changed.
@@ -21,6 +25,23 @@ pub async fn deleted(
     }
     stored.wait().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Answers a list of things with their rates, put together apart from the threads that clients are
+/// served by.
+pub async fn listed<T: Send + 'static>(
+    api: Api,
+    (query, ages): (ListQuery, AgesQuery),
+    gather: impl FnOnce() -> Result<Vec<T>, Refusal> + Send + 'static,
+    name: impl Fn(&T) -> &str + Send + 'static,
+    show: impl Fn(&T, Option<&Rates<'_>>, &Columns) -> Value + Send + 'static,
+) -> Result<Listed, Refusal> {
+    aside(move || {
+        let things = gather()?;
+        let rates = api.stats().wanted(&query, &ages)?;
+        list_columns(&query, things, name, |thing, columns| show(thing, rates.as_ref(), columns))
+    })
+    .await
 }
 
 /// Does what goes through many queues, apart from the threads that clients are served by.

@@ -1,9 +1,11 @@
 //! Messages in queues: peeked at, held back, replayed.
 
+use ferrymq::protocol::generated::BasicReject;
 use serde_json::json;
 
 use crate::amqp::Peer;
 use crate::program::*;
+use crate::support::wait_until;
 
 fn connect(managed: &Managed) -> Peer {
     let mut peer = Peer::connect(managed.broker.amqp_address());
@@ -100,6 +102,28 @@ fn scheduled_messages_are_listed_the_next_first_and_cancelled() {
     let left = managed.json(&["list_scheduled", "later", "--truncate", "4", "payload"]);
     assert_eq!(left, json!([{"payload": "in 1"}, {"payload": "in 3"}]));
     managed.ctl(&["cancel_scheduled", "later", second]).expect_failed(69, "no message");
+}
+
+#[test]
+fn what_waits_to_come_back_to_a_queue_is_listed_and_cancelled() {
+    let managed = Managed::start();
+    let arguments = json!({"x-delayed-retry-type": "all", "x-delayed-retry-min": 300_000});
+    let queue = json!({"durable": true, "arguments": arguments});
+    managed.client().put("/api/queues/%2f/jobs", &queue).expect(201);
+    let mut peer = connect(&managed);
+    peer.publish(1, "", "jobs", "again");
+    peer.wait_for_ready(1, "jobs", 1);
+    peer.get(1, "jobs", false).expect("a message");
+    peer.send(1, BasicReject { delivery_tag: 1, requeue: true });
+    let list = || managed.json(&["list_scheduled", "jobs", "--of", "queue", "id", "payload"]);
+    wait_until("it waits", || list().as_array().is_some_and(|items| items.len() == 1));
+    assert_eq!(list()[0]["payload"], "again");
+    let id = list()[0]["id"].as_str().expect("an id").to_owned();
+    let told = managed.ctl(&["cancel_scheduled", "jobs", &id, "--of", "queue"]).expect(0);
+    assert!(told.starts_with(&format!("Cancelling message {id} of queue 'jobs'")), "{told}");
+    assert_eq!(list(), json!([]));
+    managed.ctl(&["list_scheduled", "jobs", "--of", "vhost"]).expect_failed(64, "exchange");
+    managed.ctl(&["list_scheduled", "none", "--of", "queue"]).expect_failed(69, "no queue 'none'");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The broker as a whole: status and health checks.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::program::*;
 
@@ -52,6 +52,12 @@ fn what_the_node_knows_of_itself_is_listed() {
     let attempts = managed.json(&["list_node_auth_attempt_stats"]);
     let http = attempts.as_array().expect("a list").iter().find(|one| one["protocol"] == "http");
     assert_eq!(http.expect("http")["auth_attempts_failed"], 1, "{attempts}");
+    let sources = managed.json(&["list_node_auth_attempt_stats", "--by-source"]);
+    let failed = |one: &&Value| one["auth_attempts_failed"] == 1;
+    let failed = sources.as_array().expect("a list").iter().find(failed).expect("one failed");
+    assert_eq!(failed["protocol"], "http", "{sources}");
+    assert_eq!(failed["remote_address"], "127.0.0.1", "{sources}");
+    assert_eq!(failed["username"], "guest", "{sources}");
     managed.ctl(&["reset_node_auth_attempt_metrics"]).expect(0);
     let attempts = managed.json(&["list_node_auth_attempt_stats"]);
     let failed =

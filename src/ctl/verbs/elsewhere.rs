@@ -118,8 +118,8 @@ const SHOWN: &str = "`ferrymqctl environment` shows the settings in force, wheth
 const HOST: &str = "that is for the system to say: `ip address`, `getent hosts NAME`";
 const EVENTS: &str = "bind a queue to the exchange amq.rabbitmq.event for events as they happen; \
     `ferrymqctl audit` lists the changes that were made";
-const SOURCES: &str = "logins are counted by protocol only: see `list_node_auth_attempt_stats`, and the \
-    log for who failed from where";
+const SOURCES: &str = "logins are always counted by address and user, too: see \
+    `list_node_auth_attempt_stats --by-source`";
 const PLUGINS: &str = "there are no plugins: what FerryMQ can do is built in";
 const SETTING: &str = "settings are in the configuration file, the environment and flags, and hold from \
     the next start: see docs/configuration.md";

@@ -21,7 +21,8 @@ const HEADER: Word =
     option("header", "Only messages with this header, as NAME=VALUE; several with commas");
 const ENCODING: Word =
     option("encoding", "How payloads are shown").one_of(&["auto", "base64"]).or("auto");
-const EXCHANGE: Word = required("EXCHANGE", "The exchange's name");
+const HOLDER: Word = required("NAME", "The exchange's name, or the queue's");
+const OF: Word = option("of", "What holds them back").one_of(&["exchange", "queue"]).or("exchange");
 const REPLAY: &str = "/api/queues/{vhost}/{QUEUE}/replay";
 
 /// Between two looks at how far a replay is.
@@ -87,10 +88,11 @@ pub(super) const SUBJECT: Subject = Subject {
         },
         Verb {
             name: "list_scheduled",
-            about: "List the messages that an exchange delays, the next one first",
-            example: "list_scheduled -p / reminders --count 20",
+            about: "List the messages that an exchange delays, or that wait to come back to a queue, the next one first",
+            example: "list_scheduled -p / reminders --count 20\nlist_scheduled jobs --of queue",
             words: &[
-                EXCHANGE,
+                HOLDER,
+                OF,
                 option("count", "How many, at most 500").or("10").number(),
                 option("from", "Begin at the message of this id"),
                 option("truncate", "Show so many bytes of each payload").or("200").number(),
@@ -105,12 +107,12 @@ pub(super) const SUBJECT: Subject = Subject {
         Verb {
             name: "cancel_scheduled",
             about: "Take away a delayed message before it is due",
-            example: "cancel_scheduled -p / reminders 1764100000000:1099511627777",
-            words: &[EXCHANGE, required("ID", "The message's id, as list_scheduled shows it")],
+            example: "cancel_scheduled -p / reminders 1764100000000:1099511627777\ncancel_scheduled jobs 1764100000000:1099511627777 --of queue",
+            words: &[HOLDER, OF, required("ID", "The message's id, as list_scheduled shows it")],
             action: Action::Change(Change {
-                banner: "Cancelling message {ID} of exchange '{EXCHANGE}' in vhost '{vhost}' ...",
+                banner: "Cancelling message {ID} of {of} '{NAME}' in vhost '{vhost}' ...",
                 method: "DELETE",
-                path: "/api/exchanges/{vhost}/{EXCHANGE}/scheduled/{ID}",
+                path: "/api/{of}s/{vhost}/{NAME}/scheduled/{ID}",
                 body: no_body,
                 done: "",
             }),
@@ -154,8 +156,8 @@ fn peek(asked: &Asked<'_>) -> Result<Answer, Failure> {
 fn list_scheduled(asked: &Asked<'_>) -> Result<Answer, Failure> {
     let usual = &["id", "due_at", "routing_key", "payload_bytes", "payload"];
     let chosen = asked.columns(MESSAGE, usual)?;
-    asked.banner("Listing messages that exchange '{EXCHANGE}' in vhost '{vhost}' delays ...")?;
-    let mut path = "/api/exchanges/{vhost}/{EXCHANGE}/scheduled?count={count}\
+    asked.banner("Listing messages that {of} '{NAME}' in vhost '{vhost}' holds back ...")?;
+    let mut path = "/api/{of}s/{vhost}/{NAME}/scheduled?count={count}\
                     &truncate={truncate}&encoding={encoding}"
         .to_owned();
     if asked.given("from").is_some() {

@@ -10,7 +10,9 @@ use crate::ctl::asked::Asked;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Answer, cell};
 use crate::ctl::session::{Sent, encode};
-use crate::ctl::verb::{Action, List, Subject, Verb, Word, columns, option, required};
+use crate::ctl::verb::{
+    Action, Column, List, Subject, Verb, Word, columns, flag, option, required,
+};
 use crate::ctl::wait;
 
 use super::checks::READY;
@@ -133,22 +135,10 @@ pub(super) const SUBJECT: Subject = Subject {
         },
         Verb {
             name: "list_node_auth_attempt_stats",
-            about: "Count logins that were tried, by protocol",
-            example: "list_node_auth_attempt_stats",
-            words: &[],
-            action: Action::Own(|asked| {
-                asked.banner("Listing authentication attempts ...")?;
-                let path = format!("/api/auth/attempts/{}", encode(&Node::name_of(asked)?));
-                asked.list_at(
-                    &path,
-                    columns![
-                        "protocol",
-                        "auth_attempts",
-                        "auth_attempts_failed",
-                        "auth_attempts_succeeded",
-                    ],
-                )
-            }),
+            about: "Count logins that were tried, by protocol, or also by address and user",
+            example: "list_node_auth_attempt_stats\nlist_node_auth_attempt_stats --by-source",
+            words: &[flag("by-source", "Of each address and user")],
+            action: Action::Own(list_logins),
         },
         Verb {
             name: "reset_node_auth_attempt_metrics",
@@ -328,6 +318,26 @@ impl Unit {
         #[allow(clippy::cast_precision_loss, reason = "a rounded figure is what is printed")]
         let count = bytes as f64 / size;
         format!("{count:.digits$} {name}")
+    }
+}
+
+const LOGINS: &[Column] =
+    columns!["protocol", "auth_attempts", "auth_attempts_failed", "auth_attempts_succeeded"];
+const LOGINS_BY_SOURCE: &[Column] = columns![
+    "protocol",
+    "remote_address",
+    "username",
+    "auth_attempts",
+    "auth_attempts_failed",
+    "auth_attempts_succeeded",
+];
+
+fn list_logins(asked: &Asked<'_>) -> Result<Answer, Failure> {
+    asked.banner("Listing authentication attempts ...")?;
+    let path = format!("/api/auth/attempts/{}", encode(&Node::name_of(asked)?));
+    match asked.flag("by-source") {
+        true => asked.list_at(&format!("{path}/source"), LOGINS_BY_SOURCE),
+        false => asked.list_at(&path, LOGINS),
     }
 }
 

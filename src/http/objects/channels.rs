@@ -14,9 +14,9 @@ use crate::broker::NODE_NAME;
 use crate::broker::counters::{Count, Counts};
 use crate::broker::link::{ChannelStatus, LinkState};
 use crate::broker::registry::ConnectionInfo;
-use crate::http::answer::aside;
+use crate::http::answer::listed;
 use crate::http::api::Api;
-use crate::http::listing::{ListQuery, Listed, list};
+use crate::http::listing::{ListQuery, Listed};
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
 use crate::http::stats::{AgesQuery, Rates};
@@ -96,19 +96,14 @@ fn show_publishes(info: &ConnectionInfo, channel: u16) -> Value {
     info.link.publishes(channel).iter().map(show).collect()
 }
 
-/// Answers the channels of connections, put together apart from the threads that clients are served
-/// by.
-async fn listed(
+/// Answers the channels of connections.
+async fn answer(
     api: Api,
-    (query, ages): (ListQuery, AgesQuery),
+    query: (ListQuery, AgesQuery),
     gather: impl FnOnce() -> Result<Vec<Named>, Refusal> + Send + 'static,
 ) -> Result<Listed, Refusal> {
-    aside(move || {
-        let channels = channels_of(gather()?);
-        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-        list(&query, channels, |open| &open.name, |open| show(open, rates.as_ref()).into())
-    })
-    .await
+    let gather = move || gather().map(channels_of);
+    listed(api, query, gather, |open| &open.name, |open, rates, _| show(open, rates).into()).await
 }
 
 /// The open channels that the user sees.
@@ -120,7 +115,7 @@ async fn list_channels(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
-    listed(api, (query, ages), move || Ok(visible(&visitor))).await
+    answer(api, (query, ages), move || Ok(visible(&visitor))).await
 }
 
 /// The open channels of a connection.
@@ -136,7 +131,7 @@ async fn list_channels_of_connection(
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
     let info = find(&visitor, &connection)?;
-    listed(api, (query, ages), move || Ok(vec![(connection, info)])).await
+    answer(api, (query, ages), move || Ok(vec![(connection, info)])).await
 }
 
 /// The open channels in a vhost that the user sees.
@@ -151,7 +146,7 @@ async fn list_channels_in_vhost(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
-    listed(api, (query, ages), move || visible_in(&visitor, &vhost)).await
+    answer(api, (query, ages), move || visible_in(&visitor, &vhost)).await
 }
 
 /// One channel, by its connection's name and its number: `CONNECTION (NUMBER)`.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::broker::NODE_NAME;
 use crate::broker::registry::ConnectionInfo;
-use crate::http::answer::aside;
+use crate::http::answer::listed;
 use crate::http::api::Api;
 use crate::http::listing::{ListQuery, Listed, list};
 use crate::http::refusal::Refusal;
@@ -97,19 +97,13 @@ fn show(info: &ConnectionInfo, rates: Option<&Rates<'_>>) -> Value {
     Value::Object(shown)
 }
 
-/// Answers connections, with rates unless they are not wanted; put together apart from the threads
-/// that clients are served by.
-async fn listed(
+/// Answers connections.
+async fn answer(
     api: Api,
-    (query, ages): (ListQuery, AgesQuery),
+    query: (ListQuery, AgesQuery),
     gather: impl FnOnce() -> Result<Vec<Named>, Refusal> + Send + 'static,
 ) -> Result<Listed, Refusal> {
-    aside(move || {
-        let connections = gather()?;
-        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-        list(&query, connections, |(name, _)| name, |(_, info)| show(info, rates.as_ref()))
-    })
-    .await
+    listed(api, query, gather, |(name, _)| name, |(_, info), rates, _| show(info, rates)).await
 }
 
 /// The open connections that the user sees.
@@ -121,7 +115,7 @@ async fn list_connections(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
-    listed(api, (query, ages), move || Ok(visible(&visitor))).await
+    answer(api, (query, ages), move || Ok(visible(&visitor))).await
 }
 
 /// The open connections in a vhost that the user sees.
@@ -136,7 +130,7 @@ async fn list_connections_in_vhost(
     Query(query): Query<ListQuery>,
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
-    listed(api, (query, ages), move || visible_in(&visitor, &vhost)).await
+    answer(api, (query, ages), move || visible_in(&visitor, &vhost)).await
 }
 
 /// Those in a vhost, or 404.

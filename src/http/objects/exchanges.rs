@@ -12,11 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 use crate::broker::exchange::Exchange;
 use crate::broker::policy::matching::{Matching, Policy};
 use crate::broker::vhost::{ExchangeDeclare, Vhost};
-use crate::http::answer::aside;
+use crate::http::answer::listed;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{ListQuery, Listed, list};
+use crate::http::listing::{ListQuery, Listed};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
@@ -82,19 +82,17 @@ fn places_of(vhost: &Arc<Vhost>) -> impl Iterator<Item = Place> {
     exchanges.into_iter().map(|exchange| (Arc::clone(vhost), exchange))
 }
 
-/// Answers a list of exchanges, put together apart from the threads that clients are served by.
+/// Answers a list of exchanges.
 async fn answer(
     api: Api,
-    query: ListQuery,
-    ages: AgesQuery,
+    query: (ListQuery, AgesQuery),
     gather: impl FnOnce() -> Vec<Place> + Send + 'static,
 ) -> Result<Listed, Refusal> {
-    aside(move || {
-        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-        let show = |place: &Place| show(place, rates.as_ref());
-        list(&query, gather(), |(_, exchange)| &exchange.name, show)
-    })
-    .await
+    let (gather, show) = (
+        move || Ok(gather()),
+        |place: &Place, rates: Option<&Rates<'_>>, _: &_| show(place, rates),
+    );
+    listed(api, query, gather, |(_, exchange)| &exchange.name, show).await
 }
 
 /// The exchanges of the vhosts that the user sees.
@@ -107,7 +105,7 @@ async fn list_exchanges(
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
     let gather = move || visitor.visible_vhosts().iter().flat_map(places_of).collect();
-    answer(api, query, ages, gather).await
+    answer(api, (query, ages), gather).await
 }
 
 /// The exchanges of a vhost.
@@ -123,7 +121,7 @@ async fn list_exchanges_of_vhost(
     Query(ages): Query<AgesQuery>,
 ) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    answer(api, query, ages, move || places_of(&vhost).collect()).await
+    answer(api, (query, ages), move || places_of(&vhost).collect()).await
 }
 
 /// The exchange of a path, or 404.
@@ -144,7 +142,7 @@ async fn get_exchange(
 ) -> Result<Json<Value>, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
     let exchange = existing(&vhost, &name)?;
-    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    let rates = api.stats().wanted(&query, &ages)?;
     Ok(Json(query.cut(show(&(vhost, exchange), rates.as_ref()))))
 }
 

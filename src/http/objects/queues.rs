@@ -12,15 +12,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::queue_fields::{Depth, show};
 use crate::broker::queue::Queue;
 use crate::broker::vhost::{Deleted, QueueDeclare, Vhost};
-use crate::http::answer::aside;
+use crate::http::answer::listed;
 use crate::http::api::Api;
 use crate::http::body::JsonBody;
 use crate::http::lenient;
-use crate::http::listing::{Columns, ListQuery, Listed, list_columns};
+use crate::http::listing::{Columns, ListQuery, Listed};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 use crate::http::routes::{Routes, routes};
-use crate::http::stats::AgesQuery;
+use crate::http::stats::{AgesQuery, Rates};
 use crate::http::visitor::{Administrator, Visitor};
 use crate::protocol::json;
 
@@ -41,22 +41,18 @@ fn queues_of(vhost: &Arc<Vhost>) -> Vec<Arc<Queue>> {
     queues
 }
 
-/// Answers a list of queues, put together apart from the threads that clients are served by.
+/// Answers a list of queues.
 async fn answer(
     api: Api,
-    (query, ages): (ListQuery, AgesQuery),
+    query: (ListQuery, AgesQuery),
     depth: Depth,
     gather: impl FnOnce() -> Vec<Arc<Queue>> + Send + 'static,
 ) -> Result<Listed, Refusal> {
     let broker = Arc::clone(api.broker()?);
-    aside(move || {
-        let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
-        let show = |queue: &Arc<Queue>, columns: &Columns| {
-            show(&broker, queue, depth, rates.as_ref(), columns)
-        };
-        list_columns(&query, gather(), |queue| queue.name(), show)
-    })
-    .await
+    let show = move |queue: &Arc<Queue>, rates: Option<&Rates<'_>>, columns: &Columns| {
+        show(&broker, queue, depth, rates, columns)
+    };
+    listed(api, query, move || Ok(gather()), |queue| queue.name(), show).await
 }
 
 /// How much is said of each queue of a list.
@@ -133,7 +129,7 @@ async fn get_queue(
         Depth::Stats => Depth::All,
         less => less,
     };
-    let rates = query.wants_stats().then(|| api.stats().now(&ages)).transpose()?;
+    let rates = api.stats().wanted(&query, &ages)?;
     let columns = query.wanted_columns();
     Ok(Json(query.cut(show(&visitor.broker, &queue, depth, rates.as_ref(), &columns))))
 }

@@ -29,6 +29,7 @@ pub use sampler::run;
 use self::ages::{Ages, Wanted};
 use self::history::Track;
 use self::reading::{Group, Number, Reading};
+use super::listing::ListQuery;
 use super::refusal::Refusal;
 use super::time::utc;
 use crate::broker::ConnectionId;
@@ -80,6 +81,15 @@ struct Inner {
 }
 
 impl Stats {
+    /// The rates of this moment, unless the query says that none are wanted.
+    pub fn wanted(
+        &self,
+        query: &ListQuery,
+        ages: &AgesQuery,
+    ) -> Result<Option<Rates<'_>>, Refusal> {
+        query.wants_stats().then(|| self.now(ages)).transpose()
+    }
+
     /// The rates of this moment. Refuses times and distances that can't be.
     pub fn now(&self, query: &AgesQuery) -> Result<Rates<'_>, Refusal> {
         self.0.asked_ms.store(now_ms(), Ordering::Relaxed);
