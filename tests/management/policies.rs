@@ -52,6 +52,7 @@ fn policies_that_cannot_be_are_refused_with_the_reason() {
     for kind in KINDS {
         let p = path(kind, "%2f", "p");
         let unknown = policy("", json!({"max-lenght": 1}));
+        client.put(&p, &unknown).expect_refused(400, "Validation failed");
         client.put(&p, &unknown).expect_refused(400, "max-lenght");
         let wrong = policy("", json!({"max-length": "one"}));
         client.put(&p, &wrong).expect_refused(400, "max-length");

@@ -312,8 +312,10 @@ impl<'a> Import<'a> {
         definition: PolicyDefinition,
         described: impl Fn() -> String,
     ) -> Result<Vec<Durable>, String> {
-        let vhost = self.existing_vhost(&definition.vhost, &described)?;
-        named(vhost.put_policy(kind, definition, Some(&self.actor)), described)
+        let vhost = self.existing_vhost(&definition.vhost, described)?;
+        // What is wrong with a policy names it.
+        let stored = vhost.put_policy(kind, definition, Some(&self.actor));
+        stored.map(|durable| vec![durable]).map_err(|error| error.text)
     }
 
     fn exchange(&self, part: &ExchangePart) -> Result<Vec<Durable>, String> {

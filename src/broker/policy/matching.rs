@@ -99,7 +99,10 @@ impl Policy {
         let PolicyDefinition { vhost, name, pattern, apply_to, definition, .. } = &stored;
         let refuse = |why: String| {
             let kind = kind.name();
-            Error::precondition_failed(format!("{kind} '{name}' in vhost '{vhost}': {why}"))
+            // RabbitMQ's words come first: clients look for them.
+            Error::precondition_failed(format!(
+                "Validation failed: {kind} '{name}' in vhost '{vhost}': {why}"
+            ))
         };
         if name.is_empty() || name.len() > ShortStr::MAX_LEN {
             return Err(refuse(format!("the name must have 1 to {} bytes", ShortStr::MAX_LEN)));
@@ -267,7 +270,12 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_policy_is_said_by_its_name() {
         let text = refused(stored("p", "(", "all", 0));
-        assert!(text.starts_with("policy 'p' in vhost '/': the pattern '(' is not a"), "{text}");
+        assert!(
+            text.starts_with(
+                "Validation failed: policy 'p' in vhost '/': the pattern '(' is not a"
+            ),
+            "{text}"
+        );
         let text = refused(stored("p", "", "users", 0));
         assert!(text.contains("can't apply to 'users', only to one of all, queues"), "{text}");
         let text = refused(stored("p", &"x".repeat(PATTERN_LEN_MAX + 1), "all", 0));
