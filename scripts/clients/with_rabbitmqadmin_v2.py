@@ -88,13 +88,12 @@ def the_broker_is_shown():
 
 @scenario
 def health_is_checked():
+    # Its health_check deprecated_features_in_use is one that 2.35.0 lists and does not know.
     run("health_check", "node_is_quorum_critical")
-    run("health_check", "deprecated_features_in_use")
     assert "global_qos" in run("deprecated_features", "list")
     run("queues", "declare", "--name", "admin.transient", "--type", "classic", "--durable", "false")
     for used in (("deprecated_features", "list_used"), ("list", "deprecated_features_in_use")):
         assert "transient_nonexcl_queues" in run(*used), used
-    run("health_check", "deprecated_features_in_use", ok=False)
     run("queues", "delete", "--name", "admin.transient")
 
 

@@ -312,10 +312,8 @@ impl<'a> Import<'a> {
         definition: PolicyDefinition,
         described: impl Fn() -> String,
     ) -> Result<Vec<Durable>, String> {
-        let vhost = self.existing_vhost(&definition.vhost, described)?;
-        // What is wrong with a policy names it.
-        let stored = vhost.put_policy(kind, definition, Some(&self.actor));
-        stored.map(|durable| vec![durable]).map_err(|error| error.text)
+        let vhost = self.existing_vhost(&definition.vhost, &described)?;
+        named(vhost.put_policy(kind, definition, Some(&self.actor)), described)
     }
 
     fn exchange(&self, part: &ExchangePart) -> Result<Vec<Durable>, String> {
@@ -381,7 +379,13 @@ fn named(
     outcome: Result<Durable, Error>,
     described: impl Fn() -> String,
 ) -> Result<Vec<Durable>, String> {
-    outcome.map(|durable| vec![durable]).map_err(|error| format!("{}: {}", described(), error.text))
+    outcome.map(|durable| vec![durable]).map_err(|error| {
+        let what = described();
+        match error.text.contains(&what) {
+            true => error.text,
+            false => format!("{what}: {}", error.text),
+        }
+    })
 }
 
 fn short(name: &str, described: impl Fn() -> String) -> Result<ShortStr, String> {

@@ -123,7 +123,7 @@ fn unknown_key(name: &str) -> String {
     let known = OPTIONS.iter().filter_map(|row| row.policy).map(|key| key.name);
     let likeness = |key: &&str| (strsim::jaro_winkler(name, key) * 1000.0) as u32;
     let nearest = known.max_by_key(likeness).unwrap_or_default();
-    format!("there is no key '{name}'; the nearest is '{nearest}'")
+    format!("the key '{name}' is not recognised; the nearest is '{nearest}'")
 }
 
 #[cfg(test)]
@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn a_refused_key_names_itself_its_value_and_the_reason() {
         let cases = [
-            (json!({"max-lenght": 5}), "there is no key 'max-lenght'; the nearest is 'max-length'"),
+            (
+                json!({"max-lenght": 5}),
+                "the key 'max-lenght' is not recognised; the nearest is 'max-length'",
+            ),
             (
                 json!({"max-length": "5"}),
                 "invalid value \"5\" of 'max-length': an integer is needed, not a string",
@@ -227,7 +230,10 @@ mod tests {
         let text = "the key 'dead-letter-exchange' is not for operator policies";
         assert_eq!(refused(json!({"dead-letter-exchange": "x"}), true), text);
         // What only arguments set is not a key.
-        assert!(refused(json!({"max-priority": 5}), false).starts_with("there is no key"));
+        assert!(
+            refused(json!({"max-priority": 5}), false)
+                .starts_with("the key 'max-priority' is not recognised")
+        );
     }
 
     #[test]

@@ -20,7 +20,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{exchanges, queues};
 use crate::broker::binding::{Binding, DestinationKey};
 use crate::broker::exchange::Exchange;
 use crate::broker::vhost::{BindRequest, Vhost};
@@ -200,48 +199,48 @@ async fn list_bindings_of_vhost(
     answer(query, move || of_vhost(&vhost)).await
 }
 
-/// The bindings that lead to a queue.
+/// The bindings that lead to a queue. As with RabbitMQ, what isn't there has none: clients look
+/// before they bind.
 #[utoipa::path(get, path = "/api/queues/{vhost}/{queue}/bindings", tag = "bindings",
     params(ListQuery), responses((status = 200, description = "A list of bindings"),
-        (status = 404, description = "No such vhost or queue")))]
+        (status = 404, description = "No such vhost")))]
 async fn list_bindings_of_queue(
     visitor: Visitor,
     Path((vhost, queue)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    let queue = queues::existing(&vhost, &queue)?;
-    let key = (DestinationKind::Queue, queue.name().clone());
+    let key = (DestinationKind::Queue, names::short("queue name", &queue)?);
     answer(query, move || sorted(to_destination(&vhost, &key))).await
 }
 
 /// The bindings that lead from an exchange.
 #[utoipa::path(get, path = "/api/exchanges/{vhost}/{exchange}/bindings/source", tag = "bindings",
     params(ListQuery), responses((status = 200, description = "A list of bindings"),
-        (status = 404, description = "No such vhost or exchange")))]
+        (status = 404, description = "No such vhost")))]
 async fn list_bindings_from(
     visitor: Visitor,
     Path((vhost, exchange)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    let exchange = exchanges::existing(&vhost, &exchange)?;
-    answer(query, move || sorted(from_exchange(&vhost, &exchange))).await
+    let exchange = vhost.exchange(&names::exchange(&exchange)?);
+    let from = move |exchange: &Arc<Exchange>| from_exchange(&vhost, exchange);
+    answer(query, move || sorted(exchange.iter().flat_map(from).collect())).await
 }
 
 /// The bindings that lead to an exchange.
 #[utoipa::path(get, path = "/api/exchanges/{vhost}/{exchange}/bindings/destination",
     tag = "bindings", params(ListQuery),
     responses((status = 200, description = "A list of bindings"),
-        (status = 404, description = "No such vhost or exchange")))]
+        (status = 404, description = "No such vhost")))]
 async fn list_bindings_to(
     visitor: Visitor,
     Path((vhost, exchange)): Path<(String, String)>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listed, Refusal> {
     let vhost = visitor.visible_vhost(&vhost)?;
-    let exchange = exchanges::existing(&vhost, &exchange)?;
-    let key = (DestinationKind::Exchange, exchange.name.clone());
+    let key = (DestinationKind::Exchange, names::exchange(&exchange)?);
     answer(query, move || sorted(to_destination(&vhost, &key))).await
 }
 
