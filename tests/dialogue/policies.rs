@@ -222,7 +222,7 @@ fn a_policy_that_can_t_be_is_refused_and_changes_nothing() {
     let dlx = json!({"dead-letter-exchange": "x"});
     let cases = [
         (PolicyKind::User, policy("p", "[", json!({})), "is not a regular expression"),
-        (PolicyKind::User, policy("p", "", json!({"ttl": 5})), "there is no key 'ttl'"),
+        (PolicyKind::User, policy("p", "", json!({"ttl": 5})), "the key 'ttl' is not recognised"),
         (
             PolicyKind::User,
             policy("p", "", json!({"message-ttl": -1})),
