@@ -20,10 +20,10 @@ STOP_MIN = 0.005
 def describe_machine(directory):
     """`directory` is where the data is; asked before the first run, for the load that others make."""
     load, linux = os.getloadavg()[0], os.uname().release
-    (small, stops), large = small_appends_and_stops(directory), appends(directory, 1024 * 1024)
+    (small, stopped), large = small_appends_and_stops(directory), appends(directory, 1024 * 1024)
     p50, p99 = (small[len(small) * percent // 100] * 1e6 for percent in (50, 99))
     megabytes = len(large) * 1024 * 1024 / sum(large) / 1e6
-    longest, often = max(stops, default=0) * 1e3, len(stops) / SECONDS
+    longest, often = max(stopped, default=0) * 1e3, len(stopped) / SECONDS
     return [
         f"{datetime.date.today()}",
         f"{os.cpu_count()} cores of {cpu_model()}, {memory_gib():.0f} GiB, {file_system(directory)}, Linux {linux}",

@@ -118,6 +118,9 @@ fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_named() {
     ] {
         assert!(reason.contains(part), "{part} in {reason}");
     }
+    for named in ["queue 'q'", "policy 'p'"] {
+        assert_eq!(reason.matches(named).count(), 1, "{named} in {reason}");
+    }
     assert_eq!(broker.client().get("/api/definitions").expect(200), before);
 }
 
