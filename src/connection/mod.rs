@@ -288,6 +288,9 @@ impl Connection {
             if is_alarm && let Some(ended) = self.hold_publishes().await {
                 return Some(ended);
             }
+            if let Err(ended) = self.handle_publishes() {
+                return Some(ended);
+            }
             let frame = match self.reader.frame() {
                 Ok(None) => return None,
                 Ok(Some(frame)) => frame,
@@ -297,6 +300,23 @@ impl Connection {
                 Ok(Step::Continue) => self.reader.advance(),
                 Ok(Step::Closed) => return Some(Ended::ByClient),
                 Err(failure) => return Some(Ended::Failed { failure, lost: false }),
+            }
+        }
+    }
+
+    /// Handles the parts of publishes that come next. Most frames are such and none of them waits:
+    /// so they are spared what a step costs that may.
+    fn handle_publishes(&mut self) -> Result<(), Ended> {
+        loop {
+            let frame = match self.reader.frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) => frame,
+                Err(error) => return Err(Ended::Failed { failure: error.into(), lost: true }),
+            };
+            match self.session.message_frame(&frame) {
+                None => return Ok(()),
+                Some(Ok(())) => self.reader.advance(),
+                Some(Err(failure)) => return Err(Ended::Failed { failure, lost: false }),
             }
         }
     }

@@ -45,11 +45,8 @@ impl Session {
         Self { peer, channels: BTreeMap::new(), channel_max, admission: Some(admission) }
     }
 
-    /// Handles one frame. An error is one that ends the connection.
+    /// Handles a frame that is not a part of a publish. An error is one that ends the connection.
     pub(super) async fn frame(&mut self, frame: Frame<'_>) -> Result<Step, Failure> {
-        if let Some(done) = self.message_frame(&frame) {
-            return done.map(|()| Step::Continue);
-        }
         match (frame.kind, frame.channel) {
             (FrameKind::Heartbeat, _) => Ok(Step::Continue),
             (FrameKind::Method, 0) => {
@@ -88,7 +85,8 @@ impl Session {
 
     /// Handles a part of a publish on an open channel, which never waits; answers nothing to
     /// others.
-    fn message_frame(&mut self, frame: &Frame<'_>) -> Option<Result<(), Failure>> {
+    #[inline]
+    pub(super) fn message_frame(&mut self, frame: &Frame<'_>) -> Option<Result<(), Failure>> {
         let Slot::Open { channel, .. } = self.channels.get_mut(&frame.channel)? else {
             return None;
         };

@@ -27,6 +27,9 @@ const CONTENT_HEAD_LEN: usize = 12;
 /// Bytes of a frame that are not payload.
 pub const FRAME_OVERHEAD: usize = 8;
 
+/// Class and method of basic.deliver.
+const DELIVER: u32 = (BasicDeliver::CLASS_ID as u32) << 16 | BasicDeliver::METHOD_ID as u32;
+
 /// Clients miscount by 1 or by the overhead: so much more than agreed on is let pass.
 const FRAME_MAX_SLACK: usize = 8;
 
@@ -36,6 +39,19 @@ pub enum FrameKind {
     Header,
     Body,
     Heartbeat,
+}
+
+impl FrameKind {
+    #[inline]
+    fn of(octet: u8) -> Option<Self> {
+        match octet {
+            FRAME_METHOD => Some(Self::Method),
+            FRAME_HEADER => Some(Self::Header),
+            FRAME_BODY => Some(Self::Body),
+            FRAME_HEARTBEAT => Some(Self::Heartbeat),
+            _ => None,
+        }
+    }
 }
 
 /// A frame where it was read into.
@@ -72,9 +88,9 @@ impl Frames {
         frames
     }
 
+    #[inline]
     fn look(&mut self) {
-        let rest = self.bytes.get(self.at..);
-        self.next = rest.and_then(|rest| Head::parse(rest).ok().flatten());
+        self.next = self.bytes.get(self.at..).and_then(Head::read);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -91,6 +107,7 @@ impl Frames {
     }
 
     /// Goes on behind the next one; when that was the last, the buffer is let go.
+    #[inline]
     pub fn advance(&mut self) {
         let len = self.next.map_or(0, |next| next.size);
         self.at = self.at.saturating_add(len).saturating_add(FRAME_OVERHEAD);
@@ -111,22 +128,13 @@ struct Head {
 }
 
 impl Head {
-    /// Nothing while it is not whole.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let Some([kind, channel_high, channel_low, size @ ..]) = bytes.first_chunk::<HEAD_LEN>()
-        else {
-            return Ok(None);
-        };
-        let kind = match *kind {
-            FRAME_METHOD => FrameKind::Method,
-            FRAME_HEADER => FrameKind::Header,
-            FRAME_BODY => FrameKind::Body,
-            FRAME_HEARTBEAT => FrameKind::Heartbeat,
-            other => return Err(frame_error(format!("unknown frame type {other}"))),
-        };
-        let channel = u16::from_be_bytes([*channel_high, *channel_low]);
-        let size = usize::try_from(u32::from_be_bytes(*size)).unwrap_or(usize::MAX);
-        Ok(Some(Self { kind, channel, size }))
+    /// Nothing while it is not whole, or of a kind that there isn't.
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [kind, channel_high, channel_low, size @ ..] = *bytes.first_chunk::<HEAD_LEN>()?;
+        let channel = u16::from_be_bytes([channel_high, channel_low]);
+        let size = usize::try_from(u32::from_be_bytes(size)).unwrap_or(usize::MAX);
+        Some(Self { kind: FrameKind::of(kind)?, channel, size })
     }
 }
 
@@ -164,8 +172,14 @@ impl FrameDecoder {
     }
 
     /// The length of the frame at the beginning, if it is whole.
+    #[inline]
     fn frame_len(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
-        let Some(Head { kind, channel, size }) = Head::parse(bytes)? else { return Ok(None) };
+        let Some(Head { kind, channel, size }) = Head::read(bytes) else {
+            return match bytes.first_chunk::<HEAD_LEN>() {
+                Some([kind, ..]) => Err(frame_error(format!("unknown frame type {kind}"))),
+                None => Ok(None),
+            };
+        };
         let len = size.saturating_add(FRAME_OVERHEAD);
         if len > self.frame_max.saturating_add(FRAME_MAX_SLACK) {
             return Err(frame_error(format!(
@@ -251,11 +265,13 @@ pub fn encode_deliver(
     let fixed: usize = 2 + 2 + 1 + 8 + 1;
     let len = fixed.saturating_add(consumer_tag.as_bytes().len()).saturating_add(address.len());
     out.put_slice(&frame_head(FRAME_METHOD, channel, len));
-    out.put_u16(BasicDeliver::CLASS_ID);
-    out.put_u16(BasicDeliver::METHOD_ID);
+    out.put_u32(DELIVER);
     put_shortstr(out, consumer_tag);
-    out.put_u64(delivery_tag);
-    out.put_u8(u8::from(redelivered));
+    let mut behind = [0; 9];
+    let mut place = behind.as_mut_slice();
+    place.put_u64(delivery_tag);
+    place.put_u8(u8::from(redelivered));
+    out.put_slice(&behind);
     out.put_slice(address);
     out.put_u8(FRAME_END);
 }
@@ -263,10 +279,13 @@ pub fn encode_deliver(
 /// Appends the header frame of a content with a body of `body_size` bytes.
 pub fn encode_content_header(channel: u16, body_size: u64, properties: &[u8], out: &mut BytesMut) {
     let len = CONTENT_HEAD_LEN.saturating_add(properties.len());
-    out.put_slice(&frame_head(FRAME_HEADER, channel, len));
-    out.put_u16(BasicPublish::CLASS_ID);
-    out.put_u16(0);
-    out.put_u64(body_size);
+    let mut head = [0; HEAD_LEN + CONTENT_HEAD_LEN];
+    let mut place = head.as_mut_slice();
+    place.put_slice(&frame_head(FRAME_HEADER, channel, len));
+    place.put_u16(BasicPublish::CLASS_ID);
+    place.put_u16(0);
+    place.put_u64(body_size);
+    out.put_slice(&head);
     out.put_slice(properties);
     out.put_u8(FRAME_END);
 }

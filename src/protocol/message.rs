@@ -121,14 +121,15 @@ impl Message {
     }
 
     /// A message from its packed form: all of it but for a large body in `fields`, and the rest of
-    /// a large body in any number of pieces. Nothing when it is none.
+    /// a large body in any number of pieces. Nothing when it is none. That names are text was seen
+    /// to before they were packed.
     pub fn unpack(mut fields: Fields<'_>, others: &[Bytes]) -> Option<Self> {
         let first = fields.as_slice();
         let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
         skip_times(&mut fields)?;
-        fields.text().ok()?;
+        fields.short_bytes().ok()?;
         let key_at = place(&fields);
-        fields.text().ok()?;
+        fields.short_bytes().ok()?;
         let properties_at = place(&fields);
         let facts = Facts::check(&mut fields.sized().ok()?).ok()?;
         let body_at = place(&fields);

@@ -80,7 +80,13 @@ impl Kind {
 }
 
 fn present(flags: u16) -> impl Iterator<Item = (u16, Kind)> {
-    LAYOUT.into_iter().filter(move |(flag, _)| flags & flag != 0)
+    let mut left = flags;
+    std::iter::from_fn(move || {
+        // The highest flag is the first of the layout, and none of the next is left out.
+        let (flag, kind) = *LAYOUT.get(usize::try_from(left.leading_zeros()).ok()?)?;
+        left &= !flag;
+        Some((flag, kind))
+    })
 }
 
 /// delivery_mode of a persistent message.

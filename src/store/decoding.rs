@@ -204,14 +204,14 @@ pub(super) fn seen_digest(fields: &mut Fields<'_>) -> Result<SeenDigest, DecodeE
 
 /// Reads a message from the bytes at its place: `first`, which holds all but a large body, and what
 /// follows in other pieces. Nothing when its CRC doesn't hold. A small one is copied, so that it
-/// pins nothing; a large one shares the pieces.
+/// pins nothing; a large one shares the pieces. `begun` is a CRC with the salt.
 pub(super) fn decode_message(
     mut first: Fields<'_>,
     others: &[Bytes],
-    salt: u64,
+    begun: &crc32fast::Hasher,
 ) -> Option<Message> {
     let (len, expected) = (first.long().ok()?, first.long().ok()?);
-    let (mut crc, mut found) = (crc(salt), 0usize);
+    let (mut crc, mut found) = (begun.clone(), 0usize);
     for piece in std::iter::once(first.as_slice()).chain(others.iter().map(|piece| &piece[..])) {
         crc.update(piece);
         found = found.saturating_add(piece.len());
@@ -377,7 +377,8 @@ mod tests {
             prop_assert!(met.iter().all(|met| met.intact));
             for place in places {
                 let (from, len) = (place.offset as usize, place.len as usize);
-                let read = decode_message(Fields::within(&bytes, from..from + len), &[], SALT);
+                let fields = Fields::within(&bytes, from..from + len);
+                let read = decode_message(fields, &[], &crc(SALT));
                 prop_assert_eq!(read.as_ref(), Some(&*message(body.clone())));
                 prop_assert_eq!(place.body_len as usize, body.len());
             }
@@ -390,7 +391,7 @@ mod tests {
             let head = BatchHead { payload_len: bytes.len(), position: 1, payload_crc: 0 };
             let bytes = Bytes::from(bytes);
             let _ = head.records(&bytes, 0, SALT);
-            let _ = decode_message(Fields::new(&bytes), &[], SALT);
+            let _ = decode_message(Fields::new(&bytes), &[], &crc(SALT));
         }
 
         #[test]

@@ -116,7 +116,8 @@ pub(super) fn too_large() -> std::io::Error {
 
 /// Encodes batches of a segment.
 pub(super) struct Encoder {
-    salt: u64,
+    /// Begun with the salt: each CRC goes on from a copy.
+    begun: crc32fast::Hasher,
     payload: Gather,
     /// Of the batch that is being encoded: where its messages are in the payload.
     met: Vec<(usize, usize, u64)>,
@@ -124,7 +125,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(salt: u64) -> Self {
-        Self { salt, payload: Gather::default(), met: Vec::new() }
+        Self { begun: crc(salt), payload: Gather::default(), met: Vec::new() }
     }
 
     /// Appends a batch to `out`, whose first byte will be at `base` of the segment. The places of
@@ -138,7 +139,7 @@ impl Encoder {
         places: &mut Vec<Place>,
     ) -> std::io::Result<()> {
         self.payload.buffer().reserve(records.iter().map(LogRecord::room).sum());
-        let mut payload_crc = crc(self.salt);
+        let mut payload_crc = self.begun.clone();
         let mut before = None;
         for record in records {
             self.put_record(&mut payload_crc, before, record);
@@ -155,7 +156,7 @@ impl Encoder {
         place.put_u64(position);
         place.put_u32(payload_crc.finalize());
         let (checked, head_crc) = head.split_at_mut(BATCH_HEAD_LEN.saturating_sub(4));
-        let mut crc = crc(self.salt);
+        let mut crc = self.begun.clone();
         crc.update(checked);
         head_crc.copy_from_slice(&crc.finalize().to_be_bytes());
         out.buffer().extend_from_slice(&head);
@@ -176,27 +177,29 @@ impl Encoder {
         } else {
             put_fields(out, record);
         }
+        let message = record.message();
+        if let Some(message) = message {
+            self.put_message_head(message);
+        }
+        let out = self.payload.buffer();
         crc.update(out.get(start..).unwrap_or_default());
-        if let Some(message) = record.message() {
-            self.put_message(crc, message);
+        if let Some(message) = message {
+            out.extend_from_slice(message.packed());
+            message.chunks().iter().for_each(|chunk| self.payload.push(chunk));
         }
     }
 
-    fn put_message(&mut self, payload_crc: &mut crc32fast::Hasher, message: &Message) {
+    fn put_message_head(&mut self, message: &Message) {
         let (packed, chunks) = (message.packed(), message.chunks());
-        let mut message_crc = crc(self.salt);
-        message_crc.update(packed);
-        chunks.iter().for_each(|chunk| message_crc.update(chunk));
+        let mut crc = self.begun.clone();
+        crc.update(packed);
+        chunks.iter().for_each(|chunk| crc.update(chunk));
         // Bodies are bounded far below 4 GiB where they come in.
         let len = chunks.iter().fold(packed.len(), |len, chunk| len.saturating_add(chunk.len()));
         let offset = self.payload.len();
         let out = self.payload.buffer();
-        let start = out.len();
         out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-        out.put_u32(message_crc.finalize());
-        payload_crc.update(out.get(start..).unwrap_or_default());
-        out.extend_from_slice(packed);
-        chunks.iter().for_each(|chunk| self.payload.push(chunk));
+        out.put_u32(crc.finalize());
         self.met.push((offset, len.saturating_add(MESSAGE_HEAD_LEN), message.body_len()));
     }
 }

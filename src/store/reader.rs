@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
 use super::decoding::decode_message;
+use super::encoding::crc;
 use super::files::{FileReader, Files};
 use super::index::{Entry, SegmentIndex};
 use super::index_file::IndexFile;
@@ -347,6 +348,7 @@ pub(super) fn read_entries(
 ) -> io::Result<()> {
     entries.sort_unstable_by_key(|entry| entry.place.offset);
     let file = files.open(&segment::file_name(number))?;
+    let begun = crc(salt);
     let mut rest = entries.as_slice();
     while let Some((first, others)) = rest.split_first() {
         let start = first.place.offset;
@@ -363,7 +365,7 @@ pub(super) fn read_entries(
         let head_len = first.place.len.saturating_sub(first.place.body_len);
         let pieces = read_pieces(&*file, start, end, head_len)?;
         for entry in together {
-            each(entry, message_of(&pieces, start, entry, salt));
+            each(entry, message_of(&pieces, start, entry, &begun));
         }
         rest = behind;
     }
@@ -389,14 +391,19 @@ fn read_pieces(
 }
 
 /// The message of an entry: in a part of the one piece that was read, or in all of them.
-fn message_of(pieces: &[Bytes], start: u32, entry: &Entry, salt: u64) -> Option<Message> {
+fn message_of(
+    pieces: &[Bytes],
+    start: u32,
+    entry: &Entry,
+    begun: &crc32fast::Hasher,
+) -> Option<Message> {
     let (first, others) = pieces.split_first()?;
     if !others.is_empty() {
-        return decode_message(Fields::new(first), others, salt);
+        return decode_message(Fields::new(first), others, begun);
     }
     let from = entry.place.offset.saturating_sub(start) as usize;
     let to = from.saturating_add(entry.place.len as usize);
-    decode_message(Fields::within(first, from..to), &[], salt)
+    decode_message(Fields::within(first, from..to), &[], begun)
 }
 
 /// Reads what there is: a segment that was cut is damaged, not gone.

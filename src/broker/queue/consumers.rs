@@ -276,22 +276,29 @@ impl Consumers {
     pub fn pick(&mut self, bytes: u64) -> Option<&Arc<Consumer>> {
         loop {
             let mut level = self.willing.first_entry()?;
-            let Some(id) = level.get_mut().pop_front() else {
+            let Some(id) = level.get().front().copied() else {
                 level.remove();
                 continue;
             };
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let ring = level.get_mut();
+            let Some(slot) = self.slots.get_mut(&id) else {
+                ring.pop_front();
+                continue;
+            };
             // It may have been given a lower limit since it came into the ring.
-            if !slot.has_credit() || !slot.consumer.lane.reserve(bytes, &slot.consumer) {
-                slot.willing = false;
+            slot.willing = slot.has_credit() && slot.consumer.lane.reserve(bytes, &slot.consumer);
+            if !slot.willing {
+                ring.pop_front();
                 continue;
             }
             if !slot.consumer.no_ack {
                 slot.unacked += 1;
+                slot.willing = slot.has_credit();
             }
-            slot.willing = slot.has_credit();
-            if slot.willing {
-                level.get_mut().push_back(id);
+            if !slot.willing {
+                ring.pop_front();
+            } else if ring.len() > 1 {
+                ring.rotate_left(1);
             }
             return self.slots.get(&id).map(|slot| &slot.consumer);
         }

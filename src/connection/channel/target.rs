@@ -80,16 +80,20 @@ impl Target {
         channel: &ChannelShared,
     ) -> Result<(&BasicPublish, &mut Found), Error> {
         let versions = (peer.vhost.version(), peer.actor.user.version());
-        let found = match self.found.take() {
-            Some(found) if found.versions == versions => found,
-            _ => {
-                let exchange = peer.vhost.publish_target(&self.publish.exchange, &peer.actor)?;
+        let Self { publish, found, .. } = self;
+        if found.as_ref().is_some_and(|found| found.versions != versions) {
+            *found = None;
+        }
+        let found = match found {
+            Some(found) => found,
+            none => {
+                let exchange = peer.vhost.publish_target(&publish.exchange, &peer.actor)?;
                 let topics = peer.actor.topic_permission(&peer.vhost.name, &exchange);
                 let counted = channel.sent.publishes.to(&exchange.name);
-                Found { exchange, counted, way: Way::default(), topics, versions }
+                none.insert(Found { exchange, counted, way: Way::default(), topics, versions })
             }
         };
-        Ok((&self.publish, self.found.insert(found)))
+        Ok((publish, found))
     }
 }
 
