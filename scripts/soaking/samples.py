@@ -11,7 +11,7 @@ MIB = 2**20
 # What the last period may have more than the first steady one: that much is noise on a shared machine. The
 # latency may have more by as much as the disk itself has become slower for a file of the probe's.
 RESIDENT_FACTOR, RESIDENT_MORE = 1.15, 8
-DISK_MORE = 16
+DISK_MORE = 8
 THREADS_MORE = 2
 LATENCY_FACTOR, LATENCY_MORE_MS = 2, 2
 
