@@ -96,6 +96,44 @@ fn publishing_to_nothing_is_404_and_immediate_540() {
 }
 
 #[test]
+fn each_message_goes_where_its_own_key_leads_at_an_exchange_of_the_moment() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    for queue in ["a", "b"] {
+        peer.declare_queue(1, queue);
+        peer.bind(1, queue, "amq.direct", queue);
+    }
+    let mut publish = |keys: &[&str]| {
+        keys.iter().for_each(|key| peer.publish(1, "amq.direct", key, "m"));
+        (peer.ready(1, "a"), peer.ready(1, "b"))
+    };
+    assert_eq!(publish(&["a", "b", "b", "nowhere", "a", "b"]), (2, 3));
+    let mut other = broker.channel();
+    other.bind(1, "b", "amq.direct", "a");
+    assert_eq!(publish(&["b", "a"]), (3, 5));
+    let exchange = short("amq.direct");
+    other.call(
+        1,
+        QueueUnbind { queue: short("a"), exchange, routing_key: short("a"), ..Default::default() },
+    );
+    assert_eq!(publish(&["b", "a"]), (3, 7));
+}
+
+#[test]
+fn another_key_at_an_exchange_that_is_gone_is_404() {
+    let broker = TestBroker::start();
+    let mut peer = broker.channel();
+    let exchange = short("mine");
+    let declare = ExchangeDeclare { exchange, kind: short("direct"), ..Default::default() };
+    peer.call(1, declare);
+    peer.publish(1, "mine", "a", "m");
+    peer.sync(1);
+    broker.channel().call(1, ExchangeDelete { exchange: short("mine"), ..Default::default() });
+    peer.publish(1, "mine", "b", "m");
+    assert_eq!(peer.expect_channel_close(1).0, 404);
+}
+
+#[test]
 fn what_was_published_before_an_error_has_taken_effect() {
     let broker = TestBroker::start();
     let mut peer = broker.channel();

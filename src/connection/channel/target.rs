@@ -1,7 +1,8 @@
 //! Where a channel publishes to: what its last basic.publish said, and what was found by it.
 //!
 //! A client mostly says the same again. Then nothing is decoded, looked up or allowed a second
-//! time, until the topology or the user's permissions have changed.
+//! time, until the topology or the user's permissions have changed. With another routing key the
+//! exchange stays, and only where it leads is asked again.
 
 use std::sync::Arc;
 
@@ -57,15 +58,22 @@ impl Target {
         }
         if let Method::BasicPublish(publish) = Method::decode(&frame.shared_payload())? {
             let BasicPublish { exchange, routing_key, mandatory, immediate } = publish;
-            // Kept beyond the read that brought them.
-            let (exchange, routing_key) = (exchange.detached(), routing_key.detached());
-            self.publish = BasicPublish { exchange, routing_key, mandatory, immediate };
+            if exchange == self.publish.exchange {
+                // What was found of it holds; where it leads depends on the key.
+                if let Some(found) = &mut self.found {
+                    found.way = Way::default();
+                }
+            } else {
+                (self.publish.exchange, self.found) = (exchange.detached(), None);
+            }
+            // Kept beyond the read that brought it.
+            self.publish.routing_key = routing_key.detached();
+            (self.publish.mandatory, self.publish.immediate) = (mandatory, immediate);
         }
         self.payload.clear();
         if frame.payload.len() <= KEPT_MAX {
             self.payload.extend_from_slice(frame.payload);
         }
-        self.found = None;
         Ok(())
     }
 
