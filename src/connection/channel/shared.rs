@@ -69,6 +69,8 @@ pub(crate) struct ChannelShared {
     consumer_unacked: AtomicU32,
     /// Consumers that wait for the shared limit.
     resting: Resting,
+    /// The limit of consumers that are there may not be what they came with.
+    is_prefetch_changed: AtomicBool,
     pub(super) shown: Shown,
 }
 
@@ -93,6 +95,7 @@ impl ChannelShared {
             shared_prefetch: AtomicU32::new(0),
             consumer_unacked: AtomicU32::new(0),
             resting: Resting::default(),
+            is_prefetch_changed: AtomicBool::new(false),
             shown: Shown::default(),
         })
     }
@@ -232,13 +235,17 @@ impl ChannelShared {
     /// Sets the limit of each consumer that there is. What a lower one forbids and is out already
     /// stays out.
     pub(super) fn set_prefetch(&self, limit: u16) {
+        self.is_prefetch_changed.store(true, Ordering::Relaxed);
         self.change_prefetch(|_| limit);
     }
 
     /// A consumer comes: a limit that was set since the others came was meant for it. They have
     /// again what they came with, as clients expect that give each consumer its own.
     pub(super) fn restore_prefetch(&self) {
-        self.change_prefetch(|consumer| consumer.first_prefetch_count);
+        // Not looked through for each of many consumers that come to one channel.
+        if self.is_prefetch_changed.swap(false, Ordering::Relaxed) {
+            self.change_prefetch(|consumer| consumer.first_prefetch_count);
+        }
     }
 
     fn change_prefetch(&self, limit_of: impl Fn(&Consumer) -> u16) {
