@@ -4,13 +4,10 @@
 //!
 //! Pure. The fold is commutative: a settle may come before the enqueue it belongs to.
 
-use std::collections::BTreeMap;
-
-use smallvec::SmallVec;
-
+use super::ascending::Ascending;
 use super::catalog::LedgerChange;
 use super::notes::Notes;
-use super::ranges::RangeSet;
+use super::ranges::{Parts, RangeSet};
 use super::record::{Note, Ranges, Seq, SeqRange};
 use super::seen::{Seen, SeenDigest};
 
@@ -47,7 +44,7 @@ pub(super) struct QueueLedger {
     settled: RangeSet,
     delivered_upto: Seq,
     /// Runs of numbers in one segment, by their first: last, segment.
-    runs: BTreeMap<u64, (u64, SegmentNumber)>,
+    runs: Ascending<(u64, SegmentNumber)>,
     live: u64,
     /// Body bytes that came in less those that were settled. A settle may come before its enqueue:
     /// so the sum may be negative for a while.
@@ -113,9 +110,9 @@ impl QueueLedger {
         self.settled.ranges()
     }
 
-    pub(super) fn runs(&self) -> impl ExactSizeIterator<Item = Run> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
         self.runs.iter().map(|(first, (last, segment))| Run {
-            first: Seq(*first),
+            first: Seq(first),
             last: Seq(*last),
             segment: *segment,
         })
@@ -169,19 +166,19 @@ impl QueueLedger {
 
     /// Whether the message lives, in this segment.
     pub(super) fn lives_in(&self, seq: Seq, segment: SegmentNumber) -> bool {
-        let run = self.runs.range(..=seq.0).next_back();
+        let run = self.runs.at_most(seq.0);
         run.is_some_and(|(_, (last, of))| *last >= seq.0 && *of == segment)
             && !self.settled.contains(seq.0)
     }
 
     /// A message is in this segment.
     pub(super) fn put(&mut self, seq: Seq, segment: SegmentNumber) -> Put {
-        if let Some(mut last) = self.runs.last_entry()
-            && last.get().0.checked_add(1) == Some(seq.0)
-            && last.get().1 == segment
+        if let Some((_, (last, of))) = self.runs.highest_mut()
+            && last.checked_add(1) == Some(seq.0)
+            && *of == segment
             && !self.settled.contains(seq.0)
         {
-            last.get_mut().0 = seq.0;
+            *last = seq.0;
             self.live = self.live.saturating_add(1);
             return Put::New;
         }
@@ -202,12 +199,12 @@ impl QueueLedger {
 
     /// Takes a number out of the run that it is in.
     fn take_out(&mut self, seq: u64) -> Option<SegmentNumber> {
-        let (first, (last, segment)) = self.runs.range(..=seq).next_back()?;
-        let (first, last, segment) = (*first, *last, *segment);
+        let (first, (last, segment)) = self.runs.at_most(seq)?;
+        let (last, segment) = (*last, *segment);
         if last < seq {
             return None;
         }
-        self.runs.remove(&first);
+        self.runs.remove(first);
         if first < seq {
             self.runs.insert(first, (seq.saturating_sub(1), segment));
         }
@@ -220,17 +217,17 @@ impl QueueLedger {
     /// Adds a number that is in no run, joined with its neighbours in the same segment.
     fn insert_run(&mut self, seq: u64, segment: SegmentNumber) {
         let (mut first, mut last) = (seq, seq);
-        if let Some((start, (end, other))) = self.runs.range(..seq).next_back()
+        if let Some((start, (end, other))) = self.runs.below(seq)
             && end.checked_add(1) == Some(seq)
             && *other == segment
         {
-            first = *start;
+            first = start;
         }
         if let Some(next) = seq.checked_add(1)
-            && let Some((end, other)) = self.runs.get(&next).copied()
+            && let Some((end, other)) = self.runs.get(next).copied()
             && other == segment
         {
-            self.runs.remove(&next);
+            self.runs.remove(next);
             last = end;
         }
         self.runs.insert(first, (last, segment));
@@ -249,17 +246,17 @@ impl QueueLedger {
         &mut self,
         range: SeqRange,
         mut freed: impl FnMut(SegmentNumber, u64),
-    ) -> SmallVec<[(u64, u64); 1]> {
-        let mut nowhere = SmallVec::new();
+    ) -> Parts {
+        let mut nowhere = Parts::new();
         for (first, last) in self.settled.insert(range.first.0, range.last.0) {
             self.notes.forget(first, last);
-            let before = self.runs.range(..first).next_back().filter(|(_, (end, _))| *end >= first);
+            let before = self.runs.below(first).filter(|(_, (end, _))| *end >= first);
             let mut next = Some(first);
-            for (start, (end, segment)) in before.into_iter().chain(self.runs.range(first..=last)) {
-                let count = end.min(&last).saturating_sub(*start.max(&first)).saturating_add(1);
+            for (start, (end, segment)) in before.into_iter().chain(self.runs.range(first, last)) {
+                let count = (*end).min(last).saturating_sub(start.max(first)).saturating_add(1);
                 self.live = self.live.saturating_sub(count);
                 freed(*segment, count);
-                if let Some(next) = next.filter(|next| next < start) {
+                if let Some(next) = next.filter(|next| *next < start) {
                     nowhere.push((next, start.saturating_sub(1)));
                 }
                 next = end.checked_add(1);
@@ -277,25 +274,25 @@ impl QueueLedger {
     /// Runs that are settled as a whole by what `range` was joined to.
     fn forget_settled_runs(&mut self, range: SeqRange) {
         let Some((low, high)) = self.settled.before(range.first.0) else { return };
-        let whole = |(first, (last, _)): (&u64, &(u64, SegmentNumber))| {
-            (*first >= low && *last <= high).then_some(*first)
+        let whole = |(first, (last, _)): (u64, &(u64, SegmentNumber))| {
+            (first >= low && *last <= high).then_some(first)
         };
-        let forgotten: Vec<u64> = self.runs.range(low..=high).filter_map(whole).collect();
+        let forgotten: Vec<u64> = self.runs.range(low, high).filter_map(whole).collect();
         for first in forgotten {
-            self.runs.remove(&first);
+            self.runs.remove(first);
         }
     }
 
     /// Where the messages that live are, from a number on: at least `max` of them if there are so
     /// many.
     pub(super) fn live_runs(&self, from: Seq, max: u64) -> Vec<Run> {
-        let start = self.runs.range(..=from.0).next_back().map_or(from.0, |(first, _)| *first);
+        let start = self.runs.at_most(from.0).map_or(from.0, |(first, _)| first);
         let (mut found, mut count) = (Vec::new(), 0u64);
-        for (first, (last, segment)) in self.runs.range(start..) {
+        for (first, (last, segment)) in self.runs.range(start, u64::MAX) {
             if count >= max {
                 break;
             }
-            let first = (*first).max(from.0);
+            let first = first.max(from.0);
             if first > *last {
                 continue;
             }
@@ -314,7 +311,7 @@ impl QueueLedger {
     pub(super) fn runs_of(&self, seqs: &[Seq]) -> Vec<Run> {
         let mut found: Vec<Run> = Vec::new();
         for seq in seqs {
-            let run = self.runs.range(..=seq.0).next_back().filter(|(_, (last, _))| *last >= seq.0);
+            let run = self.runs.at_most(seq.0).filter(|(_, (last, _))| *last >= seq.0);
             let Some((_, (_, segment))) = run.filter(|_| !self.settled.contains(seq.0)) else {
                 continue;
             };

@@ -17,6 +17,7 @@
     )
 )]
 
+mod ascending;
 pub mod audit;
 mod cancel;
 mod carry;
