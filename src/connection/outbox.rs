@@ -39,9 +39,10 @@ const DELIVERY_OVERHEAD: usize = 256;
 
 /// One thing to be written.
 pub(super) enum Outgoing {
+    /// Apart: deliveries, of which there are more, are small beside a method.
     Method {
         channel: u16,
-        method: Method,
+        method: Box<Method>,
     },
     Deliveries {
         channel: Arc<ChannelShared>,
@@ -129,7 +130,7 @@ impl Outbox {
     }
 
     pub(super) fn put_method(&self, channel: u16, method: impl Into<Method>) {
-        self.put(Outgoing::Method { channel, method: method.into() });
+        self.put(Outgoing::Method { channel, method: Box::new(method.into()) });
     }
 
     /// Puts deliveries at the end for which room was reserved.

@@ -84,7 +84,7 @@ impl Queue {
         }
         let counted = inner.counts.publish;
         inner.counts.publish += messages.len() as u64;
-        inner.incoming.get_or_insert_default().count(messages);
+        inner.incoming.count(messages);
         let mut waiting = Waiting::new();
         let mut noted = None;
         for (message, places) in messages.iter().zip(places) {

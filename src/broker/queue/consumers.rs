@@ -6,11 +6,14 @@
 //! by the queue, under its lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
+use super::willing::Willing;
 use super::{Entry, Queue};
 use crate::broker::ConnectionId;
 use crate::broker::counters::SharedCounts;
@@ -32,30 +35,34 @@ pub trait Lane: Send + Sync {
 }
 
 /// A consumer, as it was when it began to consume.
+///
+/// In this order because a delivery asks for what stands first: where ten thousand consumers have
+/// their turn, every piece of memory that it asks for is a wait.
+#[repr(C)]
 pub struct Consumer {
     /// Unique in the broker, never 0.
     pub id: u64,
-    pub tag: ShortStr,
-    pub queue: Arc<Queue>,
-    pub connection: ConnectionId,
-    /// Its number.
-    pub channel: u16,
+    pub lane: Arc<dyn Lane>,
     pub no_ack: bool,
-    pub exclusive: bool,
-    /// Higher ones are served first.
-    pub priority: i64,
-    /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
-    pub prefetch_count: AtomicU16,
-    /// What it was when the consumer came.
-    pub first_prefetch_count: u16,
-    /// A delivery that it hasn't settled for so long is taken back, and the consumer ends.
-    pub timeout: Option<Duration>,
     /// Its time was over: what is still on its way to it goes back.
     pub is_ended: AtomicBool,
-    pub arguments: FieldTable,
+    /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
+    pub prefetch_count: AtomicU16,
+    pub tag: ShortStr,
     /// What was delivered to it, and what it has acked.
     pub counts: SharedCounts,
-    pub lane: Arc<dyn Lane>,
+    pub queue: Arc<Queue>,
+    pub connection: ConnectionId,
+    /// Higher ones are served first.
+    pub priority: i64,
+    /// A delivery that it hasn't settled for so long is taken back, and the consumer ends.
+    pub timeout: Option<Duration>,
+    pub arguments: FieldTable,
+    /// Its number.
+    pub channel: u16,
+    /// What the limit was when the consumer came.
+    pub first_prefetch_count: u16,
+    pub exclusive: bool,
 }
 
 impl Consumer {
@@ -86,9 +93,10 @@ impl Activity {
 }
 
 struct Slot {
+    id: u64,
     consumer: Arc<Consumer>,
     unacked: u32,
-    /// In the ring of the willing.
+    /// In a ring of the willing.
     willing: bool,
 }
 
@@ -139,8 +147,9 @@ impl SingleActive {
 
 #[derive(Default)]
 pub struct Consumers {
-    slots: BTreeMap<u64, Slot>,
-    willing: BTreeMap<Reverse<i64>, VecDeque<u64>>,
+    /// By id, which mostly grows: those who come stand at the end.
+    slots: SmallVec<[Slot; 1]>,
+    willing: Willing,
     /// For a queue that has one active consumer at a time.
     single_active: Option<Box<SingleActive>>,
 }
@@ -156,11 +165,11 @@ impl Consumers {
 
     /// Whether there is a consumer that has the queue for itself; then it is the only one.
     pub fn is_exclusive(&self) -> bool {
-        self.slots.len() == 1 && self.slots.values().any(|slot| slot.consumer.exclusive)
+        matches!(&*self.slots, [slot] if slot.consumer.exclusive)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Consumer>> {
-        self.slots.values().map(|slot| &slot.consumer)
+        self.slots.iter().map(|slot| &slot.consumer)
     }
 
     /// Whether one consumer at a time gets messages, and the others wait to take its place.
@@ -169,9 +178,9 @@ impl Consumers {
             return;
         }
         self.clear_ring();
-        let ids: Vec<u64> = self.slots.keys().copied().collect();
+        let ids: Vec<u64> = self.slots.iter().map(|slot| slot.id).collect();
         self.single_active = single_active.then(|| {
-            let ranked = self.slots.values().map(|slot| rank_of(&slot.consumer)).collect();
+            let ranked = self.slots.iter().map(|slot| rank_of(&slot.consumer)).collect();
             Box::new(SingleActive { ranked, active: None })
         });
         self.elect();
@@ -185,7 +194,7 @@ impl Consumers {
     /// The single active consumer, if the queue is one with, and there is any.
     pub fn active(&self) -> Option<&Arc<Consumer>> {
         let active = self.single_active.as_ref()?.active?;
-        self.slots.get(&active).map(|slot| &slot.consumer)
+        self.slot(active).map(|slot| &slot.consumer)
     }
 
     /// All of them, and what they do.
@@ -204,15 +213,19 @@ impl Consumers {
         if let Some(single) = &mut self.single_active {
             single.ranked.insert(rank_of(&consumer));
         }
-        self.slots.insert(id, Slot { consumer, unacked: 0, willing: false });
+        let slot = Slot { id, consumer, unacked: 0, willing: false };
+        match self.position(id) {
+            Ok(index) => self.slots[index] = slot,
+            Err(index) => self.slots.insert(index, slot),
+        }
         self.elect();
         self.wake(id);
     }
 
     pub fn remove(&mut self, id: u64) -> Option<Arc<Consumer>> {
-        let slot = self.slots.remove(&id)?;
+        let slot = self.slots.remove(self.position(id).ok()?);
         if slot.willing {
-            self.leave_ring(slot.consumer.priority, id);
+            self.willing.remove(slot.consumer.priority, id);
         }
         if let Some(single) = &mut self.single_active {
             single.ranked.remove(&rank_of(&slot.consumer));
@@ -223,9 +236,9 @@ impl Consumers {
 
     /// Takes all of them out, for a queue that goes away.
     pub fn drain(&mut self) -> Vec<Arc<Consumer>> {
-        self.willing.clear();
+        self.willing = Willing::default();
         self.single_active = self.single_active.as_ref().map(|_| Box::default());
-        std::mem::take(&mut self.slots).into_values().map(|slot| slot.consumer).collect()
+        std::mem::take(&mut self.slots).into_iter().map(|slot| slot.consumer).collect()
     }
 
     /// The consumer may be able to take messages again.
@@ -235,18 +248,18 @@ impl Consumers {
         {
             return;
         }
-        if let Some(slot) = self.slots.get_mut(&id)
+        if let Some(slot) = slot_of(&mut self.slots, id)
             && !slot.willing
             && slot.has_credit()
         {
             slot.willing = true;
-            self.willing.entry(Reverse(slot.consumer.priority)).or_default().push_back(id);
+            self.willing.push(slot.consumer.priority, id);
         }
     }
 
     /// A message that the consumer had came back.
     pub fn give_back_credit(&mut self, id: u64) {
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = slot_of(&mut self.slots, id) {
             slot.unacked = slot.unacked.saturating_sub(1);
             if slot.unacked == 0 {
                 self.elect();
@@ -261,7 +274,7 @@ impl Consumers {
         let Some(single) = &mut self.single_active else { return };
         let first = single.first();
         if single.active != first {
-            let active = single.active.and_then(|id| self.slots.get(&id));
+            let active = single.active.and_then(|id| slot_of(&mut self.slots, id));
             if active.is_none_or(|slot| slot.unacked == 0) {
                 single.active = first;
             }
@@ -275,81 +288,82 @@ impl Consumers {
     /// Chooses who gets the next message, with a body of `bytes`, and takes the credit for it.
     pub fn pick(&mut self, bytes: u64) -> Option<&Arc<Consumer>> {
         loop {
-            let mut level = self.willing.first_entry()?;
-            let Some(id) = level.get().front().copied() else {
-                level.remove();
+            let id = self.willing.first()?;
+            let Ok(index) = self.position(id) else {
+                self.willing.pop();
                 continue;
             };
-            let ring = level.get_mut();
-            let Some(slot) = self.slots.get_mut(&id) else {
-                ring.pop_front();
-                continue;
-            };
+            let slot = &mut self.slots[index];
             // It may have been given a lower limit since it came into the ring.
             slot.willing = slot.has_credit() && slot.consumer.lane.reserve(bytes, &slot.consumer);
             if !slot.willing {
-                ring.pop_front();
+                self.willing.pop();
                 continue;
             }
             if !slot.consumer.no_ack {
                 slot.unacked += 1;
                 slot.willing = slot.has_credit();
             }
-            if !slot.willing {
-                ring.pop_front();
-            } else if ring.len() > 1 {
-                ring.rotate_left(1);
+            match slot.willing {
+                true => self.willing.turn(),
+                false => self.willing.pop(),
             }
-            return self.slots.get(&id).map(|slot| &slot.consumer);
+            return self.slots.get(index).map(|slot| &slot.consumer);
         }
     }
 
     /// Takes the credit of this consumer for the next message, with a body of `bytes`, if it can
     /// have it.
     pub fn pick_this(&mut self, id: u64, bytes: u64) -> Option<&Arc<Consumer>> {
-        let slot = self.slots.get_mut(&id).filter(|slot| slot.willing)?;
+        let slot = slot_of(&mut self.slots, id).filter(|slot| slot.willing)?;
         let takes = slot.has_credit() && slot.consumer.lane.reserve(bytes, &slot.consumer);
         if takes && !slot.consumer.no_ack {
             slot.unacked += 1;
         }
         if !takes || !slot.has_credit() {
             slot.willing = false;
-            let priority = slot.consumer.priority;
-            self.leave_ring(priority, id);
+            self.willing.remove(slot.consumer.priority, id);
         }
-        self.slots.get(&id).filter(|_| takes).map(|slot| &slot.consumer)
+        takes.then_some(&slot.consumer)
     }
 
     /// Whether somebody may be able to take a message.
     pub fn has_willing(&self) -> bool {
-        self.willing.values().any(|level| !level.is_empty())
+        !self.willing.is_empty()
     }
 
     pub fn contains(&self, id: u64) -> bool {
-        self.slots.contains_key(&id)
+        self.slot(id).is_some()
     }
 
     /// How many messages the willing could take now by their own limits; bounded, for the delivery
     /// mark.
     pub fn credit(&self) -> u64 {
-        let willing = self.willing.values().flatten().filter_map(|id| self.slots.get(id));
+        let willing = self.willing.iter().filter_map(|id| self.slot(id));
         willing.take(64).fold(0, |sum: u64, slot| sum.saturating_add(slot.credit()))
     }
 
-    fn leave_ring(&mut self, priority: i64, id: u64) {
-        if let Some(level) = self.willing.get_mut(&Reverse(priority)) {
-            level.retain(|other| *other != id);
-            if level.is_empty() {
-                self.willing.remove(&Reverse(priority));
-            }
-        }
-    }
-
     fn clear_ring(&mut self) {
-        for id in std::mem::take(&mut self.willing).into_values().flatten() {
-            if let Some(slot) = self.slots.get_mut(&id) {
+        for id in std::mem::take(&mut self.willing).iter() {
+            if let Some(slot) = slot_of(&mut self.slots, id) {
                 slot.willing = false;
             }
         }
     }
+
+    /// Where a consumer is, or where it would have to be inserted.
+    #[inline]
+    fn position(&self, id: u64) -> Result<usize, usize> {
+        self.slots.binary_search_by_key(&id, |slot| slot.id)
+    }
+
+    fn slot(&self, id: u64) -> Option<&Slot> {
+        self.position(id).ok().map(|index| &self.slots[index])
+    }
+}
+
+/// Beside the other fields, which its users change, too.
+fn slot_of(slots: &mut [Slot], id: u64) -> Option<&mut Slot> {
+    let index = slots.binary_search_by_key(&id, |slot| slot.id).ok()?;
+    slots.get_mut(index)
 }

@@ -82,10 +82,7 @@ impl Queue {
     /// The same, and who brings its messages and gets them.
     pub fn details_and_parties(&self) -> (QueueDetails, Parties) {
         let inner = self.inner.lock();
-        let parties = Parties {
-            consumers: actives(&inner),
-            exchanges: inner.incoming.as_ref().map_or_else(Vec::new, |incoming| incoming.list()),
-        };
+        let parties = Parties { consumers: actives(&inner), exchanges: inner.incoming.list() };
         (self.details_of(&inner), parties)
     }
 

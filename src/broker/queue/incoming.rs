@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::protocol::message::Message;
 use crate::protocol::wire::ShortStr;
 
 /// Most exchanges that are told apart; what comes from others is in the queue's counts only.
 const EXCHANGES_MAX: usize = 16;
 
+/// Most queues get their messages by one exchange, which stands here itself.
 #[derive(Debug, Default)]
-pub(super) struct Incoming(Vec<(ShortStr, u64)>);
+pub(super) struct Incoming(SmallVec<[(ShortStr, u64); 1]>);
 
 impl Incoming {
     /// Messages came. Those that come together mostly come from the same exchange.
@@ -34,6 +37,6 @@ impl Incoming {
     }
 
     pub(super) fn list(&self) -> Vec<(ShortStr, u64)> {
-        self.0.clone()
+        self.0.to_vec()
     }
 }

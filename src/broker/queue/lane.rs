@@ -3,21 +3,22 @@
 //! A queue without priorities has one, a queue with priorities one for each. The log knows each
 //! level as a queue of its own. Pure; owned by the queue's state.
 //!
-//! Ready messages stand in four places, from the next to be taken to the newest:
+//! Ready messages stand in three places, from the next to be taken to the newest:
 //!
 //! ```text
-//!   returned │ head: in memory │ cold: ranges that are on disk only │ tail: on its way to the disk
+//!   returned │ head: in memory │ beyond: what the head has no room for (beyond.rs)
 //! ```
 //!
 //! Invariants: a sequence number is in exactly one of these and `unacked`, or its message waits in
-//! the state's schedule; every number in `head` is smaller than every number in `cold`, and so on,
-//! and what came back was in `head` once, unless it waited for its time since the last run or was
-//! picked (`pick.rs`): so the next is the smallest of them. Only a stored message that is known to
-//! be on disk is paged out; one that isn't stored stands in `cold` itself.
+//! the state's schedule; every number in `head` is smaller than every number beyond it, and what
+//! came back was in `head` once, unless it waited for its time since the last run or was picked
+//! (`pick.rs`): so the next is the smallest of them. As long as there is room in the head, there is
+//! nothing beyond it that is in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::beyond::Beyond;
 use super::entry::Entry;
 use super::few::Few;
 use super::mark::Mark;
@@ -37,26 +38,6 @@ const HEAD_COUNT: usize = 256;
 struct Unacked {
     entry: Entry,
     consumer: u64,
-}
-
-/// Messages that are on disk only; all that live there with numbers from `first` to `last`.
-#[derive(Debug)]
-pub(super) struct Paged {
-    pub(super) first: Seq,
-    pub(super) last: Seq,
-    pub(super) tally: Tally,
-}
-
-#[derive(Debug)]
-pub(super) enum Cold {
-    Entry(Entry),
-    Paged(Box<Paged>),
-}
-
-#[derive(Debug)]
-pub(super) struct Newest {
-    pub(super) entry: Entry,
-    on_disk: bool,
 }
 
 /// What [`Lane::peek`] found.
@@ -80,17 +61,13 @@ pub struct Lane {
     level: u8,
     pub(super) returned: BTreeMap<Seq, Entry>,
     pub(super) head: VecDeque<Entry>,
-    pub(super) cold: VecDeque<Cold>,
-    pub(super) tail: VecDeque<Newest>,
+    /// Nothing where there is nothing in it.
+    pub(super) beyond: Option<Box<Beyond>>,
     unacked: Outstanding<Unacked>,
     pub(super) next_seq: Seq,
     /// Messages from here on came just now: the batch that brings them says that they may be
     /// delivered.
     fresh_from: Seq,
-    /// Messages in `cold`, in memory or not.
-    pub(super) cold_count: u64,
-    /// Of them, those that are on disk only.
-    pub(super) paged_out: Tally,
     /// What the stored messages in `head` cost.
     pub(super) head_cost: u64,
     /// Where `head` ends when there is more, by what it costs.
@@ -101,14 +78,9 @@ pub struct Lane {
     /// Of these messages something is on its way to the log that has to be there before they are
     /// delivered.
     pub(super) unwritten: Few,
-    /// Up to here what is asked for will be read back.
-    pub(super) reading: Option<Seq>,
+    /// Tells what is read back for nobody, after a purge.
     pub(super) read_round: u64,
-    pub(super) unreadable: bool,
-    /// Of the ranges on disk, now or later, what doesn't stand there.
-    pub(super) picked: Few,
-    /// Only where messages have come.
-    pub(super) since: Option<Box<Since>>,
+    pub(super) since: Since,
 }
 
 impl Lane {
@@ -118,23 +90,17 @@ impl Lane {
             level,
             returned: BTreeMap::new(),
             head: VecDeque::new(),
-            cold: VecDeque::new(),
-            tail: VecDeque::new(),
+            beyond: None,
             unacked: Outstanding::default(),
             next_seq: Seq(u64::from(epoch.0) << 40 | 1),
             fresh_from: Seq(u64::MAX),
-            cold_count: 0,
-            paged_out: Tally::default(),
             head_cost: 0,
             head_max: u64::MAX,
             redelivered_upto: Seq(0),
             mark: Mark::default(),
             unwritten: Few::default(),
-            reading: None,
             read_round: 0,
-            unreadable: false,
-            picked: Few::default(),
-            since: None,
+            since: Since::default(),
         }
     }
 
@@ -144,10 +110,7 @@ impl Lane {
         self.redelivered_upto = left.delivered_upto;
         if left.count > 0 {
             let RecoveredQueue { first, last, count, bytes, .. } = *left;
-            let tally = Tally { count, bytes };
-            self.cold.push_back(Cold::Paged(Box::new(Paged { first, last, tally })));
-            self.paged_out = tally;
-            self.cold_count += count;
+            self.beyond.get_or_insert_default().restore(first, last, Tally { count, bytes });
         }
     }
 
@@ -156,13 +119,18 @@ impl Lane {
     }
 
     pub fn ready_count(&self) -> usize {
-        let in_memory = self.returned.len() + self.head.len() + self.tail.len();
-        in_memory + usize::try_from(self.cold_count).unwrap_or(usize::MAX)
+        let beyond = self.beyond.as_ref().map_or(0, |beyond| beyond.count());
+        self.returned.len() + self.head.len() + beyond
+    }
+
+    /// Ready messages that are on disk only.
+    pub fn paged_out(&self) -> Tally {
+        self.beyond.as_ref().map_or_else(Tally::default, |beyond| beyond.paged_out)
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.ready_count() == 0
+        self.head.is_empty() && self.beyond.is_none() && self.returned.is_empty()
     }
 
     /// What the stored messages at the head cost.
@@ -200,12 +168,11 @@ impl Lane {
     #[inline]
     pub fn enqueue(&mut self, entry: Entry) -> bool {
         let stored = entry.stored;
-        let is_short = self.cold.is_empty() && self.tail.is_empty();
-        if is_short && (!stored || self.has_room()) {
+        if self.beyond.is_none() && (!stored || self.has_room()) {
             self.push_head(entry);
             return false;
         }
-        self.tail.push_back(Newest { entry, on_disk: false });
+        self.beyond.get_or_insert_default().push(entry);
         self.refill();
         stored
     }
@@ -228,49 +195,19 @@ impl Lane {
 
     /// Moves on to the head what is in memory, as long as there is room.
     pub(super) fn refill(&mut self) {
-        while self.has_room() {
-            match self.cold.pop_front() {
-                Some(Cold::Entry(entry)) => {
-                    self.cold_count -= 1;
-                    self.push_head(entry);
-                }
-                Some(paged) => return self.cold.push_front(paged),
-                None => match self.tail.pop_front() {
-                    Some(newest) => self.push_head(newest.entry),
-                    None => return,
-                },
-            }
+        while self.has_room()
+            && let Some(entry) = self.beyond.as_mut().and_then(|beyond| beyond.pop())
+        {
+            self.push_head(entry);
         }
+        self.beyond.take_if(|beyond| beyond.is_empty());
     }
 
     /// Messages from `first` to `last` are on disk: those in the tail leave the memory, when all
     /// before them have.
     pub fn on_disk(&mut self, first: Seq, last: Seq) {
-        let start = self.tail.partition_point(|newest| newest.entry.seq < first);
-        for newest in self.tail.range_mut(start..) {
-            if newest.entry.seq > last {
-                break;
-            }
-            newest.on_disk = true;
-        }
-        while let Some(newest) = self.tail.pop_front_if(|next| next.on_disk || !next.entry.stored) {
-            self.cold_count += 1;
-            self.page_out(newest.entry);
-        }
-        shrink(&mut self.tail);
-    }
-
-    fn page_out(&mut self, entry: Entry) {
-        if !entry.stored {
-            return self.cold.push_back(Cold::Entry(entry));
-        }
-        let (seq, one) = (entry.seq, Tally::one(&entry.message));
-        self.paged_out.add(one);
-        if let Some(Cold::Paged(paged)) = self.cold.back_mut() {
-            paged.last = seq;
-            paged.tally.add(one);
-        } else {
-            self.cold.push_back(Cold::Paged(Box::new(Paged { first: seq, last: seq, tally: one })));
+        if let Some(beyond) = &mut self.beyond {
+            beyond.on_disk(first, last);
         }
     }
 
@@ -285,12 +222,12 @@ impl Lane {
     /// caller writes the mark with the messages themselves.
     #[inline]
     pub fn peek(&self) -> Next<'_> {
-        let (next, came_back) = match (self.next_returned(), self.head.front()) {
-            (Some(next), _) => (next, true),
-            (None, Some(next)) => (next, false),
-            (None, None) if self.cold.is_empty() => return Next::Empty,
-            (None, None) if self.unreadable => return Next::Unreadable,
-            (None, None) => return Next::Paged,
+        let (next, came_back) = match (self.next_returned(), self.head.front(), &self.beyond) {
+            (Some(next), ..) => (next, true),
+            (None, Some(next), _) => (next, false),
+            (None, None, None) => return Next::Empty,
+            (None, None, Some(beyond)) if beyond.unreadable => return Next::Unreadable,
+            (None, None, Some(_)) => return Next::Paged,
         };
         if self.unwritten.contains(next.seq) {
             return Next::Unwritten;
@@ -316,7 +253,8 @@ impl Lane {
     #[inline]
     fn next_returned(&self) -> Option<&Entry> {
         let (_, first) = self.returned.first_key_value()?;
-        let in_line = self.head.front().map(|head| head.seq).or_else(|| self.cold_first());
+        let beyond = || self.beyond.as_ref()?.cold_first();
+        let in_line = self.head.front().map(|head| head.seq).or_else(beyond);
         in_line.is_none_or(|other| first.seq < other).then_some(first)
     }
 
@@ -345,7 +283,7 @@ impl Lane {
         let entry = self.head.pop_front()?;
         self.head_cost -= entry.cost();
         shrink(&mut self.head);
-        if !self.cold.is_empty() || !self.tail.is_empty() {
+        if self.beyond.is_some() {
             self.refill();
         }
         Some(entry)
@@ -371,23 +309,18 @@ impl Lane {
     /// the log holds.
     pub fn purge(&mut self) -> (Ranges, u64) {
         let bytes = self.stored_bytes();
-        (self.returned, self.head, self.cold, self.tail) = Default::default();
-        (self.head_cost, self.cold_count, self.paged_out) = (0, 0, Tally::default());
-        (self.reading, self.unreadable, self.picked) = (None, false, Few::default());
+        (self.returned, self.head, self.beyond) = Default::default();
+        self.head_cost = 0;
         self.read_round += 1;
         (self.all_but_unacked(), bytes)
     }
 
     /// Bytes of the bodies of ready messages that the log holds.
     fn stored_bytes(&self) -> u64 {
-        let in_cold = self.cold.iter().filter_map(|cold| match cold {
-            Cold::Entry(entry) => Some(entry),
-            Cold::Paged(_) => None,
-        });
-        let in_tail = self.tail.iter().map(|newest| &newest.entry);
-        let entries = self.returned.values().chain(&self.head).chain(in_cold).chain(in_tail);
+        let beyond = self.beyond.iter().flat_map(|beyond| beyond.in_memory());
+        let entries = self.returned.values().chain(&self.head).chain(beyond);
         let in_memory = entries.filter(|entry| entry.stored).map(|entry| entry.message.body_len());
-        in_memory.sum::<u64>() + self.paged_out.bytes
+        in_memory.sum::<u64>() + self.paged_out().bytes
     }
 
     /// All numbers that were given, but for those that are out.
@@ -418,30 +351,30 @@ impl Lane {
 
     /// The mark to write so that `wanted` more messages can be delivered.
     pub fn ask_mark(&mut self, wanted: u64) -> Option<Seq> {
-        let Self { head, cold, mark, .. } = self;
-        mark.ask(wanted, |count| reach(head, cold, count))
+        let Self { head, beyond, mark, .. } = self;
+        mark.ask(wanted, |count| reach(head, beyond.as_deref(), count))
     }
 
     /// The mark that was asked for is on disk (or, when the write failed, will never be).
     pub fn mark_answered(&mut self, written: bool) {
-        self.mark.answered(written, self.head.is_empty() && self.cold.is_empty());
+        self.mark.answered(written, self.head.is_empty() && self.beyond.is_none());
     }
 }
 
 /// The number of the last of so many messages from the front of the head on; of fewer where there
 /// are not so many, or where numbers behind the head are no longer there.
-fn reach(head: &VecDeque<Entry>, cold: &VecDeque<Cold>, count: usize) -> Option<Seq> {
-    let beyond = count.checked_sub(head.len()).filter(|beyond| *beyond > 0);
-    match (beyond, cold.front()) {
-        (Some(beyond), Some(Cold::Paged(paged))) => {
-            Some(Seq(paged.first.0 + beyond as u64 - 1).min(paged.last))
+fn reach(head: &VecDeque<Entry>, beyond: Option<&Beyond>, count: usize) -> Option<Seq> {
+    let missing = count.checked_sub(head.len()).filter(|missing| *missing > 0);
+    match (missing, beyond.and_then(Beyond::first_paged)) {
+        (Some(missing), Some(paged)) => {
+            Some(Seq(paged.first.0 + missing as u64 - 1).min(paged.last))
         }
         _ => Some(head.get(count.min(head.len()).checked_sub(1)?)?.seq),
     }
 }
 
 /// Gives memory back that a long run has left.
-fn shrink<T>(deque: &mut VecDeque<T>) {
+pub(super) fn shrink<T>(deque: &mut VecDeque<T>) {
     if deque.capacity() > 4 * deque.len() + 64 {
         deque.shrink_to(2 * deque.len());
     }

@@ -11,6 +11,7 @@
 mod aging;
 pub mod arguments;
 mod arrival;
+mod beyond;
 mod browsing;
 mod claim;
 pub mod consumers;
@@ -36,6 +37,7 @@ mod since;
 pub mod state;
 mod tally;
 mod traits;
+mod willing;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -134,15 +136,17 @@ pub struct Queue {
     came_nearer: Notify,
 }
 
+type Dead = VecDeque<(Entry, Reason)>;
+
 struct Inner {
     state: State,
     counts: QueueCounts,
-    /// Only where messages have come.
-    incoming: Option<Box<Incoming>>,
+    incoming: Incoming,
     /// A message whose time in the queue is measured.
-    followed: Option<Followed>,
-    /// Messages that died by themselves, on their way out in the order of their deaths.
-    dead: VecDeque<(Entry, Reason)>,
+    followed: Option<Box<Followed>>,
+    /// Messages that died by themselves, on their way out in the order of their deaths. Nothing
+    /// where there are none.
+    dead: Option<Box<Dead>>,
     /// What of the queues' memory its messages use.
     part: Part,
     consumers: Consumers,
@@ -175,6 +179,13 @@ fn shared(options: QueueOptions) -> Arc<QueueOptions> {
 }
 
 impl Inner {
+    /// Takes out the message that died first, of those that have not left yet.
+    fn next_dead(&mut self) -> Option<(Entry, Reason)> {
+        let next = self.dead.as_mut()?.pop_front();
+        self.dead.take_if(|dead| dead.is_empty());
+        next
+    }
+
     /// Another header tells groups apart from now on, or none.
     fn set_groups(&mut self, header: Option<ShortStr>) {
         if self.groups.as_ref().map(|groups| groups.header()) != header.as_ref() {
@@ -214,9 +225,9 @@ impl Queue {
         let inner = Inner {
             state,
             counts: QueueCounts::default(),
-            incoming: None,
+            incoming: Incoming::default(),
             followed: None,
-            dead: VecDeque::new(),
+            dead: None,
             part: Part::default(),
             consumers: Consumers::default(),
             groups: None,

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::beyond::{Beyond, Cold};
 use super::delivery::NO_CONSUMER;
-use super::lane::{Cold, Lane};
+use super::lane::Lane;
 use super::schedule::Due;
 use super::state::State;
 use super::tally::Tally;
@@ -60,24 +61,11 @@ pub enum Found {
 }
 
 impl Lane {
-    pub(super) fn cold_first(&self) -> Option<Seq> {
-        self.cold.front().map(|cold| match cold {
-            Cold::Entry(entry) => entry.seq,
-            Cold::Paged(paged) => paged.first,
-        })
-    }
-
     /// Ready messages from a number on that have never been out, in their order.
     fn line(&self, from: Seq) -> impl Iterator<Item = Seen<'_>> {
         let in_head = self.head.partition_point(|entry| entry.seq < from);
-        let in_cold = self.cold.partition_point(|cold| last_of(cold) < from);
-        let in_tail = self.tail.partition_point(|newest| newest.entry.seq < from);
-        let cold = self.cold.range(in_cold..).map(move |cold| match cold {
-            Cold::Entry(entry) => Seen::Here(entry),
-            Cold::Paged(paged) => Seen::OnDisk { first: paged.first.max(from), last: paged.last },
-        });
-        let tail = self.tail.range(in_tail..).map(|newest| Seen::Here(&newest.entry));
-        self.head.range(in_head..).map(Seen::Here).chain(cold).chain(tail)
+        let beyond = self.beyond.iter().flat_map(move |beyond| beyond.line(from));
+        self.head.range(in_head..).map(Seen::Here).chain(beyond)
     }
 
     /// The same with those that came back, and those that stand `aside`, until `each` has enough or
@@ -139,7 +127,7 @@ impl Lane {
         if let Some(entry) = self.returned.get(&seq) {
             return Found::Here(entry.clone());
         }
-        if self.picked.contains(seq) {
+        if self.beyond.as_ref().is_some_and(|beyond| beyond.picked.contains(seq)) {
             return Found::Nowhere;
         }
         match self.line(seq).next() {
@@ -163,57 +151,75 @@ impl Lane {
             self.refill();
             return Some(entry);
         }
-        if let Some(newest) = remove(&mut self.tail, seq, |newest| newest.entry.seq) {
-            // Those around it may be paged out.
-            self.picked.insert(seq);
-            return Some(newest.entry);
+        let beyond = self.beyond.as_mut()?;
+        let entry = match beyond.pick(seq, Tally::one(message))? {
+            Picked::Here(entry) => entry,
+            Picked::OnDisk => self.entry_of(seq, Arc::clone(message)),
+        };
+        if self.beyond.as_mut().is_some_and(|beyond| beyond.end_first()) {
+            self.read_round += 1;
         }
-        self.pick_cold(seq, message)
+        self.refill();
+        Some(entry)
+    }
+}
+
+/// What was taken out from behind a head.
+enum Picked {
+    Here(Entry),
+    OnDisk,
+}
+
+impl Beyond {
+    fn line(&self, from: Seq) -> impl Iterator<Item = Seen<'_>> {
+        let in_cold = self.cold.partition_point(|cold| cold.last() < from);
+        let in_tail = self.tail.partition_point(|newest| newest.entry.seq < from);
+        let cold = self.cold.range(in_cold..).map(move |cold| match cold {
+            Cold::Entry(entry) => Seen::Here(entry),
+            Cold::Paged(paged) => Seen::OnDisk { first: paged.first.max(from), last: paged.last },
+        });
+        cold.chain(self.tail.range(in_tail..).map(|newest| Seen::Here(&newest.entry)))
     }
 
-    fn pick_cold(&mut self, seq: Seq, message: &Arc<Message>) -> Option<Entry> {
-        let index = self.cold.partition_point(|cold| last_of(cold) < seq);
+    /// Takes out a message, which counts as `one`. Ranges on disk around it, or before it, may come
+    /// to reach beyond it: so it is noted.
+    fn pick(&mut self, seq: Seq, one: Tally) -> Option<Picked> {
+        if let Some(newest) = remove(&mut self.tail, seq, |newest| newest.entry.seq) {
+            self.picked.insert(seq);
+            return Some(Picked::Here(newest.entry));
+        }
+        let index = self.cold.partition_point(|cold| cold.last() < seq);
         match self.cold.get_mut(index)? {
-            Cold::Entry(entry) if entry.seq != seq => return None,
+            cold if cold.first() > seq => return None,
             Cold::Entry(_) => {}
-            Cold::Paged(paged) if paged.first > seq => return None,
             Cold::Paged(paged) => {
                 if !self.picked.insert(seq) {
                     return None;
                 }
-                let one = Tally::one(message);
                 paged.tally.remove(one);
                 self.paged_out.remove(one);
                 self.cold_count -= 1;
-                if paged.tally.count == 0 {
-                    self.remove_paged(index);
+                if paged.tally.count == 0 && index > 0 {
+                    self.cold.remove(index);
                 }
-                return Some(self.entry_of(seq, Arc::clone(message)));
+                return Some(Picked::OnDisk);
             }
         }
         let Some(Cold::Entry(entry)) = self.cold.remove(index) else { return None };
         self.cold_count -= 1;
-        // A range on disk before it may come to reach beyond it.
         self.picked.insert(seq);
-        Some(entry)
+        Some(Picked::Here(entry))
     }
 
-    /// Nothing is left of a range on disk.
-    fn remove_paged(&mut self, index: usize) {
-        self.cold.remove(index);
-        if index == 0 {
-            // What is being read there is no longer wanted.
-            (self.reading, self.unreadable) = (None, false);
-            self.read_round += 1;
-            self.refill();
+    /// Takes out the first range, if nothing is left of it. Answers whether: then what is being
+    /// read of it is no longer wanted.
+    fn end_first(&mut self) -> bool {
+        if self.first_paged().is_none_or(|paged| paged.tally.count > 0) {
+            return false;
         }
-    }
-}
-
-fn last_of(cold: &Cold) -> Seq {
-    match cold {
-        Cold::Entry(entry) => entry.seq,
-        Cold::Paged(paged) => paged.last,
+        self.cold.pop_front();
+        (self.reading, self.unreadable) = (None, false);
+        true
     }
 }
 
@@ -334,10 +340,9 @@ impl State {
     pub fn picked_left(&mut self, place: Place) {
         if self.settle(place).is_some()
             && let Some(lane) = self.lanes.get_mut(usize::from(place.level))
-            && lane.reading.is_none()
+            && let Some(beyond) = &mut lane.beyond
         {
-            // Otherwise it may be in what is being read.
-            lane.picked.remove(place.seq);
+            beyond.forget_picked(place.seq);
         }
     }
 }

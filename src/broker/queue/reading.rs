@@ -1,7 +1,8 @@
 //! What a level asks the log for of its messages that are on disk only, and what comes of it.
 
+use super::beyond::{Beyond, Cold, Paged};
 use super::entry::{ENTRY_COST, Entry};
-use super::lane::{Cold, Lane};
+use super::lane::Lane;
 use super::tally::Tally;
 use crate::store::record::Seq;
 use crate::store::{Page, ReadLimit};
@@ -40,18 +41,21 @@ impl Lane {
     /// What to read back now, so that the head doesn't run dry; nothing while a batch is being
     /// read.
     pub fn ask_read(&mut self, ahead: Ahead) -> Option<Wanted> {
-        let Some(Cold::Paged(paged)) = self.cold.front() else { return None };
+        let next_is_known = ahead == Ahead::Next && self.next().is_some();
+        let Self { beyond: Some(beyond), head_cost, head_max, .. } = self else { return None };
+        let paged = beyond.first_paged()?;
         let (bytes, is_enough) = match ahead {
-            Ahead::Batch => (self.head_max / 2, self.head_cost > self.head_max / 2),
-            Ahead::Next => (NEXT_BYTES.min(self.head_max / 2), self.next().is_some()),
+            Ahead::Batch => (*head_max / 2, *head_cost > *head_max / 2),
+            Ahead::Next => (NEXT_BYTES.min(*head_max / 2), next_is_known),
         };
-        if self.reading.is_some() || self.unreadable || is_enough {
+        if beyond.reading.is_some() || beyond.unreadable || is_enough {
             return None;
         }
-        self.reading = Some(paged.last);
+        let (from, last) = (paged.first, paged.last);
+        beyond.reading = Some(last);
         let count = usize::try_from(bytes / ENTRY_COST).unwrap_or(usize::MAX).max(1);
         let limit = ReadLimit { count, bytes: bytes.max(1) };
-        Some(Wanted { level: self.level(), from: paged.first, limit, round: self.read_round })
+        Some(Wanted { level: self.level(), from, limit, round: self.read_round })
     }
 
     /// Takes messages that were read back. `sift` may take one for itself.
@@ -62,11 +66,29 @@ impl Lane {
         mut sift: impl FnMut(Entry) -> Option<Entry>,
     ) -> Read {
         let mut read = Read::default();
-        if round != self.read_round {
-            return read;
+        let is_wanted = |beyond: &mut Box<Beyond>| beyond.reading.is_some();
+        let beyond = if round == self.read_round { self.beyond.take_if(is_wanted) } else { None };
+        let Some(mut beyond) = beyond else { return read };
+        if let Some(asked) = beyond.reading.take()
+            && let Some(Cold::Paged(paged)) = beyond.cold.pop_front()
+        {
+            read.lost = self.read_range(&mut beyond, paged, asked, page, &mut sift);
         }
-        let Some(asked) = self.reading.take() else { return read };
-        let Some(Cold::Paged(mut paged)) = self.cold.pop_front() else { return read };
+        self.beyond = Some(beyond);
+        self.refill();
+        read
+    }
+
+    /// Takes from a range what was read of it, and answers what of it can't be read. The rest of
+    /// it stands in front again.
+    fn read_range(
+        &mut self,
+        beyond: &mut Beyond,
+        mut paged: Box<Paged>,
+        asked: Seq,
+        page: Page,
+        sift: &mut impl FnMut(Entry) -> Option<Entry>,
+    ) -> Tally {
         let from = paged.first;
         // What was paged out since it was asked may be missing, and is not lost.
         let through = page.through.min(asked);
@@ -74,28 +96,28 @@ impl Lane {
             if seq < from || seq > through {
                 break;
             }
-            if self.picked.contains(seq) {
+            if beyond.picked.contains(seq) {
                 continue;
             }
             let one = Tally::one(&message);
             paged.tally.remove(one);
-            self.paged_out.remove(one);
-            self.cold_count -= 1;
+            beyond.paged_out.remove(one);
+            beyond.cold_count -= 1;
             if let Some(entry) = sift(self.entry_of(seq, message)) {
                 self.push_head(entry);
             }
         }
-        self.unreadable = through < from;
-        if through >= paged.last {
-            read.lost = paged.tally;
-            self.cold_count -= read.lost.count;
-            self.paged_out.remove(read.lost);
-        } else {
+        beyond.picked.remove_through(through);
+        // All behind it may have been picked.
+        if through < paged.last && paged.tally.count > 0 {
+            beyond.unreadable = through < from;
             paged.first = paged.first.max(Seq(through.0 + 1));
-            self.cold.push_front(Cold::Paged(paged));
+            beyond.cold.push_front(Cold::Paged(paged));
+            return Tally::default();
         }
-        self.picked.remove_through(through);
-        self.refill();
-        read
+        beyond.unreadable = false;
+        beyond.cold_count -= paged.tally.count;
+        beyond.paged_out.remove(paged.tally);
+        paged.tally
     }
 }

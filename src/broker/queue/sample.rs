@@ -23,14 +23,14 @@ impl Inner {
     pub(super) fn follow(&mut self, place: Place, counted_before: u64) {
         let is_due = counted_before / SAMPLE_EVERY != self.counts.publish / SAMPLE_EVERY;
         if is_due && self.followed.is_none() {
-            self.followed = Some(Followed { place, came_us: now_us() });
+            self.followed = Some(Box::new(Followed { place, came_us: now_us() }));
         }
     }
 
     /// Messages go out. Answers how long the one that is followed was here, if it is among them.
     #[inline]
     pub(super) fn went_out(&mut self, entries: &[Entry]) -> Option<Duration> {
-        let Followed { place, came_us } = self.followed?;
+        let Followed { place, came_us } = **self.followed.as_ref()?;
         // They go in order within a level; one that died on the way is missed by the next.
         let last = entries.iter().rfind(|entry| entry.level == place.level)?;
         if last.seq < place.seq {

@@ -170,7 +170,7 @@ impl Queue {
                 batch.leaves(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
             }
             Reason::Expired | Reason::MaxLen => {
-                inner.dead.push_back((entry, reason));
+                inner.dead.get_or_insert_default().push_back((entry, reason));
                 batch.dies_in(self);
             }
         }
@@ -187,7 +187,7 @@ impl Queue {
         // For all of them: with a turn for each, two callers would do little but wait.
         let _turn = self.exit.lock();
         for _ in 0..count {
-            let next = self.inner.lock().dead.pop_front();
+            let next = self.inner.lock().next_dead();
             let Some((entry, reason)) = next else { return };
             transfer(Leaving { queue: Arc::clone(self), entry, why: Why::Died(reason) });
         }

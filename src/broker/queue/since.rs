@@ -17,14 +17,22 @@ const NOTES_MAX: usize = 16;
 /// Between two notes, as long as there are few.
 const EVERY_MS: u64 = 100;
 
+#[derive(Debug, Default)]
+pub(super) struct Since {
+    /// When the next note is due. It stands here because every message asks.
+    due_ms: u64,
+    /// Only where messages have come.
+    notes: Option<Box<Notes>>,
+}
+
 #[derive(Debug)]
-pub struct Since {
+struct Notes {
     /// Numbers and times ascend.
     notes: VecDeque<(Seq, u64)>,
     every_ms: u64,
 }
 
-impl Default for Since {
+impl Default for Notes {
     fn default() -> Self {
         Self { notes: VecDeque::new(), every_ms: EVERY_MS }
     }
@@ -34,11 +42,25 @@ impl Since {
     /// Whether the last note is long enough ago.
     #[inline]
     fn is_due(&self, now_ms: u64) -> bool {
-        self.notes.back().is_none_or(|(_, last_ms)| now_ms >= last_ms + self.every_ms)
+        now_ms >= self.due_ms
     }
 
     /// A message with this number has come. Messages before `oldest` are gone.
     fn note(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
+        let notes = self.notes.get_or_insert_default();
+        notes.add(seq, now_ms, oldest);
+        self.due_ms = now_ms.saturating_add(notes.every_ms);
+    }
+
+    /// When a message came: then or a little later. Of one that is older than all notes, the oldest
+    /// of them.
+    fn of(&self, seq: Seq) -> Option<u64> {
+        self.notes.as_ref()?.of(seq)
+    }
+}
+
+impl Notes {
+    fn add(&mut self, seq: Seq, now_ms: u64, oldest: Seq) {
         if self.notes.len() == NOTES_MAX {
             self.make_room(oldest);
         }
@@ -61,9 +83,7 @@ impl Since {
         }
     }
 
-    /// When a message came: then or a little later. Of one that is older than all notes, the oldest
-    /// of them.
-    pub fn of(&self, seq: Seq) -> Option<u64> {
+    fn of(&self, seq: Seq) -> Option<u64> {
         let later = self.notes.partition_point(|(noted, _)| *noted <= seq);
         let (_, at_ms) = self.notes.get(later.saturating_sub(1))?;
         Some(*at_ms)
@@ -74,22 +94,21 @@ impl Lane {
     /// Messages came now, the first with this number.
     #[inline]
     pub fn came(&mut self, seq: Seq, now_ms: u64) {
-        if self.since.get_or_insert_default().is_due(now_ms) {
+        if self.since.is_due(now_ms) {
             let oldest = self.oldest().unwrap_or(seq);
-            self.since.get_or_insert_default().note(seq, now_ms, oldest);
+            self.since.note(seq, now_ms, oldest);
         }
     }
 
     /// When the oldest ready message came: about then, or later.
     pub fn oldest_ms(&self) -> Option<u64> {
-        self.since.as_ref()?.of(self.oldest()?)
+        self.since.of(self.oldest()?)
     }
 
     /// The lowest number that may be ready.
     pub(super) fn oldest(&self) -> Option<Seq> {
         let next = self.next().map(|entry| entry.seq);
-        let tail = self.tail.front().map(|newest| newest.entry.seq);
-        next.or_else(|| self.cold_first()).or(tail)
+        next.or_else(|| self.beyond.as_ref()?.first())
     }
 }
 
@@ -118,7 +137,7 @@ mod tests {
                 assert_eq!(since.of(Seq(0)), Some(start_ms));
             }
         }
-        assert!(since.notes.len() <= NOTES_MAX);
+        assert!(since.notes.expect("noted").notes.len() <= NOTES_MAX);
     }
 
     #[test]
@@ -129,8 +148,8 @@ mod tests {
                 since.note(Seq(number), number * 10, Seq(number));
             }
         }
-        assert_eq!(since.every_ms, EVERY_MS);
         let said_ms = since.of(Seq(99_999)).expect("noted");
+        assert_eq!(since.notes.expect("noted").every_ms, EVERY_MS);
         assert!(999_990 - said_ms < EVERY_MS, "{said_ms}");
     }
 

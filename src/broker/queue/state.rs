@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::entry::{Entry, Place};
 use super::lane::{Lane, Next};
@@ -53,8 +53,9 @@ pub struct Purged {
 #[derive(Debug)]
 pub struct State {
     epoch: Epoch,
-    /// By level; those that never had a message are not made.
-    pub(super) lanes: Vec<Lane>,
+    /// By level; those that never had a message are not made. Most queues have one level, which
+    /// stands here itself.
+    pub(super) lanes: SmallVec<[Lane; 1]>,
     /// The lanes that have ready messages.
     filled: Levels,
     pub(super) ready: Holding,
@@ -82,7 +83,7 @@ impl State {
     pub fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
-            lanes: vec![Lane::new(0, epoch)],
+            lanes: smallvec![Lane::new(0, epoch)],
             filled: Levels::default(),
             ready: Holding::default(),
             unacked: Holding::default(),
@@ -150,7 +151,7 @@ impl State {
 
     /// Ready messages that are on disk only.
     pub fn paged_out(&self) -> Tally {
-        self.lanes.iter().fold(Tally::default(), |sum, lane| sum.and(lane.paged_out))
+        self.lanes.iter().fold(Tally::default(), |sum, lane| sum.and(lane.paged_out()))
     }
 
     /// Whether there is no message, ready or not.

@@ -311,7 +311,8 @@ impl ChannelShared {
             self.vhost.timings().confirm.record_many(read_at.elapsed(), count);
         }
         for method in confirms.complete(numbers, stored) {
-            self.outbox.put_unrung(Outgoing::Method { channel: self.number, method });
+            self.outbox
+                .put_unrung(Outgoing::Method { channel: self.number, method: Box::new(method) });
         }
     }
 }
