@@ -51,7 +51,6 @@ impl ExtraKeys {
                 return Err(unacceptable(name, properties));
             };
             for text in elements.filter_map(RawValue::as_text) {
-                let text = properties.as_bytes().slice_ref(text);
                 if let Ok(key) = ShortStr::from_bytes(text)
                     && known.insert(key.clone())
                 {

@@ -14,17 +14,18 @@ use std::hash::{Hash, Hasher};
 use std::ops::{Deref, Range};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use bytestring::ByteString;
 use nom::bytes::complete::take;
 use nom::multi::{length_data, length_value};
 use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
 use nom::{IResult, Parser};
+use smol_str::SmolStr;
 
 use super::error::DecodeError;
 
-/// An AMQP short string: at most 255 bytes of UTF-8, shared by reference.
+/// An AMQP short string: at most 255 bytes of UTF-8. Up to 23 of them stand in it, so that most
+/// names are found where their owner is; longer ones are shared by reference.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ShortStr(ByteString);
+pub struct ShortStr(SmolStr);
 
 /// Why bytes are not a short string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +50,12 @@ impl ShortStr {
 
     pub const fn from_static(text: &'static str) -> Self {
         assert!(text.len() <= Self::MAX_LEN);
-        Self(ByteString::from_static(text))
+        Self(SmolStr::new_static(text))
     }
 
-    /// Checks length and encoding; shares the bytes.
-    pub fn from_bytes(bytes: Bytes) -> Result<Self, ShortStrError> {
-        if bytes.len() > Self::MAX_LEN {
-            return Err(ShortStrError::TooLong);
-        }
-        ByteString::try_from(bytes).map(Self).map_err(|_| ShortStrError::NotUtf8)
+    /// Checks length and encoding.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ShortStrError> {
+        str::from_utf8(bytes).map_err(|_| ShortStrError::NotUtf8)?.try_into()
     }
 
     pub fn as_str(&self) -> &str {
@@ -67,18 +65,16 @@ impl ShortStr {
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
-
-    /// A copy that no longer shares (and so no longer pins) the buffer it was read from.
-    pub fn detached(&self) -> Self {
-        Self(self.as_str().into())
-    }
 }
 
 impl TryFrom<&str> for ShortStr {
     type Error = ShortStrError;
 
     fn try_from(text: &str) -> Result<Self, ShortStrError> {
-        Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
+        match text.len() {
+            ..=Self::MAX_LEN => Ok(Self(SmolStr::new(text))),
+            _ => Err(ShortStrError::TooLong),
+        }
     }
 }
 
@@ -127,7 +123,8 @@ impl fmt::Debug for ShortStr {
     }
 }
 
-/// Reads fields one after another from shared bytes. Strings share those bytes; nothing is copied.
+/// Reads fields one after another from shared bytes. Long strings share those bytes; names are
+/// copied.
 pub struct Fields<'a> {
     owner: &'a Bytes,
     rest: &'a [u8],
@@ -228,8 +225,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn shortstr(&mut self) -> Result<ShortStr, DecodeError> {
-        let bytes = self.short_bytes()?;
-        ShortStr::from_bytes(self.owner.slice_ref(bytes))
+        ShortStr::from_bytes(self.short_bytes()?)
             .map_err(|_| DecodeError::syntax("a short string is not UTF-8"))
     }
 
@@ -320,11 +316,23 @@ mod tests {
     }
 
     #[test]
-    fn a_short_string_shares_the_bytes_it_was_read_from() {
-        let bytes = Bytes::from_static(b"\x05hello!");
-        let text = Fields::new(&bytes).shortstr().expect("there");
-        assert_eq!(text, "hello");
-        assert_eq!(text.as_bytes().as_ptr(), bytes.slice(1..).as_ptr());
+    fn a_short_string_outlives_the_bytes_it_was_read_from() {
+        for len in [0, 23, 24, ShortStr::MAX_LEN] {
+            let expected = "n".repeat(len);
+            let bytes =
+                Bytes::from([&[u8::try_from(len).expect("short")], expected.as_bytes()].concat());
+            let text = Fields::new(&bytes).shortstr().expect("there");
+            assert!(bytes.try_into_mut().is_ok(), "a name of {len} bytes pins them");
+            assert_eq!(text, *expected);
+        }
+    }
+
+    #[test]
+    fn a_short_string_is_at_most_255_bytes_of_utf_8() {
+        let long = "n".repeat(ShortStr::MAX_LEN + 1);
+        assert_eq!(ShortStr::try_from(&*long), Err(ShortStrError::TooLong));
+        assert_eq!(ShortStr::from_bytes(b"caf\xe9"), Err(ShortStrError::NotUtf8));
+        assert_eq!(ShortStr::from_bytes("café".as_bytes()).expect("a name"), "café");
     }
 
     #[test]

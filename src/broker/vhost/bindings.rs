@@ -138,7 +138,6 @@ impl Vhost {
         let request = BindRequest {
             source: clean_name(&request.source),
             destination: clean_name(&request.destination),
-            key: request.key.detached(),
             ..request
         };
         refuse_default(&request.source)?;

@@ -278,7 +278,7 @@ impl Vhost {
 /// A name as a client sent it, without the line ends that some clients' templates leave in it.
 fn clean_name(name: &ShortStr) -> ShortStr {
     if !name.contains(['\r', '\n']) {
-        return name.detached();
+        return name.clone();
     }
     let cleaned: String = name.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
     ShortStr::try_from(cleaned.as_str()).unwrap_or_default()

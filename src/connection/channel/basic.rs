@@ -96,7 +96,7 @@ impl Channel {
     ) -> Result<(), Failure> {
         let tag = match consume.consumer_tag.is_empty() {
             true => generated_tag(),
-            false => consume.consumer_tag.detached(),
+            false => consume.consumer_tag.clone(),
         };
         if consume.queue == PSEUDO_QUEUE {
             self.check_new_consumer(&tag, peer)?;

@@ -51,7 +51,7 @@ impl Channel {
 
     /// Rule: the queues of direct replies can be asked for, but not made.
     fn declare_reply_queue(&mut self, declare: &QueueDeclare, peer: &Peer) -> Result<(), Error> {
-        let queue = declare.queue.detached();
+        let queue = declare.queue.clone();
         if !peer.vhost.replies.is_there(&queue) {
             return Err(Error::not_found(format!(
                 "no queue '{queue}' in vhost '{}'",

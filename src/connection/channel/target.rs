@@ -57,18 +57,14 @@ impl Target {
             return Ok(());
         }
         if let Method::BasicPublish(publish) = Method::decode(&frame.shared_payload())? {
-            let BasicPublish { exchange, routing_key, mandatory, immediate } = publish;
-            if exchange == self.publish.exchange {
-                // What was found of it holds; where it leads depends on the key.
-                if let Some(found) = &mut self.found {
+            // What was found of the exchange holds; where it leads depends on the key.
+            match &mut self.found {
+                Some(found) if publish.exchange == self.publish.exchange => {
                     found.way = Way::default();
                 }
-            } else {
-                (self.publish.exchange, self.found) = (exchange.detached(), None);
+                found => *found = None,
             }
-            // Kept beyond the read that brought it.
-            self.publish.routing_key = routing_key.detached();
-            (self.publish.mandatory, self.publish.immediate) = (mandatory, immediate);
+            self.publish = publish;
         }
         self.payload.clear();
         if frame.payload.len() <= KEPT_MAX {
