@@ -121,7 +121,7 @@ fn open(directory: &Path) -> Opened {
             levels: 0,
             paused: false,
         });
-        let records = [vhost, queue].map(|new| Record::Catalog(CatalogChange::Put(new)));
+        let records = [vhost, queue].map(|new| Record::catalog(CatalogChange::Put(new)));
         let window = Window::new(1);
         window.enter(1);
         window.append(&opened, records.into(), 1);

@@ -225,7 +225,7 @@ impl Broker {
                 if before != most {
                     changed.push((name, before, most));
                 }
-                records.push(Record::Catalog(match most {
+                records.push(Record::catalog(match most {
                     Some(most) => CatalogChange::Put(of.definition(name, most)),
                     None => CatalogChange::Delete(of.key(name)),
                 }));

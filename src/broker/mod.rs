@@ -401,6 +401,6 @@ impl Broker {
     }
 
     fn store_change(&self, change: CatalogChange) -> Durable {
-        Durable::append(&*self.store, Changes::from(Record::Catalog(change)))
+        Durable::append(&*self.store, Changes::from(Record::catalog(change)))
     }
 }

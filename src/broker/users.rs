@@ -165,7 +165,7 @@ impl Broker {
         let keys = user.mark_deleted().into_iter();
         let keys = keys.chain(LimitOf::User(name).keys());
         let keys = keys.chain([DefinitionKey::User(name.to_owned())]);
-        let records = keys.map(|key| Record::Catalog(CatalogChange::Delete(key)));
+        let records = keys.map(|key| Record::catalog(CatalogChange::Delete(key)));
         let stored = Durable::append(&*self.store, records.collect::<Vec<_>>().into());
         // By the name: no other user can have come to have it yet.
         let text = format!("user '{name}' is deleted");
@@ -283,7 +283,7 @@ impl Broker {
         let records = cleared.iter().map(|exchange| {
             let (user, vhost) = (user.to_owned(), vhost.to_owned());
             let key = DefinitionKey::TopicPermission { user, vhost, exchange: exchange.clone() };
-            Record::Catalog(CatalogChange::Delete(key))
+            Record::catalog(CatalogChange::Delete(key))
         });
         let stored = Durable::append(&*self.store, records.collect::<Vec<_>>().into());
         for exchange in &cleared {

@@ -95,7 +95,7 @@ impl Broker {
                 batch
             };
             for key in self.forget_vhost(name) {
-                batch.push(Record::Catalog(CatalogChange::Delete(key)));
+                batch.push(Record::catalog(CatalogChange::Delete(key)));
             }
             let stored = Durable::append(&*self.store, batch);
             // Before there can be another vhost of that name. Who opens this one now finds that it

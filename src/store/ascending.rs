@@ -7,21 +7,22 @@
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "a pointer is a third of an empty tree")]
 pub(super) struct Ascending<T> {
     highest: Option<(u64, T)>,
-    others: BTreeMap<u64, T>,
+    /// Nothing where there are none.
+    others: Option<Box<BTreeMap<u64, T>>>,
 }
 
 impl<T> Default for Ascending<T> {
     fn default() -> Self {
-        Self { highest: None, others: BTreeMap::new() }
+        Self { highest: None, others: None }
     }
 }
 
 impl<T> Ascending<T> {
     pub(super) fn clear(&mut self) {
-        self.highest = None;
-        self.others.clear();
+        (self.highest, self.others) = (None, None);
     }
 
     pub(super) fn highest(&self) -> Option<(u64, &T)> {
@@ -38,7 +39,10 @@ impl<T> Ascending<T> {
 
     /// The entry with this number, or the next lower one.
     pub(super) fn at_most(&self, number: u64) -> Option<(u64, &T)> {
-        let in_others = || self.others.range(..=number).next_back().map(|(at, value)| (*at, value));
+        let in_others = || {
+            let (at, value) = self.others.as_ref()?.range(..=number).next_back()?;
+            Some((*at, value))
+        };
         self.highest().filter(|(highest, _)| *highest <= number).or_else(in_others)
     }
 
@@ -49,34 +53,40 @@ impl<T> Ascending<T> {
 
     /// Entries with numbers from `first` to `last`, in order.
     pub(super) fn range(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, &T)> {
-        let others = (first <= last && !self.others.is_empty())
-            .then(|| self.others.range(first..=last))
-            .into_iter()
-            .flatten();
+        let others = self.others.as_ref().filter(|_| first <= last);
+        let others = others.into_iter().flat_map(move |others| others.range(first..=last));
         let highest = self.highest().filter(|(highest, _)| (first..=last).contains(highest));
         others.map(|(number, value)| (*number, value)).chain(highest)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
-        self.others.iter().map(|(number, value)| (*number, value)).chain(self.highest())
+        let others = self.others.iter().flat_map(|others| others.iter());
+        others.map(|(number, value)| (*number, value)).chain(self.highest())
     }
 
     /// Adds an entry, or replaces it.
     pub(super) fn insert(&mut self, number: u64, value: T) {
         match &mut self.highest {
             Some((highest, _)) if *highest > number => {
-                self.others.insert(number, value);
+                self.others.get_or_insert_default().insert(number, value);
             }
             Some((highest, before)) if *highest == number => *before = value,
-            highest => self.others.extend(highest.replace((number, value))),
+            highest => {
+                if let Some((number, value)) = highest.replace((number, value)) {
+                    self.others.get_or_insert_default().insert(number, value);
+                }
+            }
         }
     }
 
     pub(super) fn remove(&mut self, number: u64) {
-        match self.highest.take_if(|(highest, _)| *highest == number) {
-            Some(_) => self.highest = self.others.pop_last(),
-            None => _ = self.others.remove(&number),
+        let is_highest = self.highest.take_if(|(highest, _)| *highest == number).is_some();
+        let Some(others) = &mut self.others else { return };
+        match is_highest {
+            true => self.highest = others.pop_last(),
+            false => _ = others.remove(&number),
         }
+        self.others.take_if(|others| others.is_empty());
     }
 }
 

@@ -126,7 +126,7 @@ impl PayloadReader<'_> {
             TAG_CATALOG => {
                 let change: CatalogChange = serde_json::from_slice(&fields.longstr()?)
                     .map_err(|error| DecodeError::syntax(error.to_string()))?;
-                Record::Catalog(change)
+                Record::catalog(change)
             }
             TAG_SNAPSHOT => return Ok(LogRecord::Snapshot),
             TAG_QUEUE_STATE => {
@@ -277,7 +277,7 @@ mod tests {
             Record::Return { queue, notes: vec![(Seq(3), note), (Seq(9), Note::default())] },
             Record::Seen { queue, digest: u128::MAX - 5, until_ms: 7, keep: 3 },
             Record::DeleteQueue { queue },
-            Record::Catalog(change),
+            Record::catalog(change),
         ];
         brokers.into_iter().map(LogRecord::Broker).chain(own).collect()
     }

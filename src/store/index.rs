@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::record::{QueueId, QueueMap, Seq};
 
 /// Entries that stand together, in memory and in the file.
@@ -50,7 +52,9 @@ impl Entry {
 /// One queue's entries, in parts of bounded length: a long list never moves.
 #[derive(Debug, Default)]
 struct Entries {
-    blocks: Vec<Vec<Entry>>,
+    /// Few messages of a queue are in one segment where there are many queues: the first block
+    /// stands here itself.
+    blocks: SmallVec<[Vec<Entry>; 1]>,
     /// They are by ascending number, as they nearly always come.
     sorted: bool,
 }

@@ -4,6 +4,8 @@
 //!
 //! Pure. The fold is commutative: a settle may come before the enqueue it belongs to.
 
+use std::mem;
+
 use super::ascending::Ascending;
 use super::catalog::LedgerChange;
 use super::notes::Notes;
@@ -51,10 +53,12 @@ pub(super) struct QueueLedger {
     bytes: i64,
     /// Messages that were settled before they came. What a crash leaves of them never comes: then
     /// the bytes have to be counted anew.
-    early: RangeSet,
+    early: Option<Box<RangeSet>>,
     /// Of messages that aren't settled.
     notes: Notes,
     seen: Option<Box<Seen>>,
+    /// A checkpoint has to say something of it.
+    is_changed: bool,
 }
 
 impl QueueLedger {
@@ -69,9 +73,9 @@ impl QueueLedger {
 
     /// Takes up the sums of a checkpoint.
     pub(super) fn restore_sums(&mut self, bytes: i64, early: &[SeqRange]) {
-        (self.bytes, self.early) = (bytes, RangeSet::default());
+        (self.bytes, self.early) = (bytes, None);
         for range in early {
-            self.early.insert(range.first.0, range.last.0);
+            self.early.get_or_insert_default().insert(range.first.0, range.last.0);
         }
     }
 
@@ -98,8 +102,14 @@ impl QueueLedger {
         Self { settled, delivered_upto: self.delivered_upto, notes, seen, ..Self::default() }
     }
 
+    /// Something of it changes. Answers whether it is the first since a checkpoint.
+    pub(super) fn changes(&mut self) -> bool {
+        !mem::replace(&mut self.is_changed, true)
+    }
+
     /// What a checkpoint has to write.
     pub(super) fn take_change(&mut self) -> LedgerChange {
+        self.is_changed = false;
         let mut seen = self.seen.take();
         let (ledger, change) = (self.clone(), seen.as_mut().map(|seen| seen.take_change()));
         self.seen = seen;
@@ -160,8 +170,13 @@ impl QueueLedger {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Messages of so many bytes are gone.
+    pub(super) fn take_bytes(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub_unsigned(bytes);
+    }
+
     pub(super) fn early(&self) -> Ranges {
-        self.early.ranges()
+        self.early.as_ref().map_or_else(Ranges::new, |early| early.ranges())
     }
 
     /// Whether the message lives, in this segment.
@@ -183,7 +198,9 @@ impl QueueLedger {
             return Put::New;
         }
         if self.settled.contains(seq.0) {
-            self.early.remove(seq.0);
+            if let Some(early) = &mut self.early {
+                early.remove(seq.0);
+            }
             return Put::Settled;
         }
         let before = self.take_out(seq.0);
@@ -236,7 +253,7 @@ impl QueueLedger {
     /// Messages are gone, all of which the log holds or will hold.
     pub(super) fn settle_named(&mut self, range: SeqRange, freed: impl FnMut(SegmentNumber, u64)) {
         for (first, last) in self.settle(range, freed) {
-            self.early.insert(first, last);
+            self.early.get_or_insert_default().insert(first, last);
         }
     }
 

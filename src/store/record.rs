@@ -99,8 +99,14 @@ pub enum Record<M = Arc<Message>> {
     /// The queue and all that is kept under its id is gone. Its definition goes by a `Catalog`
     /// record beside it.
     DeleteQueue { queue: QueueId },
-    /// A definition changed.
-    Catalog(CatalogChange),
+    /// A definition changed. Apart: what is said of messages is small beside it, and there is more.
+    Catalog(Box<CatalogChange>),
+}
+
+impl<M> Record<M> {
+    pub fn catalog(change: CatalogChange) -> Self {
+        Self::Catalog(Box::new(change))
+    }
 }
 
 /// Records that are committed together: after a crash all of them hold or none.

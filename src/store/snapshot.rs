@@ -15,7 +15,7 @@ impl LogState {
     /// The records that say all of this again but for the messages, for the head of a segment.
     pub(super) fn snapshot(&self) -> Vec<LogRecord> {
         let definitions = self.catalog.values().map(|definition| {
-            LogRecord::Broker(Record::Catalog(CatalogChange::Put(definition.clone())))
+            LogRecord::Broker(Record::catalog(CatalogChange::Put(definition.clone())))
         });
         let mut records: Vec<LogRecord> =
             [LogRecord::Snapshot].into_iter().chain(definitions).collect();

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::catalog::{Kept, KeptLedger, LedgerChange};
 use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
@@ -65,7 +67,8 @@ pub(super) struct LogState {
     emptied: bool,
     /// What changed since the last checkpoint.
     changed_definitions: HashSet<CatalogKey>,
-    changed_queues: QueueSet,
+    /// Those whose ledger says so, and some that have none.
+    changed_queues: Vec<QueueId>,
     changed_segments: HashSet<SegmentNumber>,
 }
 
@@ -95,8 +98,10 @@ impl LogState {
                 self.changed_definitions.extend(self.catalog.drain().map(|(key, _)| key));
             }
             LogRecord::QueueState { queue, settled, delivered_upto } => {
-                settled.iter().for_each(|range| self.settle_range(*queue, *range));
-                self.mark_delivered(*queue, *delivered_upto);
+                self.with_ledger(*queue, |ledger, freed| {
+                    settled.iter().for_each(|range| _ = ledger.settle(*range, &mut *freed));
+                    ledger.mark_delivered(*delivered_upto);
+                });
             }
             LogRecord::SeenState { queue, digests, keep } => self.see(*queue, digests, *keep),
             LogRecord::Carry { queues, .. } => {
@@ -107,16 +112,24 @@ impl LogState {
                 Record::Move { from: (queue, seq), to, .. } => {
                     let range = SeqRange { first: *seq, last: *seq };
                     let bytes = place.map_or(0, |place| u64::from(place.body_len));
-                    self.settle(*queue, &[range], bytes);
+                    self.with_ledger(*queue, |ledger, freed| {
+                        ledger.take_bytes(bytes);
+                        ledger.settle_named(range, freed);
+                    });
                     self.put(to, segment, place, true);
                 }
                 Record::Settle { queue, settled: Settled { seqs, bytes, through } } => {
-                    self.settle(*queue, seqs, *bytes);
-                    self.settle_range(*queue, SeqRange { first: Seq(0), last: *through });
+                    self.with_ledger(*queue, |ledger, freed| {
+                        ledger.take_bytes(*bytes);
+                        seqs.iter().for_each(|range| ledger.settle_named(*range, &mut *freed));
+                        ledger.settle(SeqRange { first: Seq(0), last: *through }, freed);
+                    });
                 }
                 Record::Purge { queue, ranges, bytes } => {
-                    self.take_bytes(*queue, *bytes);
-                    ranges.iter().for_each(|range| self.settle_range(*queue, *range));
+                    self.with_ledger(*queue, |ledger, freed| {
+                        ledger.take_bytes(*bytes);
+                        ranges.iter().for_each(|range| _ = ledger.settle(*range, &mut *freed));
+                    });
                 }
                 Record::DeliverMark { queue, upto } => self.mark_delivered(*queue, *upto),
                 Record::Return { queue, notes } => self.note(*queue, notes),
@@ -129,32 +142,51 @@ impl LogState {
         }
     }
 
+    /// A ledger that is about to change.
     fn ledger(&mut self, queue: QueueId) -> Option<&mut QueueLedger> {
-        match self.recovering {
-            true => Some(self.ledgers.entry(queue).or_default()),
+        let Self { ledgers, changed_queues, .. } = self;
+        let ledger = match self.recovering {
+            true => ledgers.entry(queue).or_default(),
             // A queue without a ledger is gone: what comes late for it is gone, too.
-            false => self.ledgers.get_mut(&queue),
+            false => ledgers.get_mut(&queue)?,
+        };
+        if ledger.changes() {
+            changed_queues.push(queue);
+        }
+        Some(ledger)
+    }
+
+    /// Changes a ledger; what it frees is taken from the segments.
+    fn with_ledger(
+        &mut self,
+        queue: QueueId,
+        change: impl FnOnce(&mut QueueLedger, &mut dyn FnMut(SegmentNumber, u64)),
+    ) {
+        // Beside the ledger, of which only this is wanted.
+        let mut freed = SmallVec::<[(SegmentNumber, u64); 4]>::new();
+        if let Some(ledger) = self.ledger(queue) {
+            change(ledger, &mut |segment, count| freed.push((segment, count)));
+        }
+        for (segment, count) in freed {
+            self.emptied |= free(&mut self.segments, segment, count);
         }
     }
 
     fn mark_delivered(&mut self, queue: QueueId, upto: Seq) {
         if let Some(ledger) = self.ledger(queue) {
             ledger.mark_delivered(upto);
-            self.changed_queues.insert(queue);
         }
     }
 
     fn note(&mut self, queue: QueueId, notes: &[(Seq, Note)]) {
         if let Some(ledger) = self.ledger(queue) {
             notes.iter().for_each(|(seq, note)| ledger.note(*seq, *note));
-            self.changed_queues.insert(queue);
         }
     }
 
     fn see(&mut self, queue: QueueId, digests: &[SeenDigest], keep: u32) {
         if let Some(ledger) = self.ledger(queue) {
             ledger.see(digests, keep);
-            self.changed_queues.insert(queue);
         }
     }
 
@@ -183,9 +215,8 @@ impl LogState {
 
     /// Sets the bytes that live in a queue.
     pub(super) fn set_bytes(&mut self, queue: QueueId, bytes: u64) {
-        if let Some(ledger) = self.ledgers.get_mut(&queue) {
+        if let Some(ledger) = self.ledger(queue) {
             ledger.restore_sums(i64::try_from(bytes).unwrap_or(i64::MAX), &[]);
-            self.changed_queues.insert(queue);
         }
     }
 
@@ -210,7 +241,6 @@ impl LogState {
             if let Put::From(other) = put {
                 self.emptied |= free(&mut self.segments, other, 1);
             }
-            self.changed_queues.insert(*queue);
             self.add_entry(*queue, *seq, segment, place);
         }
     }
@@ -246,45 +276,11 @@ impl LogState {
         }
     }
 
-    /// Messages are gone that are named for the first time.
-    fn settle(&mut self, queue: QueueId, ranges: &[SeqRange], bytes: u64) {
-        self.take_bytes(queue, bytes);
-        self.with_ledger(queue, |ledger, freed| {
-            ranges.iter().for_each(|range| ledger.settle_named(*range, &mut *freed));
-        });
-    }
-
-    fn settle_range(&mut self, queue: QueueId, range: SeqRange) {
-        self.with_ledger(queue, |ledger, freed| drop(ledger.settle(range, freed)));
-    }
-
-    fn take_bytes(&mut self, queue: QueueId, bytes: u64) {
-        if let Some(ledger) = self.ledger(queue) {
-            ledger.add_bytes(i64::try_from(bytes).unwrap_or(i64::MAX).saturating_neg());
-        }
-    }
-
-    /// Changes a ledger; what it frees is taken from the segments.
-    fn with_ledger(
-        &mut self,
-        queue: QueueId,
-        change: impl FnOnce(&mut QueueLedger, &mut dyn FnMut(SegmentNumber, u64)),
-    ) {
-        let ledger = match self.recovering {
-            true => Some(self.ledgers.entry(queue).or_default()),
-            false => self.ledgers.get_mut(&queue),
-        };
-        let Some(ledger) = ledger else { return };
-        let (segments, emptied) = (&mut self.segments, &mut self.emptied);
-        change(ledger, &mut |segment, count| *emptied |= free(segments, segment, count));
-        self.changed_queues.insert(queue);
-    }
-
     fn delete_queue(&mut self, queue: QueueId) {
         if let Some(ledger) = self.ledgers.remove(&queue) {
             let (segments, emptied) = (&mut self.segments, &mut self.emptied);
             ledger.delete(|segment, count| *emptied |= free(segments, segment, count));
-            self.changed_queues.insert(queue);
+            self.changed_queues.push(queue);
         }
     }
 
@@ -302,8 +298,9 @@ impl LogState {
     /// Adds a definition; one with queues begins their ledgers.
     pub(super) fn put_definition(&mut self, definition: Definition) {
         for queue in definition.queue_ids() {
-            self.ledgers.entry(queue).or_default();
-            self.changed_queues.insert(queue);
+            if self.ledgers.entry(queue).or_default().changes() {
+                self.changed_queues.push(queue);
+            }
         }
         let key = definition.key().digest();
         self.catalog.insert(key, definition);
@@ -430,7 +427,10 @@ impl LogState {
     /// Takes what changed since it was taken last.
     pub(super) fn take_changes(&mut self) -> Changes {
         let definitions = std::mem::take(&mut self.changed_definitions);
-        let queues = std::mem::take(&mut self.changed_queues);
+        let mut queues = std::mem::take(&mut self.changed_queues);
+        // One that went was there before, and may be there again.
+        queues.sort_unstable();
+        queues.dedup();
         let segments = std::mem::take(&mut self.changed_segments);
         let facts = |number| self.segments.get(&number).map(|state| state.facts);
         Changes {
@@ -459,7 +459,7 @@ impl LogState {
         self.changed_segments.extend(kept.segments.iter().map(|(number, _)| *number));
     }
 
-    /// Queues that a checkpoint has to say something of.
+    /// Queues that a checkpoint has to say something of, or a few more.
     pub(super) fn changed_queues(&self) -> usize {
         self.changed_queues.len()
     }

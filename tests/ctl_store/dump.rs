@@ -39,7 +39,7 @@ fn dumped(arguments: &[&str]) -> Vec<Value> {
 fn a_dump_shows_definitions_without_secrets_and_messages_with_all_they_have() {
     let directory = directory();
     let opened = open(directory.path());
-    let put = |definition| Record::Catalog(CatalogChange::Put(definition));
+    let put = |definition| Record::catalog(CatalogChange::Put(definition));
     let user = Definition::User(UserDefinition {
         name: "ferris".to_owned(),
         password_hash: "c2VjcmV0".to_owned(),

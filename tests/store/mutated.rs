@@ -56,7 +56,7 @@ fn commit(opened: &Opened, batch: Vec<Record>) {
 }
 
 fn declare(queue: u64) -> Record {
-    Record::Catalog(CatalogChange::Put(Definition::Queue(QueueDefinition {
+    Record::catalog(CatalogChange::Put(Definition::Queue(QueueDefinition {
         vhost: "/".to_owned(),
         name: format!("q{queue}"),
         id: QueueId(queue),

@@ -207,7 +207,7 @@ pub fn commit_all(opened: &Opened, batches: Vec<Batch>) {
 
 pub fn vhost(name: &str) -> Record {
     let vhost = VhostDefinition { name: name.to_owned(), ..VhostDefinition::default() };
-    Record::Catalog(CatalogChange::Put(Definition::Vhost(vhost)))
+    Record::catalog(CatalogChange::Put(Definition::Vhost(vhost)))
 }
 
 fn queue_definition(queue: u64, levels: u8) -> Definition {
@@ -228,7 +228,7 @@ pub fn declare(queue: u64) -> Record {
 
 /// A queue with priorities: `levels` more ids are its own.
 pub fn declare_with_levels(queue: u64, levels: u8) -> Record {
-    Record::Catalog(CatalogChange::Put(queue_definition(queue, levels)))
+    Record::catalog(CatalogChange::Put(queue_definition(queue, levels)))
 }
 
 pub fn delete(queue: u64) -> Batch {
@@ -239,7 +239,7 @@ pub fn delete(queue: u64) -> Batch {
 pub fn delete_with_levels(queue: u64, levels: u8) -> Batch {
     let definition = queue_definition(queue, levels);
     let gone = definition.queue_ids().map(|queue| Record::DeleteQueue { queue });
-    gone.chain([Record::Catalog(CatalogChange::Delete(definition.key()))]).collect()
+    gone.chain([Record::catalog(CatalogChange::Delete(definition.key()))]).collect()
 }
 
 fn exchange_definition(id: u64) -> Definition {
@@ -256,12 +256,12 @@ fn exchange_definition(id: u64) -> Definition {
 
 /// An exchange under whose id the log keeps something.
 pub fn declare_exchange(id: u64) -> Record {
-    Record::Catalog(CatalogChange::Put(exchange_definition(id)))
+    Record::catalog(CatalogChange::Put(exchange_definition(id)))
 }
 
 pub fn delete_exchange(id: u64) -> Batch {
     let gone = CatalogChange::Delete(exchange_definition(id).key());
-    vec![Record::DeleteQueue { queue: QueueId(id) }, Record::Catalog(gone)]
+    vec![Record::DeleteQueue { queue: QueueId(id) }, Record::catalog(gone)]
 }
 
 pub fn message(body: impl Into<Vec<u8>>) -> Arc<Message> {

@@ -54,7 +54,7 @@ impl Vhost {
         let mut batch = Changes::default();
         if is_durable(&source, &binding) {
             let definition = Definition::Binding(binding.definition(&self.name));
-            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+            batch.push(Record::catalog(CatalogChange::Put(definition)));
         }
         let durable = Durable::append(&*self.store, batch);
         drop(topology);
@@ -214,7 +214,7 @@ impl Vhost {
         self.note_event(topology, || Event::binding("binding.deleted", binding, &self.name));
         if is_durable(source, binding) {
             let key = DefinitionKey::Binding(binding.definition(&self.name));
-            batch.push(Record::Catalog(CatalogChange::Delete(key)));
+            batch.push(Record::catalog(CatalogChange::Delete(key)));
         }
         if source.auto_delete && source.binding_count() == 0 && !source.is_deleted() {
             self.remove_exchange(topology, source, batch);

@@ -82,7 +82,7 @@ impl Vhost {
         let mut batch = Changes::default();
         if exchange.durable {
             let definition = Definition::Exchange(exchange.definition(&self.name));
-            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+            batch.push(Record::catalog(CatalogChange::Put(definition)));
         }
         let created = || Event::exchange("exchange.created", &exchange, &self.name);
         self.note_event(&mut topology, created);
@@ -221,7 +221,7 @@ impl Vhost {
                 vhost: self.name.to_string(),
                 name: exchange.name.to_string(),
             };
-            batch.push(Record::Catalog(CatalogChange::Delete(key)));
+            batch.push(Record::catalog(CatalogChange::Delete(key)));
         }
         if let Some(own) = &exchange.own {
             // It has no consumers, and nobody asks how many messages go with it.

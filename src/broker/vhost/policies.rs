@@ -125,7 +125,7 @@ impl Vhost {
             let _topology = self.topology(None);
             self.policies.set(policies);
         }
-        let durable = Durable::append(&*self.store, Record::Catalog(change).into());
+        let durable = Durable::append(&*self.store, Record::catalog(change).into());
         self.enforce(&changed);
         Ok(durable)
     }

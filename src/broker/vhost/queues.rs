@@ -119,7 +119,7 @@ impl Vhost {
         let mut batch = Changes::default();
         if properties.durable {
             let definition = Definition::Queue(definition_of(&properties, false));
-            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+            batch.push(Record::catalog(CatalogChange::Put(definition)));
         }
         let queue = self.factory.make(properties, in_force, &self.me);
         if let Some(owner) = queue.properties.exclusive_to {
@@ -309,7 +309,7 @@ impl Vhost {
         let mut batch = Changes::default();
         if queue.properties.durable {
             let definition = Definition::Queue(definition_of(&queue.properties, paused));
-            batch.push(Record::Catalog(CatalogChange::Put(definition)));
+            batch.push(Record::catalog(CatalogChange::Put(definition)));
         }
         let durable = Durable::append(&*self.store, batch);
         queue.set_paused(paused);
@@ -402,7 +402,7 @@ impl Vhost {
         if queue.properties.durable {
             let (vhost, name) = (self.name.to_string(), queue.name().to_string());
             let key = DefinitionKey::Queue { vhost, name };
-            batch.push(Record::Catalog(CatalogChange::Delete(key)));
+            batch.push(Record::catalog(CatalogChange::Delete(key)));
             for level in 0..=queue.properties.levels {
                 batch.push(Record::DeleteQueue { queue: queue.id_of(level) });
             }

@@ -32,7 +32,7 @@ impl Vhost {
         for kind in [PolicyKind::User, PolicyKind::Operator] {
             for policy in self.policies.get().list(kind) {
                 let key = kind.key(&self.name, &policy.stored.name);
-                batch.push(Record::Catalog(CatalogChange::Delete(key)));
+                batch.push(Record::catalog(CatalogChange::Delete(key)));
             }
         }
         self.policies.set(Policies::default());
