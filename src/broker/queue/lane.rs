@@ -57,30 +57,31 @@ pub enum Next<'a> {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub struct Lane {
-    level: u8,
-    pub(super) returned: BTreeMap<Seq, Entry>,
-    pub(super) head: VecDeque<Entry>,
-    /// Nothing where there is nothing in it.
-    pub(super) beyond: Option<Box<Beyond>>,
-    unacked: Outstanding<Unacked>,
     pub(super) next_seq: Seq,
     /// Messages from here on came just now: the batch that brings them says that they may be
     /// delivered.
     fresh_from: Seq,
+    pub(super) head: VecDeque<Entry>,
     /// What the stored messages in `head` cost.
     pub(super) head_cost: u64,
     /// Where `head` ends when there is more, by what it costs.
     pub(super) head_max: u64,
-    /// Messages up to here were there when the broker started, and may have been delivered before.
-    redelivered_upto: Seq,
-    mark: Mark,
+    /// Nothing where there is nothing in it.
+    pub(super) beyond: Option<Box<Beyond>>,
+    pub(super) returned: BTreeMap<Seq, Entry>,
+    unacked: Outstanding<Unacked>,
     /// Of these messages something is on its way to the log that has to be there before they are
     /// delivered.
     pub(super) unwritten: Few,
+    pub(super) since: Since,
+    mark: Mark,
+    level: u8,
+    /// Messages up to here were there when the broker started, and may have been delivered before.
+    redelivered_upto: Seq,
     /// Tells what is read back for nobody, after a purge.
     pub(super) read_round: u64,
-    pub(super) since: Since,
 }
 
 impl Lane {

@@ -89,21 +89,24 @@ use crate::store::record::{QueueId, Seq};
 use crate::store::{Epoch, RecoveredQueue, Store};
 
 /// What a queue is, as it was declared.
+///
+/// What a message asks of it stands first ([`Queue`]).
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct QueueProperties {
     pub id: QueueId,
-    pub name: ShortStr,
-    pub vhost: ShortStr,
-    pub durable: bool,
-    pub auto_delete: bool,
-    /// The connection that owns it, if it is exclusive.
-    pub exclusive_to: Option<ConnectionId>,
-    pub arguments: FieldTable,
-    /// The levels are from 0 to this one; the log keeps each under an id of its own.
-    pub levels: u8,
     /// The exchange whose own it is: it keeps what the exchange delays, and what the exchange's
     /// deduplication has seen.
     pub own_of: Option<Box<ShortStr>>,
+    pub durable: bool,
+    pub auto_delete: bool,
+    /// The levels are from 0 to this one; the log keeps each under an id of its own.
+    pub levels: u8,
+    pub name: ShortStr,
+    pub vhost: ShortStr,
+    /// The connection that owns it, if it is exclusive.
+    pub exclusive_to: Option<ConnectionId>,
+    pub arguments: FieldTable,
 }
 
 /// What all queues of a broker share.
@@ -120,14 +123,17 @@ pub struct Surroundings {
     pub timings: Timings,
 }
 
+/// Its fields stand in the order in which messages ask for them, here and in what it consists of:
+/// where ten thousand queues have their turn, each piece of memory that is asked for is a wait.
+#[repr(C)]
 pub struct Queue {
-    pub properties: QueueProperties,
-    around: Arc<Surroundings>,
-    vhost: Weak<Vhost>,
     /// What publishers have to know of the options.
     traits: AtomicU8,
     /// Messages that have left it, and the log doesn't know where to ([`LeavingMark`]).
     leaving: AtomicU32,
+    around: Arc<Surroundings>,
+    pub properties: QueueProperties,
+    vhost: Weak<Vhost>,
     inner: Mutex<Inner>,
     /// Whoever holds it moves the next of the dead messages elsewhere. Taken before any queue's
     /// `inner`, and never two of them.
@@ -138,37 +144,38 @@ pub struct Queue {
 
 type Dead = VecDeque<(Entry, Reason)>;
 
+#[repr(C)]
 struct Inner {
-    state: State,
-    counts: QueueCounts,
-    incoming: Incoming,
-    /// A message whose time in the queue is measured.
-    followed: Option<Box<Followed>>,
-    /// Messages that died by themselves, on their way out in the order of their deaths. Nothing
-    /// where there are none.
-    dead: Option<Box<Dead>>,
-    /// What of the queues' memory its messages use.
-    part: Part,
-    consumers: Consumers,
-    /// Where messages that agree in a header go out together.
-    groups: Option<Box<Groups>>,
-    /// Only where there is deduplication.
-    seen: Option<Box<Seen>>,
-    /// What is in force of its arguments and policies.
-    options: Arc<QueueOptions>,
-    /// The policies that hold for it.
-    policies: Matching,
-    /// There may be messages that die of age.
-    ages: bool,
-    /// The time that the queue has told to the timers.
-    alarm_ms: Option<u64>,
-    /// When somebody used it last, where it expires.
-    used_ms: u64,
     deleted: bool,
     /// Nothing goes out until somebody resumes it.
     paused: bool,
     /// A mark could not be written: the store has failed.
     failed: bool,
+    /// There may be messages that die of age.
+    ages: bool,
+    /// What is in force of its arguments and policies.
+    options: Arc<QueueOptions>,
+    /// Where messages that agree in a header go out together.
+    groups: Option<Box<Groups>>,
+    /// A message whose time in the queue is measured.
+    followed: Option<Box<Followed>>,
+    /// What of the queues' memory its messages use.
+    part: Part,
+    consumers: Consumers,
+    state: State,
+    counts: QueueCounts,
+    incoming: Incoming,
+    /// Only where there is deduplication.
+    seen: Option<Box<Seen>>,
+    /// Messages that died by themselves, on their way out in the order of their deaths. Nothing
+    /// where there are none.
+    dead: Option<Box<Dead>>,
+    /// The policies that hold for it.
+    policies: Matching,
+    /// The time that the queue has told to the timers.
+    alarm_ms: Option<u64>,
+    /// When somebody used it last, where it expires.
+    used_ms: u64,
 }
 
 /// Most queues have no options: they share these.

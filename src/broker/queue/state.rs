@@ -51,19 +51,20 @@ pub struct Purged {
 
 /// A queue's messages.
 #[derive(Debug)]
+#[repr(C)]
 pub struct State {
-    epoch: Epoch,
+    pub(super) ready: Holding,
+    unacked: Holding,
+    /// Nothing in most queues.
+    pub(super) delayed: Option<Box<Delayed>>,
+    /// The lanes that have ready messages.
+    filled: Levels,
     /// By level; those that never had a message are not made. Most queues have one level, which
     /// stands here itself.
     pub(super) lanes: SmallVec<[Lane; 1]>,
-    /// The lanes that have ready messages.
-    filled: Levels,
-    pub(super) ready: Holding,
-    unacked: Holding,
     /// Ready messages that somebody keeps for a consumer ([`State::set_aside`]).
     aside: usize,
-    /// Nothing in most queues.
-    pub(super) delayed: Option<Box<Delayed>>,
+    epoch: Epoch,
     /// Tells an answer that came too late, after a purge.
     due_round: u32,
     head_max: u64,
