@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::willing::Willing;
 use super::{Entry, Queue};
 use crate::broker::ConnectionId;
-use crate::broker::counters::SharedCounts;
+use crate::broker::counters::{Count, Counts, OwnCount};
 use crate::protocol::table::FieldTable;
 use crate::protocol::wire::ShortStr;
 
@@ -48,10 +48,9 @@ pub struct Consumer {
     pub is_ended: AtomicBool,
     /// Most unacked messages; 0 is no limit. Its channel changes it and wakes the consumer.
     pub prefetch_count: AtomicU16,
-    pub tag: ShortStr,
-    /// What was delivered to it, and what it has acked.
-    pub counts: SharedCounts,
     pub queue: Arc<Queue>,
+    pub counts: ConsumerCounts,
+    pub tag: ShortStr,
     pub connection: ConnectionId,
     /// Higher ones are served first.
     pub priority: i64,
@@ -65,7 +64,28 @@ pub struct Consumer {
     pub exclusive: bool,
 }
 
+/// What has happened to a consumer's messages, each counted by one party at a time.
+#[derive(Debug, Default)]
+pub struct ConsumerCounts {
+    /// By whoever writes to its client.
+    pub delivered: OwnCount,
+    /// Of them.
+    pub redelivered: OwnCount,
+    /// By whoever reads from its client.
+    pub acked: OwnCount,
+}
+
 impl Consumer {
+    /// What has happened so far.
+    pub fn counts(&self) -> Counts {
+        let ConsumerCounts { delivered, redelivered, acked } = &self.counts;
+        let way = if self.no_ack { Count::DeliverNoAck } else { Count::Deliver };
+        Counts::default()
+            .with(way, delivered.get())
+            .with(Count::Redeliver, redelivered.get())
+            .with(Count::Ack, acked.get())
+    }
+
     pub fn prefetch_count(&self) -> u16 {
         self.prefetch_count.load(Ordering::Relaxed)
     }

@@ -132,9 +132,9 @@ pub struct Queue {
     /// Messages that have left it, and the log doesn't know where to ([`LeavingMark`]).
     leaving: AtomicU32,
     around: Arc<Surroundings>,
+    inner: Mutex<Inner>,
     pub properties: QueueProperties,
     vhost: Weak<Vhost>,
-    inner: Mutex<Inner>,
     /// Whoever holds it moves the next of the dead messages elsewhere. Taken before any queue's
     /// `inner`, and never two of them.
     exit: Mutex<()>,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::ledger::Held;
 use crate::broker::changes::Changes;
-use crate::broker::counters::Count;
 use crate::broker::queue::{Place, Queue, Return};
 
 /// A client's word about deliveries.
@@ -32,7 +31,7 @@ pub(super) fn count_acks(held: &[(u64, Held)]) {
     let consumer = |held: &Held| held.recipient.consumer().map(|consumer| consumer.id);
     for run in held.chunk_by(|(_, one), (_, next)| consumer(one) == consumer(next)) {
         if let Some(consumer) = run.first().and_then(|(_, held)| held.recipient.consumer()) {
-            consumer.counts.add(Count::Ack, run.len() as u64);
+            consumer.counts.acked.add(run.len() as u64);
         }
     }
 }

@@ -130,8 +130,8 @@ impl ChannelShared {
             ledger.counts.add(count, tagged);
             ledger.counts.add(Count::Redeliver, redelivered);
             if let Some(consumer) = recipient.consumer() {
-                consumer.counts.add(count, tagged);
-                consumer.counts.add(Count::Redeliver, redelivered);
+                consumer.counts.delivered.add(tagged);
+                consumer.counts.redelivered.add(redelivered);
             }
         }
         if let Recipient::Consumer(_) = recipient {

@@ -64,7 +64,7 @@ fn sums<'a, K: Ord>(
     let mut sums = BTreeMap::new();
     for consumer in consumers {
         let sum = sums.entry(key_of(consumer)).or_insert((consumer, Counts::default()));
-        sum.1 += consumer.counts.read();
+        sum.1 += consumer.counts();
     }
     sums.into_values().collect()
 }
