@@ -73,6 +73,9 @@ pub(super) enum LogRecord<M = Arc<Message>> {
     },
 }
 
+// Those of messages pass through the processor's caches by the thousand: one line each.
+const _: () = assert!(size_of::<LogRecord>() <= 64);
+
 impl<M> LogRecord<M> {
     /// The message that the record brings.
     pub(super) fn message(&self) -> Option<&M> {

@@ -6,8 +6,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::catalog::{Kept, KeptLedger, LedgerChange};
 use super::definition::{CatalogChange, Definition};
 use super::encoding::LogRecord;
@@ -144,7 +142,15 @@ impl LogState {
 
     /// A ledger that is about to change.
     fn ledger(&mut self, queue: QueueId) -> Option<&mut QueueLedger> {
-        let Self { ledgers, changed_queues, .. } = self;
+        self.ledger_and_segments(queue).map(|(ledger, ..)| ledger)
+    }
+
+    /// A ledger that is about to change, the segments, and whether there may be an empty one.
+    fn ledger_and_segments(
+        &mut self,
+        queue: QueueId,
+    ) -> Option<(&mut QueueLedger, &mut BTreeMap<SegmentNumber, SegmentState>, &mut bool)> {
+        let Self { ledgers, changed_queues, segments, emptied, .. } = self;
         let ledger = match self.recovering {
             true => ledgers.entry(queue).or_default(),
             // A queue without a ledger is gone: what comes late for it is gone, too.
@@ -153,7 +159,7 @@ impl LogState {
         if ledger.changes() {
             changed_queues.push(queue);
         }
-        Some(ledger)
+        Some((ledger, segments, emptied))
     }
 
     /// Changes a ledger; what it frees is taken from the segments.
@@ -162,13 +168,8 @@ impl LogState {
         queue: QueueId,
         change: impl FnOnce(&mut QueueLedger, &mut dyn FnMut(SegmentNumber, u64)),
     ) {
-        // Beside the ledger, of which only this is wanted.
-        let mut freed = SmallVec::<[(SegmentNumber, u64); 4]>::new();
-        if let Some(ledger) = self.ledger(queue) {
-            change(ledger, &mut |segment, count| freed.push((segment, count)));
-        }
-        for (segment, count) in freed {
-            self.emptied |= free(&mut self.segments, segment, count);
+        if let Some((ledger, segments, emptied)) = self.ledger_and_segments(queue) {
+            change(ledger, &mut |segment, count| *emptied |= free(segments, segment, count));
         }
     }
 
