@@ -9,6 +9,7 @@ The invariants, by the numbers that the scripts print:
   I6  what was declared is there, what was deleted isn't, a new queue has no old messages
   I7  the counts are those of the messages
   I8  a second restart changes nothing
+  I9  no start complains of damage: what a crash tears was never confirmed
 and "all or nothing": a message for several queues, a transaction, a dead-letter move.
 """
 

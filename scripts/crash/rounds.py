@@ -107,6 +107,9 @@ def run_round(broker, history, clients, topology, timed, seed, seconds):
         history.error(f"I8: a second restart has changed {differing}")
     timed_there = timed.check(broker, killed_at) if timed is not None else 0
     drain(broker, history, found)
+    for line in broker.log.read_text().splitlines():
+        if " is damaged" in line or "confirmed messages are missing" in line:
+            history.error(f"I9: {line}")
     there = sum(len(names) for names in found.values()) + timed_there
     how = "stopped" if orderly else "killed"
     return f"killed after {seconds:.2f} s, {kills} times in the start, then {how}: {there} messages there"

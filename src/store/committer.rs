@@ -25,6 +25,7 @@ use super::inbox::{Inbox, Pending, tell, tell_closed};
 use super::index::{Place, SegmentIndex};
 use super::ledger::SegmentNumber;
 use super::segment::Segment;
+use super::spares::Spares;
 use super::state::LogState;
 use super::upkeep::{Orders, Work};
 use super::{AppendError, Committed, Epoch, OnCommit, Position, StoreState, Vitals};
@@ -60,6 +61,7 @@ pub(super) struct Committer {
     /// There is work that isn't worth its cost yet.
     pub(super) withholds: bool,
     pub(super) orders: Orders,
+    pub(super) spares: Arc<Spares>,
 }
 
 /// Batches that go to the disk together, and where their messages are.
@@ -201,9 +203,10 @@ impl Committer {
     fn roll(&mut self) -> io::Result<()> {
         let full = self.segment.number;
         self.segment.finish()?;
-        let next = Segment::create(&*self.files, full.saturating_add(1), self.epoch.0)?;
+        let (number, spare) = (full.saturating_add(1), self.spares.take());
+        let next = Segment::create(&*self.files, number, self.epoch.0, spare)?;
         let snapshot = self.state.lock().snapshot();
-        let (number, salt) = (next.number, next.salt);
+        let salt = next.salt;
         (self.segment, self.encoder) = (next, Encoder::new(salt));
         self.last_position = self.last_position.saturating_add(1);
         let mut out = Gather::default();

@@ -28,6 +28,9 @@ pub(super) struct Met {
 /// A batch's head, when its CRC holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchHead {
+    /// How far behind the first batch of its window it begins. What stands before that one was
+    /// synced before this was written.
+    pub(super) in_window: u64,
     pub(super) payload_len: usize,
     pub(super) position: u64,
     payload_crc: u32,
@@ -42,9 +45,11 @@ impl BatchHead {
         if crc.finalize().to_be_bytes() != *head_crc {
             return None;
         }
-        let payload_len = usize::try_from(checked.try_get_u64().ok()?).ok()?;
+        let in_window = u64::from(checked.try_get_u32().ok()?);
+        let payload_len = usize::try_from(checked.try_get_u32().ok()?).ok()?;
         let position = checked.try_get_u64().ok()?;
-        Some(Self { payload_len, position, payload_crc: checked.try_get_u32().ok()? })
+        let payload_crc = checked.try_get_u32().ok()?;
+        Some(Self { in_window, payload_len, position, payload_crc })
     }
 
     /// The records of the payload that this is the head of and that begins at `base` of the
@@ -291,6 +296,10 @@ mod tests {
         (bytes.into(), places)
     }
 
+    fn head(payload_len: usize) -> BatchHead {
+        BatchHead { in_window: 0, payload_len, position: 1, payload_crc: 0 }
+    }
+
     fn decoded(bytes: &Bytes, salt: u64) -> Option<Vec<LogRecord<Met>>> {
         let head = BatchHead::decode(bytes, salt)?;
         let payload = bytes.slice(BATCH_HEAD_LEN..);
@@ -388,7 +397,7 @@ mod tests {
 
         #[test]
         fn arbitrary_payloads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let head = BatchHead { payload_len: bytes.len(), position: 1, payload_crc: 0 };
+            let head = head(bytes.len());
             let bytes = Bytes::from(bytes);
             let _ = head.records(&bytes, 0, SALT);
             let _ = decode_message(Fields::new(&bytes), &[], &crc(SALT));
@@ -406,8 +415,7 @@ mod tests {
                 payload[place] = byte;
             }
             payload.truncate(cut.index(payload.len()) + 1);
-            let head = BatchHead { payload_len: payload.len(), position: 1, payload_crc: 0 };
-            let _ = head.records(&Bytes::from(payload), 0, SALT);
+            let _ = head(payload.len()).records(&Bytes::from(payload), 0, SALT);
         }
     }
 

@@ -29,6 +29,7 @@ use super::record::{QueueId, Seq};
 use super::recovery::{Recovered, look, recover};
 use super::segment::Segment;
 use super::space::SpaceWatch;
+use super::spares::Spares;
 use super::state::LogState;
 use super::upkeep::Upkeep;
 use super::vitals::{size_of_directory, size_of_files};
@@ -191,8 +192,15 @@ pub(super) fn begin(
     let (definitions, queues) = (state.catalog.values().cloned().collect(), state.queues());
     let state = Arc::new(Mutex::new(state));
     let inbox = Arc::new(Inbox::new(settings.in_flight_bytes_max));
-    let (orders, upkeep) =
-        Upkeep::new(catalog, Arc::clone(&files), Arc::clone(&state), Arc::clone(&inbox), settings);
+    let spares = Arc::new(Spares::new(&files, settings, space.subscribe()));
+    let (orders, upkeep) = Upkeep::new(
+        catalog,
+        Arc::clone(&files),
+        Arc::clone(&state),
+        Arc::clone(&inbox),
+        Arc::clone(&spares),
+        settings,
+    );
     let vitals = Arc::new(Vitals::default());
     let (reads, reader) =
         LogReader::new(Arc::clone(&files), Arc::clone(&state), Arc::clone(&vitals));
@@ -210,17 +218,16 @@ pub(super) fn begin(
         unsaved_bytes: 0,
         withholds: false,
         orders,
+        spares,
     };
     let (room, lock) = (space.subscribe(), directory);
-    let space_watch = match &lock {
-        Some((path, _)) if settings.disk_free_limit_bytes > 0 => {
-            let limit_bytes = settings.disk_free_limit_bytes;
-            let (directory, inbox) = (path.clone(), Arc::clone(&inbox));
-            Some(watch_space(SpaceWatch { directory, limit_bytes, inbox, space })?)
-        }
-        _ => None,
-    };
     let directory = lock.as_ref().map(|(path, _)| path.clone());
+    let space_watch = match &directory {
+        Some(directory) => {
+            watch_space(directory.clone(), settings.disk_free_limit_bytes, &inbox, space)?
+        }
+        None => None,
+    };
     let upkeep = spawn("store-upkeep", move || {
         upkeep.run();
         drop(lock);
@@ -229,11 +236,10 @@ pub(super) fn begin(
     // What the last run left to do is begun with.
     inbox.nudge();
     let thread = CommitThread::start(inbox, move || committer.run()).map_err(no_thread)?;
-    let upkeep = Mutex::new(Some(upkeep));
     let store = DiskStore {
         thread,
         reads,
-        upkeep,
+        upkeep: Mutex::new(Some(upkeep)),
         space: room,
         vitals,
         files,
@@ -244,10 +250,20 @@ pub(super) fn begin(
     Ok(Opened { store, audit, epoch, catalog: definitions, queues })
 }
 
-fn watch_space(watch: SpaceWatch) -> Result<SyncSender<()>, OpenError> {
+/// Unless there is no limit.
+fn watch_space(
+    directory: PathBuf,
+    limit_bytes: u64,
+    inbox: &Arc<Inbox>,
+    space: watch::Sender<Space>,
+) -> Result<Option<SyncSender<()>>, OpenError> {
+    if limit_bytes == 0 {
+        return Ok(None);
+    }
     let (sender, end) = sync_channel(1);
+    let watch = SpaceWatch { directory, limit_bytes, inbox: Arc::clone(inbox), space };
     spawn("store-space", move || watch.run(&end))?;
-    Ok(sender)
+    Ok(Some(sender))
 }
 
 fn no_thread(error: io::Error) -> OpenError {
@@ -266,7 +282,7 @@ pub(super) fn begin_segment(
     position: u64,
     state: &mut LogState,
 ) -> io::Result<(Segment, Encoder)> {
-    let mut segment = Segment::create(files, last.saturating_add(1), epoch.0)?;
+    let mut segment = Segment::create(files, last.saturating_add(1), epoch.0, None)?;
     let (mut out, mut encoder) = (Gather::default(), Encoder::new(segment.salt));
     let (len, snapshot) = (segment.len, state.snapshot());
     encoder.put_batch(&mut out, len, position, &snapshot, &mut Vec::new())?;

@@ -1,16 +1,20 @@
 //! Batches as bytes of a segment.
 //!
 //! ```text
-//! batch:   payload length u64 | position u64 | payload CRC u32 | head CRC u32 | payload
+//! batch:   in window u32 | payload length u32 | position u64 | payload CRC u32 | head CRC u32
+//!          | payload
 //! payload: record | record | ...
 //! record:  tag u8 | fields, by tag | message, in some
 //! message: length u32 | CRC u32 | packed form (`protocol/message.rs`), a large body included
 //! ```
 //!
-//! Integers are big-endian. A message has a CRC of its own, so that it can be read alone and damage
-//! in it costs no other; the payload's CRC is of all that is not in a message's CRC. Every CRC
-//! begins with the salt of the segment, which no client knows: bytes in a message's body can't pass
-//! for a batch. Reading them is in `decoding.rs`.
+//! Integers are big-endian. What is written together, up to a sync, is a window; "in window" is how
+//! much of it stands before the batch. So a batch says that what stands before its window was whole
+//! once, and nothing of what is in its window. A message has a CRC of its own, so that it can be
+//! read alone and damage in it costs no other; the payload's CRC is of all that is not in a
+//! message's CRC. Every CRC begins with the salt of the segment, which no client knows: bytes in a
+//! message's body, or left by a segment that was here before, can't pass for a batch. Reading them
+//! is in `decoding.rs`.
 
 use std::sync::Arc;
 
@@ -131,8 +135,8 @@ impl Encoder {
         Self { begun: crc(salt), payload: Gather::default(), met: Vec::new() }
     }
 
-    /// Appends a batch to `out`, whose first byte will be at `base` of the segment. The places of
-    /// its messages are added to `places`, in their order.
+    /// Appends a batch to `out`, which is the window so far and whose first byte will be at `base`
+    /// of the segment. The places of its messages are added to `places`, in their order.
     pub(super) fn put_batch(
         &mut self,
         out: &mut Gather,
@@ -148,14 +152,17 @@ impl Encoder {
             self.put_record(&mut payload_crc, before, record);
             before = Some(record);
         }
-        let start = base.saturating_add(out.len() as u64).saturating_add(BATCH_HEAD_LEN as u64);
+        let in_window = u32::try_from(out.len()).map_err(|_| too_large())?;
+        let payload_len = u32::try_from(self.payload.len()).map_err(|_| too_large())?;
+        let start = base.saturating_add(u64::from(in_window)).saturating_add(BATCH_HEAD_LEN as u64);
         for (offset, len, body_len) in self.met.drain(..) {
             let offset = start.saturating_add(offset as u64);
             places.push(Place::new(offset, len as u64, body_len).ok_or_else(too_large)?);
         }
         let mut head = [0; BATCH_HEAD_LEN];
         let mut place = head.as_mut_slice();
-        place.put_u64(self.payload.len() as u64);
+        place.put_u32(in_window);
+        place.put_u32(payload_len);
         place.put_u64(position);
         place.put_u32(payload_crc.finalize());
         let (checked, head_crc) = head.split_at_mut(BATCH_HEAD_LEN.saturating_sub(4));

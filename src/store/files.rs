@@ -4,7 +4,7 @@
 //! (`simulated.rs`). Names are those in one directory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ pub(super) const RESERVE_MAX: usize = 256 * 1024;
 
 /// A file that is being written.
 pub(super) trait FileWriter: Send {
-    /// Writes bytes at the end; they are durable after [`FileWriter::sync`].
+    /// Writes bytes at the end, over what stands behind it; they are durable after
+    /// [`FileWriter::sync`].
     fn append(&mut self, bytes: &mut Gather) -> io::Result<()>;
 
     fn sync(&mut self) -> io::Result<()>;
@@ -28,7 +29,7 @@ pub(super) trait FileWriter: Send {
     /// and so changes no length, which makes a sync of it cheaper.
     fn reserve(&mut self, len: usize) -> io::Result<()>;
 
-    /// Takes back what was reserved and not used, durably.
+    /// Takes back what stands behind the end, durably.
     fn trim(&mut self) -> io::Result<()>;
 }
 
@@ -50,6 +51,13 @@ pub(super) trait Files: Send + Sync + 'static {
     fn open(&self, name: &str) -> io::Result<Box<dyn FileReader>>;
 
     fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Opens a file that is there, to be written from an offset on over what it holds.
+    fn write_over(&self, name: &str, from: u64) -> io::Result<Box<dyn FileWriter>>;
+
+    /// Gives a file a name that no other has. It has the one or the other until
+    /// [`Files::sync_names`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Cuts a file to this length, durably.
     fn cut(&self, name: &str, len: u64) -> io::Result<()>;
@@ -90,6 +98,16 @@ impl Files for Directory {
 
     fn len(&self, name: &str) -> io::Result<u64> {
         Ok(std::fs::metadata(self.0.join(name))?.len())
+    }
+
+    fn write_over(&self, name: &str, from: u64) -> io::Result<Box<dyn FileWriter>> {
+        let mut file = OpenOptions::new().write(true).open(self.0.join(name))?;
+        file.seek(SeekFrom::Start(from))?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.0.join(from), self.0.join(to))
     }
 
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! One thread. Where messages are is looked up under the fold's lock or in the files of indexes;
 //! the reading itself holds no lock. A segment may go meanwhile, when its messages were settled or
-//! carried elsewhere: then it is looked up again.
+//! carried elsewhere, and its file may be written over: then it is looked up again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +21,7 @@ use super::index::{Entry, SegmentIndex};
 use super::index_file::IndexFile;
 use super::ledger::{QueueLedger, Run, SegmentNumber};
 use super::record::{QueueId, Seq};
+use super::scan::scan;
 use super::segment;
 use super::state::{Index, LogState, SegmentFacts};
 use super::{OnRead, Page, ReadLimit, Vitals};
@@ -165,13 +166,26 @@ impl LogReader {
             let bytes = entries.iter().map(|entry| u64::from(entry.place.len)).sum();
             self.vitals.reads.fetch_add(1, Ordering::Relaxed);
             self.vitals.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let mut bad = Vec::new();
             read_entries(&*self.files, number, salt, entries, |entry, message| match message {
                 Some(message) => messages.push((entry.seq(), Arc::new(message))),
-                None => self.damaged(queue, number, entry),
+                None => bad.push(*entry),
             })?;
+            if !bad.is_empty() {
+                still_there(&self.state, number)?;
+            }
+            bad.iter().for_each(|entry| self.damaged(queue, number, entry));
         }
         messages.sort_unstable_by_key(|(seq, _)| *seq);
         Ok(messages)
+    }
+}
+
+/// What was read in a segment that went meanwhile, and doesn't hold, may be another's.
+fn still_there(state: &Mutex<LogState>, number: SegmentNumber) -> io::Result<()> {
+    match state.lock().segments.contains_key(&number) {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotFound.into()),
     }
 }
 
@@ -233,7 +247,9 @@ fn locate_runs(
         }
     }
     for (number, (facts, runs)) in in_files {
-        let entries = look_up(files, number, facts, queue, &runs, max)?;
+        let entries = look_up(files, number, facts, queue, &runs, max);
+        still_there(state, number)?;
+        let entries = entries?;
         let located = |entry| Located { entry, segment: number, salt: facts.salt };
         found.extend(entries.into_iter().map(located));
     }
@@ -317,7 +333,7 @@ pub(super) fn index_again(
     facts: SegmentFacts,
 ) -> io::Result<SegmentIndex> {
     let mut index = SegmentIndex::default();
-    let scanned = segment::scan(files, number, facts.len, |batch| {
+    let scanned = scan(files, number, facts.len, |batch| {
         for record in &batch.records {
             let Some(message) = record.message() else { continue };
             for (queue, seq) in record.places() {

@@ -23,7 +23,9 @@ use super::index_file::IndexFile;
 use super::ledger::SegmentNumber;
 use super::reader::locate;
 use super::record::{QueueId, Record, Seq};
-use super::segment::{self, Head, ReadBatch, SegmentContent, SegmentError};
+use super::scan::{ReadBatch, SegmentContent, scan};
+use super::segment::{self, Head, SegmentError};
+use super::spares::is_spare;
 use super::state::{Index, LogState, SegmentFacts};
 use super::{OpenError, upkeep};
 
@@ -175,7 +177,7 @@ pub(super) fn foreign(found: &Found, kept: &Kept) -> Option<SegmentNumber> {
     kept.segments.iter().find(other).map(|(number, _)| *number)
 }
 
-/// Removes segments that were never begun, and indexes of segments that are gone.
+/// Removes segments that were never begun, indexes of segments that are gone, and spares.
 fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
     for number in segment::list(files)? {
         let name = segment::file_name(number);
@@ -187,7 +189,7 @@ fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
     }
     for name in files.list()? {
         let number = name.strip_suffix(".idx").and_then(|stem| stem.parse().ok());
-        if number.is_some_and(|number| !found.heads.contains_key(&number)) {
+        if is_spare(&name) || number.is_some_and(|number| !found.heads.contains_key(&number)) {
             files.remove(&name)?;
         }
     }
@@ -262,7 +264,7 @@ fn scan_tail(
     let begun = SegmentFacts { salt, ..SegmentFacts::default() };
     state.add_segment(number, begun, Index::Active(SegmentIndex::default()));
     let (mut last, mut has_gap) = (known, false);
-    let content = segment::scan(files, number, trusted_len, |batch| {
+    let content = scan(files, number, trusted_len, |batch| {
         let is_new = batch.position > known;
         if is_new {
             has_gap |= last.checked_add(1) != Some(batch.position);
@@ -286,7 +288,7 @@ fn scan_tail(
 
 fn cut_tail(files: &dyn Files, number: SegmentNumber, content: &SegmentContent) -> io::Result<()> {
     let torn = content.len.saturating_sub(content.good_len);
-    if torn == 0 && content.reserved == 0 {
+    if torn == 0 && content.unused == 0 {
         return Ok(());
     }
     let name = segment::file_name(number);
@@ -374,7 +376,7 @@ pub(super) fn fold_whole_log(
     let mut replay = Replay::new(kept);
     for (number, head) in &found.heads {
         replay.state.begin_segment(*number, head.salt);
-        let scanned = segment::scan(files, *number, witness.trusted_len(*number), |batch| {
+        let scanned = scan(files, *number, witness.trusted_len(*number), |batch| {
             replay.batch(*number, &batch);
             witness.batch(*number, &batch);
         });

@@ -27,6 +27,9 @@ use super::state::{CatalogKey, SegmentFacts};
 use super::{OpenError, Opened, Space, StoreSettings};
 use crate::protocol::gather::Gather;
 
+/// What a disk writes as a whole; short, as the segments of tests are.
+const SECTOR: usize = 64;
+
 /// What goes wrong with an operation that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -68,14 +71,18 @@ struct Disk {
 
 #[derive(Clone, Default)]
 struct SimulatedFile {
-    /// What was written, and zeros that were reserved.
+    /// What was written, and what stands behind it: zeros that were reserved, or older bytes.
     bytes: Vec<u8>,
     /// Where the next write goes.
     end: usize,
-    /// Up to here what was written is synced, and up to there the length.
-    synced_end: usize,
+    /// What is synced of it: the length, and below that all but what was written over since. That
+    /// is from `over_from` to `end`, where these bytes stood.
     synced_len: usize,
+    over_from: usize,
+    over: Vec<u8>,
     name_synced: bool,
+    /// The name that it has on disk until its own is synced, when it was renamed.
+    synced_name: Option<String>,
 }
 
 /// What stands for sled.
@@ -181,7 +188,8 @@ impl SimulatedDisk {
         let (disk, mut rng) = (self.0.disk.lock(), StdRng::seed_from_u64(seed));
         let mut left = Disk { checkpoint: disk.checkpoint.clone(), ..Disk::default() };
         for (name, file) in &disk.files {
-            if file.name_synced || rng.random() {
+            let is_new = file.name_synced || rng.random();
+            if let Some(name) = if is_new { Some(name) } else { file.synced_name.as_ref() } {
                 left.files.insert(name.clone(), file.after_power_cut(&mut rng));
             }
         }
@@ -244,30 +252,48 @@ impl SimulatedDisk {
 }
 
 impl SimulatedFile {
-    /// Bytes that were not synced are there or not, cut anywhere; the last of them may be zeros, as
-    /// where a length was written and the bytes were not.
+    /// Bytes that were not synced are there or not: the length is cut anywhere, and each sector has
+    /// them or what stood there before; zeros, where that is a length without bytes.
     fn after_power_cut(&self, rng: &mut StdRng) -> Self {
         let len = rng.random_range(self.synced_len..=self.bytes.len());
         let mut bytes = self.bytes.get(..len).unwrap_or_default().to_vec();
-        if rng.random() {
-            let zeros = rng.random_range(self.synced_end..=len);
-            bytes.iter_mut().skip(zeros).for_each(|byte| *byte = 0);
+        let is_whole_up_to = rng.random_range(self.over_from..=self.end.max(self.over_from));
+        let is_torn = rng.random();
+        let over = self.over.iter().copied().chain(std::iter::repeat(0));
+        let written = bytes.iter_mut().zip(0..).take(self.end).skip(self.over_from);
+        let mut keeps = true;
+        for ((byte, at), old) in written.zip(over) {
+            if at % SECTOR == 0 {
+                keeps = rng.random();
+            }
+            if is_torn && at >= is_whole_up_to && !keeps {
+                *byte = old;
+            }
         }
-        Self { bytes, end: len, synced_end: len, synced_len: len, name_synced: true }
+        Self {
+            bytes,
+            end: len,
+            synced_len: len,
+            over_from: len,
+            name_synced: true,
+            ..Self::default()
+        }
     }
 
     fn sync(&mut self) {
-        (self.synced_end, self.synced_len) = (self.end, self.bytes.len());
+        (self.synced_len, self.over_from) = (self.bytes.len(), self.end);
+        self.over.clear();
     }
 
-    /// Writes at the end, over what was reserved there.
+    /// Writes at the end, over what stands behind it.
     fn write(&mut self, bytes: &mut Gather) -> io::Result<()> {
         let mut written = Vec::new();
         bytes.write_to(&mut written)?;
-        let reserved = self.bytes.split_off(self.end);
+        let mut behind = self.bytes.split_off(self.end).into_iter();
+        self.over.extend(behind.by_ref().take(written.len()));
         self.bytes.extend_from_slice(&written);
         self.end = self.bytes.len();
-        self.bytes.extend(reserved.into_iter().skip(written.len()));
+        self.bytes.extend(behind);
         Ok(())
     }
 }
@@ -297,6 +323,24 @@ impl Files for SimulatedDisk {
         Ok(self.file(name)?.bytes.len() as u64)
     }
 
+    fn write_over(&self, name: &str, from: u64) -> io::Result<Box<dyn FileWriter>> {
+        let mut file = self.file(name)?;
+        file.end = usize::try_from(from).unwrap_or(usize::MAX).min(file.bytes.len());
+        file.over_from = file.end;
+        Ok(Box::new(Handle { disk: self.clone(), name: name.to_owned() }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.operate(|disk| {
+            let mut file = disk.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            if std::mem::take(&mut file.name_synced) {
+                file.synced_name = Some(from.to_owned());
+            }
+            disk.files.insert(to.to_owned(), file);
+            Ok(())
+        })
+    }
+
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         self.operate(|disk| {
             let file = disk.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
@@ -310,8 +354,10 @@ impl Files for SimulatedDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.operate(|disk| {
             let file = disk.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
-            if file.name_synced {
-                disk.removed.insert(name.to_owned(), file);
+            if let Some(name) =
+                file.synced_name.clone().or(file.name_synced.then(|| name.to_owned()))
+            {
+                disk.removed.insert(name, file);
             }
             Ok(())
         })
@@ -319,7 +365,9 @@ impl Files for SimulatedDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         self.operate(|disk| {
-            disk.files.values_mut().for_each(|file| file.name_synced = true);
+            for file in disk.files.values_mut() {
+                (file.name_synced, file.synced_name) = (true, None);
+            }
             disk.removed.clear();
             Ok(())
         })

@@ -1,5 +1,5 @@
 //! What can be done beside the confirms: sled kept up to date, indexes written, segments without
-//! messages removed, segments with few of them rewritten.
+//! messages removed or kept as spares, segments with few of them rewritten.
 //!
 //! One thread, one piece of work at a time; while it is busy, changes gather in the fold. Owner of
 //! the catalog.
@@ -20,12 +20,16 @@ use super::inbox::Inbox;
 use super::index::SegmentIndex;
 use super::index_file;
 use super::ledger::SegmentNumber;
+use super::spares::Spares;
 use super::state::LogState;
 use super::{StoreSettings, segment};
 use crate::protocol::gather::Gather;
 
 /// A segment is short when it has less than one in so many parts of its full length.
 const SHORT: u64 = 16;
+
+/// A spare that wasn't needed for so long goes.
+const SPARES_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// A piece of work, in its order.
 pub(super) struct Work {
@@ -76,6 +80,8 @@ pub(super) struct Upkeep {
     pub(super) state: Arc<Mutex<LogState>>,
     /// Where messages of rewritten segments go.
     pub(super) inbox: Arc<Inbox>,
+    /// Where segments without messages go.
+    spares: Arc<Spares>,
     /// How often it looks for segments to be rewritten.
     look_every: Duration,
     /// Segments that a stop has left shorter than this are rewritten as well.
@@ -90,6 +96,7 @@ impl Upkeep {
         files: Arc<dyn Files>,
         state: Arc<Mutex<LogState>>,
         inbox: Arc<Inbox>,
+        spares: Arc<Spares>,
         settings: &StoreSettings,
     ) -> (Orders, Self) {
         let (look_every, short_len) = (settings.rewrite_after, settings.segment_size_bytes / SHORT);
@@ -97,13 +104,14 @@ impl Upkeep {
         let (sender, work) = sync_channel(2);
         let shared = Arc::<Shared>::default();
         let orders = Orders { work: sender, shared: Arc::clone(&shared) };
-        let upkeep = Self { catalog, files, state, inbox, look_every, short_len, work, shared };
+        let upkeep =
+            Self { catalog, files, state, inbox, spares, look_every, short_len, work, shared };
         (orders, upkeep)
     }
 
     /// Runs until the committer has ended.
     pub(super) fn run(self) {
-        let (mut catalog_failed, mut looked) = (false, Instant::now());
+        let (mut catalog_failed, mut looked, mut tidied) = (false, Instant::now(), Instant::now());
         // Segments to be rewritten: one between two pieces of work.
         let mut pinned = VecDeque::new();
         loop {
@@ -120,11 +128,16 @@ impl Upkeep {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.spares.remove(),
             }
             if pinned.is_empty() && looked.elapsed() >= self.look_every {
+                self.spares.make_room();
                 pinned = self.pinned();
                 looked = Instant::now();
+            }
+            if tidied.elapsed() >= SPARES_KEPT_FOR {
+                self.spares.remove_unused();
+                tidied = Instant::now();
             }
             if let Some(number) = pinned.pop_front() {
                 self.rewrite(number);
@@ -159,18 +172,30 @@ impl Upkeep {
     /// The index goes first: one without its segment means nothing, a segment without its index
     /// would have to be read.
     fn remove(&self, number: SegmentNumber) {
-        for name in [segment::index_file_name(number), segment::file_name(number)] {
-            match self.files.remove(&name) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => tracing::warn!(
-                    file = %self.files.described(&name).display(),
-                    %error,
-                    "a file without messages can't be removed; the next start tries again"
-                ),
+        self.remove_file(&segment::index_file_name(number));
+        match self.spares.keep(number) {
+            Ok(true) => tracing::debug!(segment = number, "kept a segment to be written over"),
+            Ok(false) => {
+                self.remove_file(&segment::file_name(number));
+                tracing::debug!(segment = number, "removed a segment without messages");
+            }
+            Err(error) => {
+                tracing::warn!(segment = number, %error, "a segment can't be kept as a spare");
+                self.remove_file(&segment::file_name(number));
             }
         }
-        tracing::debug!(segment = number, "removed a segment without messages");
+    }
+
+    fn remove_file(&self, name: &str) {
+        match self.files.remove(name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(
+                file = %self.files.described(name).display(),
+                %error,
+                "a file without messages can't be removed; the next start tries again"
+            ),
+        }
     }
 
     fn pinned(&self) -> VecDeque<SegmentNumber> {

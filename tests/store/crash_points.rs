@@ -28,10 +28,13 @@ struct Step {
     batch: Batch,
     /// What the step makes of the content.
     apply: Box<dyn Fn(&mut Content)>,
+    /// It comes when there is a segment that nobody needs: one of those that follow is written over
+    /// it.
+    waits_for_spare: bool,
 }
 
 fn step(batch: Batch, apply: impl Fn(&mut Content) + 'static) -> Step {
-    Step { batch, apply: Box::new(apply) }
+    Step { batch, apply: Box::new(apply), waits_for_spare: false }
 }
 
 fn body(seq: u64) -> Vec<u8> {
@@ -46,10 +49,11 @@ fn declared(queue: u64) -> Step {
     })
 }
 
-fn published(places: &'static [(u64, u64)]) -> Step {
-    let seq = places[0].1;
-    step(vec![enqueue(places, body(seq))], move |content| {
-        for (queue, place) in places {
+fn published(places: &[(u64, u64)]) -> Step {
+    let (seq, batch) = (places[0].1, vec![enqueue(places, body(places[0].1))]);
+    let places = places.to_vec();
+    step(batch, move |content| {
+        for (queue, place) in &places {
             content.queues.entry(*queue).or_default().0.insert(*place, body(seq));
         }
     })
@@ -143,16 +147,7 @@ fn steps() -> Vec<Step> {
         declared(4),
         published(&[(4, 1)]),
     ];
-    const FILL: [[(u64, u64); 1]; 14] = {
-        let mut places = [[(1, 0)]; 14];
-        let mut index = 0;
-        while index < 14 {
-            places[index] = [(1, 101 + index as u64)];
-            index += 1;
-        }
-        places
-    };
-    steps.extend(FILL.iter().map(|places| published(places)));
+    steps.extend((101..=114).map(|seq| published(&[(1, seq)])));
     steps.extend([
         given_back(1, 104, 1, 50),
         was_seen(1, 8, 2),
@@ -167,6 +162,10 @@ fn steps() -> Vec<Step> {
         // One that a crash may leave without its message.
         given_back(4, 9, 1, 5),
     ]);
+    let again = (201..=214).map(|seq| published(&[(1, seq)]));
+    steps.push(Step { waits_for_spare: true, ..delivered(1, 200) });
+    steps.extend(again);
+    steps.push(acked(1, 201, 214));
     steps
 }
 
@@ -181,23 +180,31 @@ fn content_after(count: usize) -> Content {
 /// Answers how many steps were confirmed.
 fn run(disk: &SimulatedDisk) -> usize {
     let Ok(opened) = disk.open_store(&SETTINGS) else { return 0 };
-    let mut confirmed = 0;
-    for Step { batch, .. } in steps() {
+    let failed = || matches!(*opened.store.state().borrow(), StoreState::Failed(_));
+    let named = |extension| -> Vec<String> {
+        disk.names().into_iter().filter(|name| name.ends_with(extension)).collect()
+    };
+    // The upkeep leaves what has failed once to the next start.
+    let is_left = || !disk.has_power() || failed() || disk.fault_is_behind();
+    let (mut confirmed, mut spares) = (0, Vec::new());
+    for Step { batch, waits_for_spare, .. } in steps() {
+        if waits_for_spare {
+            wait_until("a segment is spare", || is_left() || !named(".spare").is_empty());
+            spares = named(".spare");
+        }
         match append(&opened, batch).recv_timeout(DEADLINE).expect("an answer") {
             Ok(_) => confirmed += 1,
             Err(AppendError::Unknown(_) | AppendError::Closed(_)) => break,
         }
     }
-    let failed = || matches!(*opened.store.state().borrow(), StoreState::Failed(_));
     if confirmed < steps().len() {
         assert!(failed(), "a store that has answered with an error has failed");
         let late = append(&opened, vec![mark(1, 1)]).recv_timeout(DEADLINE);
         assert!(matches!(late, Ok(Err(AppendError::Closed(_)))), "{late:?}");
     } else {
-        let segments = || disk.names().iter().filter(|name| name.ends_with(".seg")).count();
-        let is_over = || !disk.has_power() || failed() || segments() <= SEGMENTS_LEFT;
-        // The upkeep leaves what has failed once to the next start.
-        wait_until("segments go", || is_over() || disk.fault_is_behind());
+        let is_used = |spare: &String| !disk.names().contains(spare);
+        assert!(is_left() || spares.iter().any(is_used), "{spares:?} are left");
+        wait_until("segments go", || is_left() || named(".seg").len() <= SEGMENTS_LEFT);
     }
     opened.store.close();
     confirmed

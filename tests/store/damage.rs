@@ -194,11 +194,11 @@ fn set_format(segment: &Path, version: u8) {
 fn a_newer_format_is_refused_in_words_and_left_alone() {
     let (left, _) = crashed_with_batches();
     let newest = newest(left.path());
-    set_format(&newest, 4);
+    set_format(&newest, 5);
     let before = std::fs::read(&newest).expect("readable");
     let Err(error) = store::open(left.path(), &StoreSettings::default()) else { panic!("opened") };
     let text = error.to_string();
-    for words in [newest.to_str().expect("text"), "format version 4", "newer", "start"] {
+    for words in [newest.to_str().expect("text"), "format version 5", "newer", "start"] {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }
     assert!(std::fs::read(&newest).expect("readable") == before);

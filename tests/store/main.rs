@@ -16,6 +16,7 @@ mod failure;
 mod model;
 mod mutated;
 mod paging;
+mod spares;
 mod support;
 mod survival;
 

@@ -125,8 +125,19 @@ pub fn open(directory: &Path) -> Opened {
     open_with(directory, &StoreSettings::default())
 }
 
+/// A process that another test is starting has copies of all open files for a moment, and with them
+/// the lock of a directory whose store was closed.
 pub fn open_with(directory: &Path, settings: &StoreSettings) -> Opened {
-    store::open(directory, settings).unwrap_or_else(|error| panic!("{error}"))
+    let start = Instant::now();
+    loop {
+        match store::open(directory, settings) {
+            Ok(opened) => return opened,
+            Err(error) if error.to_string().contains("in use by another") => {
+                assert!(start.elapsed() < DEADLINE, "{error}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Opens, looks and closes.

@@ -15,7 +15,8 @@ use crate::store::index_file::IndexFile;
 use crate::store::ledger::SegmentNumber;
 use crate::store::record::{QueueId, QueueMap};
 use crate::store::recovery::{NoFit, from_checkpoint};
-use crate::store::segment::{self, Damage, SegmentError};
+use crate::store::scan::Damage;
+use crate::store::segment::{self, SegmentError};
 
 /// Looks at all of a data directory.
 pub fn check(directory: &Path, watch: &mut Watch<'_>) -> Result<Report, OpenError> {

@@ -27,7 +27,8 @@ use crate::store::ranges::RangeSet;
 use crate::store::reader::read_entries;
 use crate::store::record::{QueueId, QueueSet, Record, Seq};
 use crate::store::recovery::{Witness, count_bytes, fold_whole_log};
-use crate::store::segment::{self, Damage, ReadBatch, SegmentContent, SegmentError};
+use crate::store::scan::{Damage, ReadBatch, SegmentContent};
+use crate::store::segment::{self, SegmentError};
 use crate::store::state::{LogState, SegmentFacts};
 
 /// The vhost of queues whose definition is lost.

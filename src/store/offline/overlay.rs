@@ -80,6 +80,16 @@ impl Files for Overlay {
         cut.map_or_else(|| self.original.len(name), Ok)
     }
 
+    /// Only a log that is being written needs it.
+    fn write_over(&self, _: &str, _: u64) -> io::Result<Box<dyn FileWriter>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As above.
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         self.changes.lock().lengths.insert(name.to_owned(), len);
         Ok(())
