@@ -16,20 +16,23 @@ SECONDS = 2
 # processors for that.
 STOP_MIN = 0.005
 
+MIB = 1024 * 1024
+
 
 def describe_machine(directory):
     """`directory` is where the data is; asked before the first run, for the load that others make."""
     load, linux = os.getloadavg()[0], os.uname().release
-    (small, stopped), large = small_appends_and_stops(directory), appends(directory, 1024 * 1024)
+    small, stopped = small_appends_and_stops(directory)
     p50, p99 = (small[len(small) * percent // 100] * 1e6 for percent in (50, 99))
-    megabytes = len(large) * 1024 * 1024 / sum(large) / 1e6
+    large = [synced_writes(directory, MIB, old) for old in (0, 64 * MIB)]
+    appended, over = (len(durations) * MIB / sum(durations) / 1e6 for durations in large)
     longest, often = max(stopped, default=0) * 1e3, len(stopped) / SECONDS
     return [
         f"{datetime.date.today()}",
         f"{os.cpu_count()} cores of {cpu_model()}, {memory_gib():.0f} GiB, {file_system(directory)}, Linux {linux}",
         f"load of the minute before it began: {load:.1f} (0 is a quiet machine)",
         f"its disk: 1 KiB appended and fdatasync p50 {p50:.0f}, p99 {p99:.0f} µs; "
-        f"1 MiB and fdatasync {megabytes:.0f} MB/s",
+        f"1 MiB and fdatasync {appended:.0f} MB/s appended, {over:.0f} over 64 MiB that were written before",
         f"beside these small appends a program that only reads the clock was stopped by the host {often:.0f} times a "
         f"second for more than {STOP_MIN * 1e3:.0f} ms, at most {longest:.0f} ms",
     ]
@@ -38,15 +41,21 @@ def describe_machine(directory):
 def small_appends_and_stops(directory):
     with ProcessPoolExecutor(1) as other:
         stopped = other.submit(stops)
-        return appends(directory, 1024), stopped.result()
+        return synced_writes(directory, 1024, 0), stopped.result()
 
 
-def appends(directory, size):
-    """How long appends of so many bytes took with their fdatasync, shortest first."""
+def synced_writes(directory, size, old):
+    """How long writes of so many bytes took with their fdatasync, shortest first: appended, or over so many that
+    are there already."""
     durations, piece = [], os.urandom(size)
     with tempfile.NamedTemporaryFile(dir=directory, buffering=0) as file:
+        file.write(bytes(old))
+        file.seek(0)
+        os.fsync(file.fileno())
         end = time.perf_counter() + SECONDS
         while (begin := time.perf_counter()) < end:
+            if file.tell() >= old > 0:
+                file.seek(0)
             file.write(piece)
             os.fdatasync(file.fileno())
             durations.append(time.perf_counter() - begin)
