@@ -25,7 +25,6 @@ use super::reader::locate;
 use super::record::{QueueId, Record, Seq};
 use super::scan::{ReadBatch, SegmentContent, scan};
 use super::segment::{self, Head, SegmentError};
-use super::spares::is_spare;
 use super::state::{Index, LogState, SegmentFacts};
 use super::{OpenError, upkeep};
 
@@ -177,7 +176,7 @@ pub(super) fn foreign(found: &Found, kept: &Kept) -> Option<SegmentNumber> {
     kept.segments.iter().find(other).map(|(number, _)| *number)
 }
 
-/// Removes segments that were never begun, indexes of segments that are gone, and spares.
+/// Removes segments that were never begun, and indexes of segments that are gone.
 fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
     for number in segment::list(files)? {
         let name = segment::file_name(number);
@@ -189,7 +188,7 @@ fn remove_leftovers(files: &dyn Files, found: &Found) -> io::Result<()> {
     }
     for name in files.list()? {
         let number = name.strip_suffix(".idx").and_then(|stem| stem.parse().ok());
-        if is_spare(&name) || number.is_some_and(|number| !found.heads.contains_key(&number)) {
+        if number.is_some_and(|number| !found.heads.contains_key(&number)) {
             files.remove(&name)?;
         }
     }

@@ -162,38 +162,43 @@ impl Log {
 
     /// The first head of a batch from an offset on.
     fn next_head(&mut self, mut offset: u64) -> io::Result<Option<(u64, BatchHead)>> {
+        // Each batch has the next position, and takes room: this alone rules out nearly all of what
+        // there is to be looked through, the bodies and batches of another segment.
+        let first = self.last_position.saturating_add(1);
+        let count = if self.last_position == 0 { u64::MAX } else { self.part.len };
         loop {
             let bytes = self.part.ahead(offset)?;
-            let mut passed = 0u64;
-            for candidate in bytes.array_windows::<BATCH_HEAD_LEN>() {
-                let at = offset.saturating_add(passed);
-                if self.is_plausible(candidate, at)
-                    && let Some(head) = BatchHead::decode(candidate, self.salt)
-                {
-                    return Ok(Some((at, head)));
+            let candidates = bytes.array_windows().zip(offset..);
+            let candidates = candidates
+                .filter(|(candidate, _)| position_in(candidate).wrapping_sub(first) < count);
+            for (candidate, offset) in candidates {
+                if let Some(head) = self.plausible_head(candidate, offset) {
+                    return Ok(Some((offset, head)));
                 }
-                passed = passed.saturating_add(1);
             }
-            if passed == 0 {
+            if bytes.len() < BATCH_HEAD_LEN {
                 return Ok(None);
             }
-            offset = offset.saturating_add(passed);
+            let passed = bytes.len().saturating_sub(BATCH_HEAD_LEN).saturating_add(1);
+            offset = offset.saturating_add(passed as u64);
         }
     }
 
-    /// Whether it is worth to compute the CRC of what may be a head. Much of what is looked through
-    /// are the bodies and the heads of another segment.
-    fn is_plausible(&self, candidate: &[u8; BATCH_HEAD_LEN], offset: u64) -> bool {
-        let Some((lengths, rest)) = candidate.split_first_chunk() else { return false };
-        let Some(position) = rest.first_chunk() else { return false };
-        let (lengths, position) = (u64::from_be_bytes(*lengths), u64::from_be_bytes(*position));
-        let (in_window, payload_len) = (lengths >> 32, lengths & u64::from(u32::MAX));
-        // Each batch has the next position, and takes room.
-        let is_next = self.last_position == 0
-            || position.wrapping_sub(self.last_position).wrapping_sub(1) < self.part.len;
+    /// A head whose batch can be where it says; that is looked at before its CRC is computed.
+    fn plausible_head(&self, bytes: &[u8; BATCH_HEAD_LEN], offset: u64) -> Option<BatchHead> {
+        let [a, b, c, d, e, f, g, h, ..] = *bytes;
+        let in_window = u64::from(u32::from_be_bytes([a, b, c, d]));
+        let payload_len = u64::from(u32::from_be_bytes([e, f, g, h]));
         let end = payload_start(offset).saturating_add(payload_len);
-        is_next && payload_len > 0 && end <= self.part.len && in_window <= offset
+        let is_plausible = payload_len > 0 && end <= self.part.len && in_window <= offset;
+        is_plausible.then(|| BatchHead::decode(bytes, self.salt)).flatten()
     }
+}
+
+/// Where a batch's head has its position.
+fn position_in(head: &[u8; BATCH_HEAD_LEN]) -> u64 {
+    let [_, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, ..] = *head;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The part of a file that is in memory.

@@ -27,7 +27,6 @@ pub(super) struct Spares {
     kept: Mutex<Kept>,
 }
 
-#[derive(Default)]
 struct Kept {
     /// The numbers that they had as segments.
     numbers: Vec<SegmentNumber>,
@@ -36,13 +35,18 @@ struct Kept {
 }
 
 impl Spares {
+    /// Takes up those that a crash has left: to remove them takes longer than a start should. The
+    /// names in the directory must have been synced before.
     pub(super) fn new(
         files: &Arc<dyn Files>,
         settings: &StoreSettings,
         space: watch::Receiver<Space>,
     ) -> Self {
         let (files, len_min) = (Arc::clone(files), settings.segment_size_bytes);
-        Self { files, len_min, space, kept: Mutex::default() }
+        let number = |name: &String| name.strip_suffix(EXTENSION)?.parse().ok();
+        let numbers = files.list().unwrap_or_default().iter().filter_map(number).collect();
+        let kept = Mutex::new(Kept { numbers, was_used: false });
+        Self { files, len_min, space, kept }
     }
 
     /// Takes a segment that nobody needs; not when there are enough, nor when the disk has no room
@@ -106,11 +110,6 @@ fn file_name(number: SegmentNumber) -> String {
     format!("{number:020}{EXTENSION}")
 }
 
-/// Whether this is one, of this run or one before it.
-pub(super) fn is_spare(name: &str) -> bool {
-    name.ends_with(EXTENSION)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,8 +141,16 @@ mod tests {
         assert!(keep(&disk, &spares, 2, SIZE) && keep(&disk, &spares, 3, SIZE + 1));
         assert!(!keep(&disk, &spares, 4, SIZE), "there are enough");
         let taken = spares.take().expect("there are two");
-        assert!(is_spare(&taken) && disk.names().contains(&taken));
+        assert!(disk.names().contains(&taken));
         assert!(keep(&disk, &spares, 5, SIZE));
+    }
+
+    #[test]
+    fn those_of_a_run_before_are_taken_up() {
+        let disk = SimulatedDisk::new();
+        assert!(keep(&disk, &spares(&disk), 7, SIZE));
+        let taken = spares(&disk).take();
+        assert_eq!(taken, Some(file_name(7)));
     }
 
     #[test]
