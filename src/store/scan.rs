@@ -152,7 +152,8 @@ impl Log {
         let Some(head) = BatchHead::decode(&head, self.salt) else { return Ok(None) };
         let (start, end) = (payload_start(offset), batch_end(offset, &head));
         let Ok(base) = usize::try_from(start) else { return Ok(None) };
-        if end > self.part.len {
+        // What was here before is older, should its salt ever have the same CRC.
+        if end > self.part.len || head.position <= self.last_position {
             return Ok(None);
         }
         let payload = self.part.at(start, head.payload_len)?;
