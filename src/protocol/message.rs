@@ -5,20 +5,17 @@
 //! written out again, so that neither the log nor a delivery has to put it together:
 //!
 //! ```text
-//! flags u8 | times | exchange, routing key | properties (long string) | a small body
+//! flags u8 | times | exchange, routing key | length, properties | a small body
 //!                  └ as in basic.deliver ┘
-//! times: arrival u64 | own expiry u64, in milliseconds since 1970; only where a rule needs them
+//! times:  arrival u64 | own expiry u64, in milliseconds since 1970; only where a rule needs them
+//! length: u8, or u32 where a flag is missing: of long ones, and those of earlier versions
 //! ```
 
 use bytes::{BufMut, Bytes};
-use smallvec::SmallVec;
 
+pub use super::body::Body;
 use super::properties::{Facts, Properties};
 use super::wire::{Fields, ShortStr};
-
-/// Up to here a body that came in is copied: a message that stays must not pin a buffer of many
-/// times its size, with messages in it that are long gone.
-const COPY_MAX: u64 = 32 * 1024;
 
 /// The broker itself moved the message here from a queue that it died in: only then is its x-death
 /// header the broker's own word.
@@ -26,6 +23,9 @@ const FLAG_DEAD_LETTERED: u8 = 1;
 
 /// The times follow the flags.
 const FLAG_TIMED: u8 = 2;
+
+/// The length of the properties has one octet.
+const FLAG_SHORT_PROPERTIES: u8 = 4;
 
 const TIMES_LEN: usize = 16;
 
@@ -96,12 +96,17 @@ impl Message {
         let len =
             lens.iter().fold(body.len().saturating_add(7), |sum, len| sum.saturating_add(*len));
         let mut packed = Vec::with_capacity(len);
-        packed.push(if dead_lettered { FLAG_DEAD_LETTERED } else { 0 });
+        let short_len = u8::try_from(properties_len).ok();
+        let dead_lettered = if dead_lettered { FLAG_DEAD_LETTERED } else { 0 };
+        packed.push(dead_lettered | short_len.map_or(0, |_| FLAG_SHORT_PROPERTIES));
         put_short(&mut packed, exchange);
         let key_at = packed.len();
         put_short(&mut packed, routing_key);
         let properties_at = packed.len();
-        packed.put_u32(u32::try_from(properties_len).unwrap_or(u32::MAX));
+        match short_len {
+            Some(len) => packed.put_u8(len),
+            None => packed.put_u32(u32::try_from(properties_len).unwrap_or(u32::MAX)),
+        }
         packed.put_slice(properties.as_bytes());
         let body_at = packed.len();
         packed.put_slice(body);
@@ -126,12 +131,12 @@ impl Message {
     pub fn unpack(mut fields: Fields<'_>, others: &[Bytes]) -> Option<Self> {
         let first = fields.as_slice();
         let place = |fields: &Fields<'_>| first.len().saturating_sub(fields.len());
-        skip_times(&mut fields)?;
+        let flags = skip_times(&mut fields)?;
         fields.short_bytes().ok()?;
         let key_at = place(&fields);
         fields.short_bytes().ok()?;
         let properties_at = place(&fields);
-        let facts = Facts::check(&mut fields.sized().ok()?).ok()?;
+        let facts = Facts::check(&mut sized_properties(&mut fields, flags)?).ok()?;
         let body_at = place(&fields);
         let is_small = others.is_empty() && fields.len() <= Self::SMALL_MAX;
         let mut body = Body::default();
@@ -152,16 +157,16 @@ impl Message {
             key_at: u16::try_from(key_at).ok()?,
             priority: facts.priority(),
             is_persistent: facts.is_persistent(),
-            is_timed: has_flag(first, FLAG_TIMED),
+            is_timed: flags & FLAG_TIMED != 0,
         })
     }
 
     /// The length of the body in a packed form that has all of it. Nothing when it is none.
     pub fn body_len_in(mut fields: Fields<'_>) -> Option<u64> {
-        skip_times(&mut fields)?;
+        let flags = skip_times(&mut fields)?;
         fields.short_bytes().ok()?;
         fields.short_bytes().ok()?;
-        fields.long_bytes().ok()?;
+        sized_properties(&mut fields, flags)?;
         Some(fields.len() as u64)
     }
 
@@ -203,7 +208,8 @@ impl Message {
 
     /// Flags and list, as they travel.
     pub fn properties_bytes(&self) -> &[u8] {
-        let at = usize::from(self.properties_at).saturating_add(4);
+        let len = if has_flag(&self.packed, FLAG_SHORT_PROPERTIES) { 1 } else { 4 };
+        let at = usize::from(self.properties_at).saturating_add(len);
         self.part(at, usize::try_from(self.body_at).unwrap_or(usize::MAX))
     }
 
@@ -301,13 +307,21 @@ fn has_flag(packed: &[u8], flag: u8) -> bool {
     packed.first().is_some_and(|flags| flags & flag != 0)
 }
 
-/// Reads on to a packed message's address.
-fn skip_times(fields: &mut Fields<'_>) -> Option<()> {
-    if fields.octet().ok()? & FLAG_TIMED != 0 {
+/// Reads on to a packed message's address; answers its flags.
+fn skip_times(fields: &mut Fields<'_>) -> Option<u8> {
+    let flags = fields.octet().ok()?;
+    if flags & FLAG_TIMED != 0 {
         fields.longlong().ok()?;
         fields.longlong().ok()?;
     }
-    Some(())
+    Some(flags)
+}
+
+fn sized_properties<'a>(fields: &mut Fields<'a>, flags: u8) -> Option<Fields<'a>> {
+    match flags & FLAG_SHORT_PROPERTIES {
+        0 => fields.sized().ok(),
+        _ => fields.short_sized().ok(),
+    }
 }
 
 fn put_short(out: &mut Vec<u8>, short: &ShortStr) {
@@ -332,67 +346,11 @@ impl PartialEq for Message {
 
 impl Eq for Message {}
 
-/// A message body on its way in, as a list of shared chunks, one for each body frame.
-#[derive(Debug, Clone, Default)]
-pub struct Body {
-    chunks: SmallVec<[Bytes; 1]>,
-    len: u64,
-}
-
-impl Body {
-    /// Adds a chunk at the end. Empty chunks are not kept.
-    pub fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.len = self.len.saturating_add(chunk.len() as u64);
-            self.chunks.push(chunk);
-        }
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The chunks in order; none of them is empty.
-    pub fn chunks(&self) -> &[Bytes] {
-        &self.chunks
-    }
-
-    /// The chunks to keep: copied, if they fill too little of what they were read into.
-    fn into_chunks(self) -> Box<[Bytes]> {
-        match self.len {
-            0 => Box::default(),
-            1..=COPY_MAX => Box::new([Bytes::from(self.chunks.concat())]),
-            _ => self.chunks.into_boxed_slice(),
-        }
-    }
-
-    /// The whole body in one piece; copies only when it came in several.
-    pub fn to_bytes(&self) -> Bytes {
-        match self.chunks.as_slice() {
-            [] => Bytes::new(),
-            [one] => one.clone(),
-            many => many.concat().into(),
-        }
-    }
-}
-
-impl From<Bytes> for Body {
-    fn from(chunk: Bytes) -> Self {
-        let mut body = Self::default();
-        body.push(chunk);
-        body
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::properties::BasicProperties;
+    use crate::protocol::table::FieldValue;
 
     fn properties() -> Properties {
         let delivery_mode = Some(2);
@@ -464,6 +422,32 @@ mod tests {
             assert_eq!(timed.properties(), properties);
             assert_eq!(timed.to_body().to_bytes(), "body");
             assert_eq!(timed.priority(), plain.priority());
+        }
+    }
+
+    #[test]
+    fn properties_of_any_length_are_read_and_so_are_short_ones_as_they_were_written_once() {
+        for len in [0, 1, 200, 255, 256, 70_000] {
+            let text = FieldValue::LongStr(Bytes::from(vec![b'x'; len]));
+            let headers = [(ShortStr::from_static("h"), text)].into_iter().collect();
+            let headers = (len > 0).then_some(headers);
+            let properties =
+                Properties::from(&BasicProperties { headers, ..BasicProperties::default() });
+            let name = ShortStr::from_static("n");
+            let message = Message::small(&name, &name, &properties, b"body", false);
+            let packed = Bytes::copy_from_slice(message.packed());
+            assert_eq!(Message::unpack(Fields::new(&packed), &[]), Some(message.clone()), "{len}");
+            let once = [
+                b"\0\x01n\x01n".as_slice(),
+                &(properties.as_bytes().len() as u32).to_be_bytes(),
+                properties.as_bytes(),
+                b"body",
+            ];
+            let once = Bytes::from(once.concat());
+            let message = Message::unpack(Fields::new(&once), &[]).expect("a message");
+            assert_eq!(message.properties(), properties, "{len}");
+            assert_eq!((message.address(), message.body_len()), (&b"\x01n\x01n"[..], 4));
+            assert_eq!(Message::body_len_in(Fields::new(&once)), Some(4));
         }
     }
 

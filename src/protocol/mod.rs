@@ -18,6 +18,7 @@
     )
 )]
 
+mod body;
 pub mod error;
 pub mod frame;
 pub mod gather;

@@ -257,6 +257,13 @@ impl<'a> Fields<'a> {
         Ok(Fields { owner: self.owner, rest, bits: 0, bits_left: 0 })
     }
 
+    /// As [`Fields::sized`], with a length of one octet.
+    pub fn short_sized(&mut self) -> Result<Self, DecodeError> {
+        let all = nom::combinator::rest;
+        let rest = self.parse("short part", length_value(be_u8, all))?;
+        Ok(Fields { owner: self.owner, rest, bits: 0, bits_left: 0 })
+    }
+
     pub fn skip(&mut self, count: u32) -> Result<(), DecodeError> {
         self.parse("value", take(count)).map(|_| ())
     }

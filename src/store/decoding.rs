@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::definition::CatalogChange;
 use super::encoding::{
-    BATCH_HEAD_LEN, LogRecord, MESSAGE_HEAD_LEN, TAG_CARRY, TAG_CATALOG, TAG_DELETE_QUEUE,
+    BATCH_HEAD_LEN, LogRecord, SHORT_LEN, TAG_CARRY, TAG_CATALOG, TAG_DELETE_QUEUE,
     TAG_DELIVER_MARK, TAG_ENQUEUE, TAG_ENQUEUE_NEXT, TAG_MOVE, TAG_PURGE, TAG_QUEUE_STATE,
     TAG_RETURN, TAG_SEEN, TAG_SEEN_STATE, TAG_SETTLE, TAG_SNAPSHOT, crc, next_places,
 };
@@ -157,8 +157,9 @@ impl PayloadReader<'_> {
     fn message(&mut self, fields: &mut Fields<'_>) -> Result<Met, DecodeError> {
         let too_long = || DecodeError::syntax("a message that is longer than a segment");
         let offset = self.payload.len().saturating_sub(fields.rest().len());
-        let (len, expected) = (fields.long()?, fields.long()?);
-        self.check_upto(self.payload.len().saturating_sub(fields.rest().len()));
+        let (len, expected) = (message_len(fields)?, fields.long()?);
+        let start = self.payload.len().saturating_sub(fields.rest().len());
+        self.check_upto(start);
         let rest = fields.rest();
         fields.skip(len)?;
         let bytes = rest.slice(..rest.len().saturating_sub(fields.rest().len()));
@@ -167,11 +168,19 @@ impl PayloadReader<'_> {
         crc.update(&bytes);
         let intact = crc.finalize() == expected;
         let body_len = Message::body_len_in(Fields::new(&bytes)).unwrap_or(0);
+        let len = start.saturating_sub(offset).saturating_add(bytes.len()) as u64;
         let offset = self.base.saturating_add(offset) as u64;
-        let len = bytes.len().saturating_add(MESSAGE_HEAD_LEN) as u64;
         let place = Place::new(offset, len, body_len).ok_or_else(too_long)?;
         Ok(Met { place, intact })
     }
+}
+
+fn message_len(fields: &mut Fields<'_>) -> Result<u32, DecodeError> {
+    let first = fields.short()?;
+    if first & SHORT_LEN != 0 {
+        return Ok(u32::from(first & !SHORT_LEN));
+    }
+    Ok(u32::from(first) << 16 | u32::from(fields.short()?))
 }
 
 fn queue(fields: &mut Fields<'_>) -> Result<QueueId, DecodeError> {
@@ -215,7 +224,7 @@ pub(super) fn decode_message(
     others: &[Bytes],
     begun: &crc32fast::Hasher,
 ) -> Option<Message> {
-    let (len, expected) = (first.long().ok()?, first.long().ok()?);
+    let (len, expected) = (message_len(&mut first).ok()?, first.long().ok()?);
     let (mut crc, mut found) = (begun.clone(), 0usize);
     for piece in std::iter::once(first.as_slice()).chain(others.iter().map(|piece| &piece[..])) {
         crc.update(piece);
@@ -429,7 +438,8 @@ mod tests {
             let offset = bit / 8;
             let hit = |place: &Place| {
                 let start = place.offset as usize;
-                (start + MESSAGE_HEAD_LEN..start + place.len as usize).contains(&offset)
+                let head_len = 6;
+                (start + head_len..start + place.len as usize).contains(&offset)
             };
             match places.iter().position(hit) {
                 None => assert!(found.is_none(), "bit {bit}"),

@@ -5,8 +5,10 @@
 //!          | payload
 //! payload: record | record | ...
 //! record:  tag u8 | fields, by tag | message, in some
-//! message: length u32 | CRC u32 | packed form (`protocol/message.rs`), a large body included
+//! message: length u16 or u32 | CRC u32 | packed form (`protocol/message.rs`), all of the body
 //! ```
+//!
+//! The length of a message below 32 KiB has two bytes, with the highest bit set.
 //!
 //! Integers are big-endian. What is written together, up to a sync, is a window; "in window" is how
 //! much of it stands before the batch. So a batch says that what stands before its window was whole
@@ -29,8 +31,8 @@ use crate::protocol::wire::put_longstr;
 
 pub(super) const BATCH_HEAD_LEN: usize = 24;
 
-/// Length and CRC, in front of a message.
-pub(super) const MESSAGE_HEAD_LEN: usize = 8;
+/// Set in a message's length that has two bytes. Longer ones are far below 2 GiB.
+pub(super) const SHORT_LEN: u16 = 1 << 15;
 
 /// What most records are beside their message.
 const RECORD_ROOM: usize = 32;
@@ -204,13 +206,17 @@ impl Encoder {
         let mut crc = self.begun.clone();
         crc.update(packed);
         chunks.iter().for_each(|chunk| crc.update(chunk));
-        // Bodies are bounded far below 4 GiB where they come in.
         let len = chunks.iter().fold(packed.len(), |len, chunk| len.saturating_add(chunk.len()));
         let offset = self.payload.len();
         let out = self.payload.buffer();
-        out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+        match u16::try_from(len) {
+            Ok(len) if len < SHORT_LEN => out.put_u16(len | SHORT_LEN),
+            // Bodies are bounded far below where they come in.
+            _ => out.put_u32(u32::try_from(len).unwrap_or(u32::MAX)),
+        }
         out.put_u32(crc.finalize());
-        self.met.push((offset, len.saturating_add(MESSAGE_HEAD_LEN), message.body_len()));
+        let head_len = self.payload.len().saturating_sub(offset);
+        self.met.push((offset, len.saturating_add(head_len), message.body_len()));
     }
 }
 

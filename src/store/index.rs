@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::record::{QueueId, QueueMap, Seq};
 
 /// Entries that stand together, in memory and in the file.
-const BLOCK_ENTRIES: usize = 256;
+pub(super) const BLOCK_ENTRIES: usize = 256;
 
 /// A message's bytes in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,10 @@ impl Place {
     pub(super) fn new(offset: u64, len: u64, body_len: u64) -> Option<Self> {
         let [offset, len, body_len] = [offset, len, body_len].map(u32::try_from);
         Some(Self { offset: offset.ok()?, len: len.ok()?, body_len: body_len.ok()? })
+    }
+
+    pub(super) fn end(self) -> i64 {
+        i64::from(self.offset).saturating_add(i64::from(self.len))
     }
 }
 

@@ -7,29 +7,34 @@
 //!   for each of its blocks:    last sequence number u64 | offset u64 | length u32 | CRC u32
 //!   blocks of up to 256 entries, by number: entry* | CRC u32
 //! entry, all of it variable-length integers:
-//!   sequence number, less the one before | offset, less the end of the message before |
-//!   length of the message | how much of that is not its body
+//!   sequence number, less the one before | twice the gap, and one more if entries like it follow |
+//!   length of the message | how much of that is not its body | how many like it follow
 //! ```
 //!
-//! Integers are big-endian; every CRC begins with the segment's salt.
+//! The gap is what is between a message and the one before. An entry that is like the one before it
+//! has the next number, the same gap and the same lengths: those of a batch are, if its messages
+//! have one length. Integers are big-endian; every CRC begins with the segment's salt.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use integer_encoding::VarInt;
 
 use super::encoding::crc;
 use super::files::FileReader;
-use super::index::{Entry, Place, SegmentIndex};
+use super::index::{BLOCK_ENTRIES, Entry, Place, SegmentIndex};
 use super::record::{QueueId, Seq};
 
 const MAGIC: &[u8; 8] = b"FERRYIDX";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
+
+/// The oldest that is read: format 2 says the gap once, and all of each entry.
+const FORMAT_VERSION_MIN: u32 = 2;
 
 const HEAD_LEN: usize = 36;
 /// What is said of a queue, and of a block.
 const RECORD_LEN: usize = 24;
 
-/// Longest entry: four integers of up to ten bytes.
-const ENTRY_LEN_MAX: usize = 40;
+/// The longest integer.
+const VARINT_LEN_MAX: usize = 10;
 
 /// The bytes of the file for a segment with this salt and length; the entries are in order.
 pub(super) fn encode(index: &SegmentIndex, salt: u64, segment_len: u64) -> BytesMut {
@@ -68,37 +73,81 @@ fn put_record(out: &mut BytesMut, salt: u64, key: u64, offset: usize, count: usi
     seal(out, salt, start);
 }
 
-fn put_entries(out: &mut BytesMut, block: &[Entry]) {
-    let mut put = |buffer: &mut [u8; ENTRY_LEN_MAX], len: usize| {
-        out.put_slice(buffer.get(..len).unwrap_or_default());
-    };
-    let (mut seq, mut end) = (0, 0);
-    for entry in block {
+/// What an entry says beside the one before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Step {
+    ahead: u64,
+    gap: i64,
+    len: u32,
+    around: u32,
+}
+
+impl Step {
+    fn between(before: Option<&Entry>, entry: &Entry) -> Self {
+        let (seq, end) = before.map_or((0, 0), |before| (before.seq().0, before.place.end()));
         let Place { offset, len, body_len } = entry.place;
-        let mut buffer = [0; ENTRY_LEN_MAX];
-        let gap = i64::from(offset).saturating_sub(end);
-        let count = entry.seq().0.wrapping_sub(seq).encode_var(&mut buffer);
-        put(&mut buffer, count);
-        let count = gap.encode_var(&mut buffer);
-        put(&mut buffer, count);
-        let count = len.encode_var(&mut buffer);
-        put(&mut buffer, count);
-        let count = len.saturating_sub(body_len).encode_var(&mut buffer);
-        put(&mut buffer, count);
-        (seq, end) = (entry.seq().0, i64::from(offset).saturating_add(i64::from(len)));
+        let (ahead, gap) = (entry.seq().0.wrapping_sub(seq), i64::from(offset).saturating_sub(end));
+        Self { ahead, gap, len, around: len.saturating_sub(body_len) }
+    }
+
+    /// The entry that comes so far behind another one.
+    fn from(self, before: Option<&Entry>) -> Result<Entry, BadIndex> {
+        let (seq, end) = before.map_or((0, 0), |before| (before.seq().0, before.place.end()));
+        let offset = end.checked_add(self.gap).and_then(|offset| u32::try_from(offset).ok());
+        let (offset, len) = (offset.ok_or(BadIndex)?, self.len);
+        let body_len = len.checked_sub(self.around).ok_or(BadIndex)?;
+        Ok(Entry::new(Seq(seq.wrapping_add(self.ahead)), Place { offset, len, body_len }))
+    }
+
+    /// Of the entries that are like it, the first isn't so far ahead of another one.
+    fn following(self) -> Self {
+        Self { ahead: 1, ..self }
     }
 }
 
-fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, BadIndex> {
-    let (mut entries, mut seq, mut end) = (Vec::new(), 0u64, 0i64);
+fn put_entries(out: &mut BytesMut, block: &[Entry]) {
+    let (mut before, mut rest) = (None, block);
+    while let Some((entry, others)) = rest.split_first() {
+        let step = Step::between(before, entry);
+        let is_like =
+            |[before, entry]: &[Entry; 2]| Step::between(Some(before), entry) == step.following();
+        let count = rest.array_windows().take_while(|pair| is_like(pair)).count();
+        put(out, step.ahead);
+        put(out, step.gap.saturating_mul(2).saturating_add(i64::from(count > 0)));
+        put(out, step.len);
+        put(out, step.around);
+        if count > 0 {
+            put(out, count as u64);
+        }
+        let last = others.get(..count).and_then(<[Entry]>::last);
+        before = Some(last.unwrap_or(entry));
+        rest = others.get(count..).unwrap_or_default();
+    }
+}
+
+fn put(out: &mut BytesMut, value: impl VarInt) {
+    let mut buffer = [0; VARINT_LEN_MAX];
+    let len = value.encode_var(&mut buffer);
+    out.put_slice(buffer.get(..len).unwrap_or_default());
+}
+
+fn entries(mut bytes: &[u8], version: u32) -> Result<Vec<Entry>, BadIndex> {
+    let mut entries: Vec<Entry> = Vec::new();
     while !bytes.is_empty() {
-        seq = seq.wrapping_add(next::<u64>(&mut bytes)?);
-        let offset = end.checked_add(next::<i64>(&mut bytes)?).ok_or(BadIndex)?;
-        let (len, around) = (next::<u32>(&mut bytes)?, next::<u32>(&mut bytes)?);
-        let body_len = len.checked_sub(around).ok_or(BadIndex)?;
-        end = offset.saturating_add(i64::from(len));
-        let offset = u32::try_from(offset).map_err(|_| BadIndex)?;
-        entries.push(Entry::new(Seq(seq), Place { offset, len, body_len }));
+        let ahead = next(&mut bytes)?;
+        let gap: i64 = next(&mut bytes)?;
+        let (len, around) = (next(&mut bytes)?, next(&mut bytes)?);
+        let (gap, has_followers) =
+            if version == 2 { (gap, false) } else { (gap >> 1, gap & 1 == 1) };
+        let mut step = Step { ahead, gap, len, around };
+        let count = if has_followers { next::<u64>(&mut bytes)? } else { 0 };
+        for _ in 0..=count {
+            if entries.len() >= BLOCK_ENTRIES {
+                return Err(BadIndex);
+            }
+            entries.push(step.from(entries.last())?);
+            step = step.following();
+        }
     }
     Ok(entries)
 }
@@ -120,6 +169,7 @@ fn seal(out: &mut BytesMut, salt: u64, start: usize) {
 pub(super) struct IndexFile {
     file: Box<dyn FileReader>,
     salt: u64,
+    version: u32,
     queues: usize,
 }
 
@@ -134,14 +184,15 @@ impl IndexFile {
         salt: u64,
         segment_len: u64,
     ) -> Result<Self, BadIndex> {
-        let mut index = Self { file, salt, queues: 0 };
+        let mut index = Self { file, salt, version: 0, queues: 0 };
         let mut head = index.sealed(0, HEAD_LEN)?;
         let head = &mut head;
         let magic = head.try_get_u64().map_err(|_| BadIndex)?;
-        let version = head.try_get_u32().map_err(|_| BadIndex)?;
+        index.version = head.try_get_u32().map_err(|_| BadIndex)?;
         let is_of =
             (head.try_get_u64().map_err(|_| BadIndex)?, head.try_get_u64().map_err(|_| BadIndex)?);
-        let fits = magic == u64::from_be_bytes(*MAGIC) && version == FORMAT_VERSION;
+        let is_known = (FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&index.version);
+        let fits = magic == u64::from_be_bytes(*MAGIC) && is_known;
         if !fits || is_of != (salt, segment_len) {
             return Err(BadIndex);
         }
@@ -181,7 +232,7 @@ impl IndexFile {
 
     fn block(&self, heads_at: usize, number: usize) -> Result<Vec<Entry>, BadIndex> {
         let (_, offset, len) = self.record(heads_at, number)?;
-        entries(&self.sealed(offset, len)?)
+        entries(&self.sealed(offset, len)?, self.version)
     }
 
     /// The number of the first of `count` that is not `before`: a search by halves.
@@ -260,8 +311,10 @@ mod tests {
 
     const SALT: u64 = 5;
 
+    /// Of some that follow one another the lengths are the same, of others not.
     fn place(number: u64) -> Place {
-        Place::new(number * 7, number, number / 2).expect("small")
+        let len = if number % 100 < 60 { 20 } else { number };
+        Place::new(number * 7, len, len / 2).expect("small")
     }
 
     fn written(index: &SegmentIndex) -> (SimulatedDisk, Vec<u8>) {
@@ -309,6 +362,24 @@ mod tests {
             each.expect("whole");
             prop_assert_eq!(all, model);
         }
+    }
+
+    #[test]
+    fn messages_of_one_length_that_follow_one_another_take_no_room() {
+        let mut index = SegmentIndex::default();
+        let place = |seq| Place::new(seq * 32, 31, 20).expect("small");
+        (1..=1000).for_each(|seq| index.add(QueueId(1), Seq(seq), place(seq)));
+        index.sort();
+        let (disk, bytes) = written(&index);
+        let blocks = 1000usize.div_ceil(BLOCK_ENTRIES);
+        assert!(
+            bytes.len() <= HEAD_LEN + RECORD_LEN + blocks * (RECORD_LEN + 30),
+            "{}",
+            bytes.len()
+        );
+        let file = opened(&disk).expect("own bytes");
+        let found = file.range(QueueId(1), Seq(500), Seq(519), 99).expect("whole");
+        assert!(found.into_iter().eq((500..520).map(|seq| Entry::new(Seq(seq), place(seq)))));
     }
 
     #[test]

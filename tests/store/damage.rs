@@ -212,6 +212,27 @@ fn the_format_before_this_one_is_read() {
     assert_eq!(bodies_in(left.path()), bodies_of(1..=BATCHES));
 }
 
+/// `format-3` was written by FerryMQ before formats 4 of the log and 3 of indexes: a durable queue with
+/// three messages, and a stop.
+#[test]
+fn what_format_3_wrote_is_read() {
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/format-3");
+    for without_catalog in [false, true] {
+        let copy = crashed(&written);
+        if without_catalog {
+            std::fs::remove_dir_all(copy.path().join("catalog")).expect("sled's directory");
+        }
+        let opened = open(copy.path());
+        let [queue] = &opened.queues[..] else { panic!("{:?}", opened.queues) };
+        let found = read_all(&*opened.store, queue.id.0);
+        let expected = [1, 2, 3].map(|number| format!("order {number}").into_bytes());
+        assert!(found.values().eq(&expected), "{found:?}, without catalog: {without_catalog}");
+        commit(&opened, vec![enqueue(&[(queue.id.0, 1 << 50)], "new")]);
+        assert_eq!(read_all(&*opened.store, queue.id.0).len(), 4);
+        opened.store.close();
+    }
+}
+
 #[test]
 fn a_damaged_catalog_loses_nothing() {
     let (left, _) = crashed_with_batches();
