@@ -28,8 +28,8 @@ struct Step {
     batch: Batch,
     /// What the step makes of the content.
     apply: Box<dyn Fn(&mut Content)>,
-    /// It comes when there is a segment that nobody needs: one of those that follow is written over
-    /// it.
+    /// It comes when there are segments that nobody needs: one of those that follow is written over
+    /// one of them.
     waits_for_spare: bool,
 }
 
@@ -189,7 +189,8 @@ fn run(disk: &SimulatedDisk) -> usize {
     let (mut confirmed, mut spares) = (0, Vec::new());
     for Step { batch, waits_for_spare, .. } in steps() {
         if waits_for_spare {
-            wait_until("a segment is spare", || is_left() || !named(".spare").is_empty());
+            // The first is to be had when the second comes.
+            wait_until("two segments are spare", || is_left() || named(".spare").len() > 1);
             spares = named(".spare");
         }
         match append(&opened, batch).recv_timeout(DEADLINE).expect("an answer") {
