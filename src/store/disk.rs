@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/lock       held by the process that has the directory open
-//! DIR/log/       segments and their indexes, see `segment.rs` and `index.rs`
+//! DIR/log/       segments, their indexes and spares, see `segment.rs`, `index.rs`, `spares.rs`
 //! DIR/catalog/   sled, see `catalog.rs`
 //! DIR/audit/     who changed what, see `audit.rs`
 //! ```

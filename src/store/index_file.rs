@@ -138,7 +138,7 @@ fn entries(mut bytes: &[u8], version: u32) -> Result<Vec<Entry>, BadIndex> {
         let gap: i64 = next(&mut bytes)?;
         let (len, around) = (next(&mut bytes)?, next(&mut bytes)?);
         let (gap, has_followers) =
-            if version == 2 { (gap, false) } else { (gap >> 1, gap & 1 == 1) };
+            if version == FORMAT_VERSION_MIN { (gap, false) } else { (gap >> 1, gap & 1 == 1) };
         let mut step = Step { ahead, gap, len, around };
         let count = if has_followers { next::<u64>(&mut bytes)? } else { 0 };
         for _ in 0..=count {

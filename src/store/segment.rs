@@ -74,9 +74,14 @@ impl Segment {
         spare: Option<String>,
     ) -> io::Result<Self> {
         let name = file_name(number);
-        let mut file = match &spare {
-            Some(spare) => files.write_over(spare, 0)?,
-            None => files.create(&name)?,
+        let over = spare.and_then(|spare| match files.write_over(&spare, 0) {
+            // Somebody has made room.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened.map(|file| (file, spare))),
+        });
+        let (mut file, spare) = match over.transpose()? {
+            Some((file, spare)) => (file, Some(spare)),
+            None => (files.create(&name)?, None),
         };
         let salt = rand::random();
         let mut head = Gather::default();

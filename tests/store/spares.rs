@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::support::*;
 
+/// The body of what nobody needs any more.
+const OLD: [u8; 400] = [b'x'; 400];
+
 fn spares(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory.join("log")).expect("a log");
     let names = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -22,7 +25,7 @@ fn spares(directory: &Path) -> usize {
 fn emptied(opened: &Opened) {
     commit(opened, vec![declare(1)]);
     for seq in 1..=60 {
-        commit(opened, vec![enqueue(&[(1, seq)], [b'x'; 400])]);
+        commit(opened, vec![enqueue(&[(1, seq)], OLD)]);
     }
     commit(opened, vec![settle(1, 1, 60, 60 * 400)]);
 }
@@ -33,15 +36,16 @@ fn written_over() -> (TempDir, Opened, BTreeMap<u64, Vec<u8>>) {
     let directory = directory();
     let opened = open_with(directory.path(), &SMALL_SEGMENTS);
     emptied(&opened);
-    wait_until("a segment is spare", || spares(directory.path()) > 0);
-    let before = segments(directory.path());
+    // The first is to be had when the second comes.
+    wait_until("two segments are spare", || spares(directory.path()) > 1);
     let is_over = || {
         let newest = segments(directory.path()).pop().expect("a segment");
-        let len = std::fs::metadata(&newest).expect("a segment").len();
-        !before.contains(&newest) && len >= SMALL_SEGMENTS.segment_size_bytes
+        let bytes = std::fs::read(newest).expect("a segment");
+        bytes.windows(OLD.len()).any(|window| window == OLD)
     };
     let mut seq = 100;
     while !is_over() {
+        assert!(seq < 200, "no segment was written over an old one");
         commit(&opened, vec![enqueue(&[(1, seq)], [b'y'; 400])]);
         seq += 1;
     }
@@ -113,6 +117,26 @@ fn spares_are_few_go_at_the_end_and_are_taken_up_after_a_crash() {
     assert_eq!(spares(left.path()), 0);
     opened.store.close();
     assert_eq!(spares(directory.path()), 0);
+}
+
+/// An operator who makes room on a full disk, say.
+#[test]
+fn spares_that_somebody_removes_are_not_missed() {
+    let directory = directory();
+    let opened = open_with(directory.path(), &SMALL_SEGMENTS);
+    emptied(&opened);
+    wait_until("two segments are spare", || spares(directory.path()) > 1);
+    for entry in std::fs::read_dir(directory.path().join("log")).expect("a log") {
+        let path = entry.expect("a name").path();
+        if path.extension().is_some_and(|extension| extension == "spare") {
+            std::fs::remove_file(path).expect("it is there");
+        }
+    }
+    for seq in 100..140 {
+        commit(&opened, vec![enqueue(&[(1, seq)], [b'y'; 400])]);
+    }
+    assert_eq!(read_all(&*opened.store, 1).len(), 40);
+    opened.store.close();
 }
 
 /// A segment that is being read may go and be written over: what is read then is another's.
